@@ -1,0 +1,31 @@
+"""Time is passed in: aware UTC datetimes, and a port for whoever has to ask for the time.
+
+Where a life time matters (a quote, a hold, a key) the database's clock after the lock decides, not
+this one.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from guilder.kernel.invariant import invariant
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Clock(Protocol):
+    """Tells the time: an aware UTC datetime."""
+
+    def now(self) -> datetime: ...
+
+
+def epoch_microseconds(moment: datetime) -> int:
+    """Microseconds since 1970-01-01 UTC, exact (no float on the way).
+
+    Raises:
+        InvariantViolation: ``moment`` has no time zone.
+    """
+    invariant(moment.tzinfo is not None, "a moment carries its time zone")
+    return (moment - EPOCH) // _MICROSECOND

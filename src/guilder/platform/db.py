@@ -1,0 +1,193 @@
+"""Connections and transactions. This is the only module that says begin, commit or roll back.
+
+A transaction is answered for only after a synchronous commit. Deadlocks, serialization failures
+and lost connections are tried again a bounded number of times with jitter; every statement and
+every lock has a time limit, on the server and on the client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from guilder.kernel.errors import Overloaded
+
+Result = TypeVar("Result")
+Row: TypeAlias = asyncpg.Record
+"""A row: values by column name or position."""
+Tx: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+"""One open transaction. Whoever receives it may read and write, never commit.
+
+Queries take ``$1``-style parameters; a list parameter becomes an array.
+"""
+
+_ATTEMPTS: Final = 6
+_FIRST_PAUSE_S: Final = 0.02
+_LONGEST_PAUSE_S: Final = 1.0
+_TRY_AGAIN: Final = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    ConnectionError,
+    FileNotFoundError,
+)
+_BUSY: Final = (
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.TooManyConnectionsError,
+    TimeoutError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Time limits of one pool's sessions, in milliseconds on the server, seconds on the client."""
+
+    statement_ms: int = 15_000
+    lock_ms: int = 5_000
+    idle_in_transaction_ms: int = 10_000
+    command_s: float = 20.0
+    connect_s: float = 10.0
+
+
+class NotDurable(RuntimeError):
+    """The server would acknowledge what it can lose: a durability setting is off."""
+
+
+class Database:
+    """A pool of connections that act as one PostgreSQL role.
+
+    ``run`` is how use cases write: it opens a transaction, calls the work, commits, and only then
+    returns. The work may be called again after a failure, so it keeps no state between calls.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        role: str | None = None,
+        application_name: str = "guilder",
+        max_connections: int = 10,
+        limits: Limits | None = None,
+    ) -> Database:
+        """Open a pool on ``url``, each session acting as ``role`` when one is given."""
+        limits = limits or Limits()
+        session = {
+            "application_name": application_name,
+            "timezone": "UTC",
+            "synchronous_commit": "on",
+            "statement_timeout": str(limits.statement_ms),
+            "lock_timeout": str(limits.lock_ms),
+            "idle_in_transaction_session_timeout": str(limits.idle_in_transaction_ms),
+            "tcp_user_timeout": "10000",
+            "tcp_keepalives_idle": "10",
+            "jit": "off",
+        }
+        if role is not None:
+            session["role"] = role
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=max_connections,
+            timeout=limits.connect_s,
+            command_timeout=limits.command_s,
+            server_settings=session,
+        )
+        return cls(pool)
+
+    async def close(self) -> None:
+        """Give every connection back to the server, waiting for running work for a while."""
+        try:
+            async with asyncio.timeout(10):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Tx]:
+        """One read-committed transaction: committed when the block ends, else rolled back.
+
+        Prefer `run`, which also tries again and cannot be cut off by the caller's cancellation.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Tx]:
+        """One read-only transaction in which every query sees the same moment."""
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            yield connection
+
+    async def run(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
+        """Do ``work`` in one transaction and return its result after the commit.
+
+        The caller's cancellation does not cut the transaction: it ends as it would have.
+
+        Raises:
+            Overloaded: locks or the server did not answer in time, or every attempt failed.
+        """
+        return await asyncio.shield(asyncio.ensure_future(self._run(work)))
+
+    async def _run(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
+        pause_s = _FIRST_PAUSE_S
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                async with self.transaction() as tx:
+                    result = await work(tx)
+            except _BUSY as error:
+                raise Overloaded from error
+            except _TRY_AGAIN as error:
+                if attempt == _ATTEMPTS:
+                    raise Overloaded from error
+            else:
+                return result
+            await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 - jitter, not a secret
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        raise AssertionError  # pragma: no cover - the loop returns or raises
+
+    async def fetch(self, query: str, *args: Any) -> Sequence[Row]:
+        """The rows of one query outside any transaction block."""
+        return await self._pool.fetch(query, *args)
+
+    async def fetchrow(self, query: str, *args: Any) -> Row | None:
+        """The first row of one query outside any transaction block."""
+        return await self._pool.fetchrow(query, *args)
+
+    async def fetchval(self, query: str, *args: Any) -> Any:
+        """The first value of the first row of one query outside any transaction block."""
+        return await self._pool.fetchval(query, *args)
+
+    async def check_durability(self) -> None:
+        """Prove that this server keeps what it acknowledges, as our own sessions see it.
+
+        Raises:
+            NotDurable: names the settings that are off.
+        """
+        off = [
+            row["name"]
+            for row in await self.fetch(
+                "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])",
+                ["synchronous_commit", "fsync", "full_page_writes", "data_checksums"],
+            )
+            if row["setting"] in {"off", "local"} and row["name"] != "data_checksums"
+        ]
+        if off:
+            raise NotDurable(f"the database runs with {', '.join(sorted(off))} off")

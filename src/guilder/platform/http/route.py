@@ -1,0 +1,135 @@
+"""A route is data: who may call it, what it reads, what it answers, and the function that does it.
+
+The dispatcher, the gateway's table, the OpenAPI document and the permission checks are all made
+from these declarations, so nothing about a route is typed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from guilder.kernel.errors import NotFound, Refusal, Unauthenticated
+from guilder.kernel.invariant import invariant
+from guilder.platform.auth import Caller
+
+
+class Access(Enum):
+    """Who may call a route when no named permission guards it."""
+
+    PUBLIC = "public"
+    """Anyone, with or without a token."""
+    ANY_CALLER = "any caller"
+    """Whoever has a valid access token."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """One parsed request: what a handler may know of it.
+
+    ``body`` and ``query`` are instances of the route's declared structs (None when it declares
+    none). ``header`` names are lower case.
+    """
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    headers: Mapping[str, str]
+    request_id: str
+    client_address: str
+    body: Any = None
+    query: Any = None
+    caller: Caller | None = None
+
+    @property
+    def user(self) -> Caller:
+        """The caller.
+
+        Raises:
+            Unauthenticated: nobody; only a route with `Access.PUBLIC` can see that.
+        """
+        if self.caller is None:
+            raise Unauthenticated
+        return self.caller
+
+    def id(self, name: str) -> UUID:
+        """The path parameter ``name`` as an id.
+
+        Raises:
+            NotFound: it is no UUID in its usual hyphenated form, so nothing has it.
+        """
+        text = self.params[name]
+        try:
+            found = UUID(text)
+        except ValueError:
+            raise NotFound from None
+        if str(found) != text.lower():
+            raise NotFound
+        return found
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What a handler gives back. ``data`` goes into the envelope; a list may add ``meta``."""
+
+    data: Any
+    status: int | None = None
+    """None: the route's declared status."""
+    meta: Mapping[str, Any] | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class RawAnswer:
+    """An answer outside the envelope (JWKS, CSV, HTML). Its body is sent as it is."""
+
+    body: bytes
+    content_type: str
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Handler = Callable[[Request], Awaitable[Answer | RawAnswer]]
+
+MAX_BODY_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One method on one path of one context.
+
+    ``path`` starts with a slash and is relative to ``/api/v1`` (``/wallets/{wallet_id}``), or to
+    the root when ``at_root``. ``body`` and ``query`` are msgspec structs that forbid unknown
+    fields; ``answers`` is the struct of ``data``. ``access`` is a permission (``"wallets:read"``)
+    or an `Access`. ``raises`` lists the refusals that the route itself can answer, for the
+    OpenAPI document. ``summary`` is one line; the handler's docstring is the description.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    access: str | Access
+    summary: str
+    tag: str
+    body: type[msgspec.Struct] | None = None
+    query: type[msgspec.Struct] | None = None
+    answers: Any = None
+    status: int = 200
+    is_list: bool = False
+    moves_money: bool = False
+    """It takes an Idempotency-Key."""
+    raises: tuple[type[Refusal], ...] = ()
+    max_body_bytes: int = MAX_BODY_BYTES
+    at_root: bool = False
+    listed: bool = True
+    """False: an alias that works and is left out of the OpenAPI document."""
+    example: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    def __post_init__(self) -> None:
+        invariant(self.path.startswith("/"), "a route's path starts with a slash")
+        invariant(self.method in {"GET", "POST", "PUT", "PATCH", "DELETE"}, "a known method")

@@ -1,0 +1,34 @@
+"""What a context gives to whoever composes an application: its routes, what it hears, its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from guilder.platform.bus import Subscription
+from guilder.platform.http.route import Route
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """Background work that is called again and again: after ``every_s`` seconds of rest.
+
+    It must be safe to run in several processes at once and to be killed at any point.
+    """
+
+    name: str
+    every_s: float
+    run: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """A wired context. ``service_names`` are what the gateway strips from a path."""
+
+    name: str
+    service_names: tuple[str, ...]
+    routes: tuple[Route, ...]
+    subscriptions: tuple[Subscription, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    on_start: tuple[Callable[[], Awaitable[None]], ...] = field(default=())
+    on_stop: tuple[Callable[[], Awaitable[None]], ...] = field(default=())
