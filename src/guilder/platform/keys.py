@@ -1,0 +1,255 @@
+"""Signing keys: made on first start, kept in one folder, rotated with an overlap.
+
+A new key is published a while before it signs, so that every process and every service that
+caches the key set knows it by then. A key that has been succeeded verifies until the last token it
+signed has expired; after that it is neither published nor accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
+
+ALGORITHM: Final = "ES256"
+ACCESS_TOKEN_LIFE_S: Final = 15 * 60
+PUBLISHED_BEFORE_USE_S: Final = 120
+REREAD_EVERY_S: Final = 10
+UNKNOWN_KID_EVERY_S: Final = 2
+_RETIRED_AFTER_S: Final = ACCESS_TOKEN_LIFE_S + REREAD_EVERY_S + 5
+_CURVE: Final = "P-256"
+_SUFFIX: Final = ".jwk"
+
+UnixTime = Callable[[], float]
+
+
+class KeyUnusable(RuntimeError):
+    """A key file cannot be trusted or read, or there is none where one is needed."""
+
+
+class VerificationKeys(Protocol):
+    """Where the public keys that verify access tokens come from."""
+
+    async def find(self, kid: str) -> ECKey | None:
+        """The key named ``kid``, or None when no valid key has that name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """One ES256 key pair. ``kid`` is its RFC 7638 thumbprint; times are Unix seconds."""
+
+    kid: str
+    key: ECKey
+    made_at: int
+    signs_from: int
+
+    @classmethod
+    def generate(cls, *, made_at: int, signs_from: int) -> SigningKey:
+        """A new random key."""
+        key = ECKey.generate_key(_CURVE, private=True)
+        return cls(kid=key.thumbprint(), key=key, made_at=made_at, signs_from=signs_from)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> SigningKey:
+        """Read what `to_json` wrote.
+
+        Raises:
+            KeyUnusable: it is not a private P-256 key with its own thumbprint as ``kid``.
+        """
+        try:
+            members = json.loads(text)
+            key = ECKey.import_key({name: members[name] for name in ("kty", "crv", "x", "y", "d")})
+            found = cls(
+                kid=members["kid"],
+                key=key,
+                made_at=int(members["iat"]),
+                signs_from=int(members["nbf"]),
+            )
+        except (ValueError, TypeError, KeyError, JoseError) as error:
+            raise KeyUnusable("this is not a signing key of Guilder") from error
+        if key.curve_name != _CURVE or found.kid != key.thumbprint():
+            raise KeyUnusable("a signing key is on P-256 and named by its thumbprint")
+        return found
+
+    def to_json(self) -> str:
+        """The private key as a JWK with its life (``iat``, ``nbf``)."""
+        members = self.key.as_dict(private=True)
+        return json.dumps(
+            {**members, **self._names(), "iat": self.made_at, "nbf": self.signs_from}, indent=2
+        )
+
+    def public(self) -> dict[str, Any]:
+        """The public half as a member of a JWK set."""
+        return {**self.key.as_dict(private=False), **self._names()}
+
+    def _names(self) -> dict[str, str]:
+        return {"kid": self.kid, "use": "sig", "alg": ALGORITHM}
+
+
+class KeyRing:
+    """Several keys and the rule of who signs and who verifies at a moment. Immutable."""
+
+    def __init__(self, keys: Iterable[SigningKey]) -> None:
+        self._keys = tuple(sorted(keys, key=lambda key: (key.signs_from, key.kid)))
+        self._by_kid = {key.kid: index for index, key in enumerate(self._keys)}
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def signer(self, now: float) -> SigningKey:
+        """The newest key whose time to sign has come.
+
+        Raises:
+            KeyUnusable: there is no key at all.
+        """
+        if not self._keys:
+            raise KeyUnusable("there is no signing key")
+        ready = [key for key in self._keys if key.signs_from <= now]
+        return ready[-1] if ready else self._keys[0]
+
+    def valid(self, now: float) -> tuple[SigningKey, ...]:
+        """Every key that verifies at ``now``, those that do not sign yet included."""
+        return tuple(key for index, key in enumerate(self._keys) if self._retires_at(index) > now)
+
+    def find(self, kid: str, now: float) -> SigningKey | None:
+        """The key named ``kid`` if it verifies at ``now``."""
+        index = self._by_kid.get(kid)
+        if index is None or self._retires_at(index) <= now:
+            return None
+        return self._keys[index]
+
+    def retired(self, now: float) -> tuple[SigningKey, ...]:
+        """The keys that nothing needs any more."""
+        return tuple(key for key in self._keys if self.find(key.kid, now) is None)
+
+    def _retires_at(self, index: int) -> float:
+        if index + 1 == len(self._keys):
+            return float("inf")
+        return self._keys[index + 1].signs_from + _RETIRED_AFTER_S
+
+
+class KeyFolder:
+    """The keys of one data folder, shared by every process that has it.
+
+    Files are 0600 and appear whole or not at all; making one is serialised by a file lock.
+    """
+
+    def __init__(self, folder: Path, *, now: UnixTime = time.time) -> None:
+        self._folder = folder
+        self._now = now
+        self._ring = KeyRing(())
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    def ensure(self) -> None:
+        """Read the keys, and make the first one when there is none. Safe in several processes.
+
+        Raises:
+            KeyUnusable: a key file is damaged.
+        """
+        self._reread()
+        if self._ring:
+            return
+        with self._locked():
+            self._reread()
+            if not self._ring:
+                now = int(self._now())
+                self._write(SigningKey.generate(made_at=now, signs_from=now))
+                self._reread()
+
+    def rotate(self) -> SigningKey:
+        """Add a key that signs once everyone has had time to learn it; delete retired ones.
+
+        Raises:
+            KeyUnusable: a key file is damaged.
+        """
+        self.ensure()
+        with self._locked():
+            self._reread()
+            now = int(self._now())
+            added = SigningKey.generate(made_at=now, signs_from=now + PUBLISHED_BEFORE_USE_S)
+            self._write(added)
+            for key in self._ring.retired(now):
+                self._path(key).unlink(missing_ok=True)
+            self._reread()
+        return added
+
+    async def signing_key(self) -> SigningKey:
+        """The key that signs now."""
+        await self._refresh(REREAD_EVERY_S)
+        return self._ring.signer(self._now())
+
+    async def public_keys(self) -> list[dict[str, Any]]:
+        """The JWK set's members: every key that verifies now."""
+        await self._refresh(REREAD_EVERY_S)
+        return [key.public() for key in self._ring.valid(self._now())]
+
+    async def find(self, kid: str) -> ECKey | None:
+        """The key named ``kid``; the folder is read again (not too often) for an unknown one."""
+        await self._refresh(REREAD_EVERY_S)
+        found = self._ring.find(kid, self._now())
+        if found is None:
+            await self._refresh(UNKNOWN_KID_EVERY_S)
+            found = self._ring.find(kid, self._now())
+        return None if found is None else found.key
+
+    async def _refresh(self, older_than_s: float) -> None:
+        if self._now() - self._read_at < older_than_s:
+            return
+        async with self._reading:
+            if self._now() - self._read_at >= older_than_s:
+                await asyncio.to_thread(self._reread)
+
+    def _reread(self) -> None:
+        started = self._now()
+        self._ring = KeyRing(_read(path) for path in self._folder.glob(f"*{_SUFFIX}"))
+        self._read_at = started
+
+    def _path(self, key: SigningKey) -> Path:
+        return self._folder / f"{key.kid}{_SUFFIX}"
+
+    def _write(self, key: SigningKey) -> None:
+        path = self._path(key)
+        draft = path.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+            file.write(key.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _read(path: Path) -> SigningKey:
+    try:
+        return SigningKey.from_json(path.read_bytes())
+    except (KeyUnusable, OSError) as error:
+        raise KeyUnusable(f"{path}: {error}") from error
