@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = ROOT / ".importlinter"
+LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 NOT_CONTEXTS = {"kernel", "platform", "apps", "gateway", "backoffice"}
 
 
@@ -75,8 +76,7 @@ def names_by_contract() -> dict[str, str]:
 def broken_contracts(source: Path) -> set[str]:
     """The ids of the contracts that the package under ``source`` breaks."""
     lint = subprocess.run(
-        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()"]
-        + ["--no-cache", "--no-logo", "--config", str(CONTRACTS)],
+        [sys.executable, "-c", LINT, "--no-cache", "--no-logo", "--config", str(CONTRACTS)],
         cwd=source,
         env={**os.environ, "PYTHONPATH": str(source), "COLUMNS": "200", "NO_COLOR": "1"},
         capture_output=True,

@@ -1,0 +1,43 @@
+"""Transactions: one module commits, and only services decide what belongs into one commit."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from tests.architecture.tidy.source import Finding, Source, dotted
+
+_CONTROL = re.compile(
+    r"^\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|START\s+TRANSACTION|END)\s*(;|$|TRANSACTION|WORK|ISOLATION)",
+    re.IGNORECASE,
+)
+_COMMITTING = frozenset({"transaction", "commit", "rollback", "begin", "begin_nested"})
+_COMMITS = "src/guilder/platform/db.py"
+_DATABASE = re.compile(r"(^|\.)_?(db|database)$")
+
+
+def commits_in_one_place(source: Source) -> Iterator[Finding]:
+    """Tests and benchmarks are free: races and measurements hold transactions open by hand."""
+    if source.path.parts[0] != "src" or str(source.path) == _COMMITS:
+        return
+    for node in source.nodes:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found = _CONTROL.match(node.value)
+            if found:
+                yield source.at(node, f"{found[1]} is said by platform/db.py alone")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = dotted(node.func.value)
+            if node.func.attr in _COMMITTING and not _DATABASE.search(owner):
+                yield source.at(node, f".{node.func.attr}() is called by platform/db.py alone")
+
+
+def transactions_opened_by_services(source: Source) -> Iterator[Finding]:
+    """In a context, ``db.run`` and ``db.transaction`` stand in the service and nowhere else."""
+    if not source.is_context or source.layer == "service":
+        return
+    for node in source.nodes:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = dotted(node.func.value)
+            if node.func.attr in {"run", "transaction"} and _DATABASE.search(owner):
+                yield source.at(node, "only a service opens a transaction")
