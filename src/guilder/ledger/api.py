@@ -1,0 +1,374 @@
+"""What other contexts may call of the ledger: drafts, the book, refusals, and the `Ledger` port.
+
+Everything here works inside a transaction that the caller opened, so that a debit, a credit, a
+limit and whatever the caller writes beside them are one commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Protocol
+from uuid import UUID, uuid5
+
+from msgspec import Struct
+
+from guilder.kernel.currencies import Currency
+from guilder.kernel.errors import Conflict, Family, NotFound, Refusal, ValidationFailed
+from guilder.kernel.ids import AccountId, ControlId, TransactionId, UserId
+from guilder.platform.db import Tx
+
+
+class AccountType(StrEnum):
+    """The five types of the accounting equation."""
+
+    ASSET = "asset"
+    LIABILITY = "liability"
+    EQUITY = "equity"
+    INCOME = "income"
+    EXPENSE = "expense"
+
+    @property
+    def is_debit_normal(self) -> bool:
+        """Whether debits raise the balance: true for assets and expenses."""
+        return self in {AccountType.ASSET, AccountType.EXPENSE}
+
+
+class AccountStatus(StrEnum):
+    """What an account still lets happen to it."""
+
+    OPEN = "open"
+    FROZEN_FOR_DEBITS = "frozen_debits"
+    """Money may come in; nothing may go out."""
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+
+class EntryDraft(Struct, frozen=True, gc=False):
+    """A change of one account to be made. ``amount_minor``: debit positive, credit negative."""
+
+    account_id: AccountId
+    amount_minor: int
+
+
+class TransactionDraft(Struct, frozen=True, kw_only=True):
+    """A transaction to be posted, or held when ``expires_at`` is set.
+
+    ``metadata`` is JSON text, kept byte for byte. ``effective_at`` defaults to the time of record
+    and may lie before it (backdating). ``reverses`` names what a reversal undoes.
+    """
+
+    id: TransactionId
+    kind: str
+    entries: tuple[EntryDraft, ...]
+    description: str = ""
+    metadata: str = "{}"
+    effective_at: datetime | None = None
+    expires_at: datetime | None = None
+    reverses: OriginalTransaction | None = None
+
+
+class OriginalTransaction(Struct, frozen=True, kw_only=True):
+    """What a reversal has to know of the transaction it undoes."""
+
+    id: TransactionId
+    kind: str
+    recorded_at: datetime
+
+
+class Account(Struct, kw_only=True):
+    """A ledger account as it stands inside a book. Sums are whole minor units, never negative."""
+
+    id: AccountId
+    owner_id: UserId | None
+    code: str
+    type: AccountType
+    currency: Currency
+    posted_debits: int = 0
+    posted_credits: int = 0
+    pending_debits: int = 0
+    pending_credits: int = 0
+    floor_minor: int | None = None
+    status: AccountStatus = AccountStatus.OPEN
+    sequence: int = 0
+    last_hash: bytes = bytes(32)
+    last_entry_at: datetime | None = None
+
+    @property
+    def balance_minor(self) -> int:
+        """What is posted, on the normal side."""
+        if self.type.is_debit_normal:
+            return self.posted_debits - self.posted_credits
+        return self.posted_credits - self.posted_debits
+
+    @property
+    def held_minor(self) -> int:
+        """What open holds reserve to leave the account."""
+        return self.pending_credits if self.type.is_debit_normal else self.pending_debits
+
+    @property
+    def available_minor(self) -> int:
+        """The balance less what open holds reserve."""
+        return self.balance_minor - self.held_minor
+
+
+class NewAccount(Struct, frozen=True, kw_only=True):
+    """An account to be opened. ``owner_id`` is None for the platform's own accounts."""
+
+    id: AccountId
+    owner_id: UserId | None
+    code: str
+    type: AccountType
+    currency: Currency
+    floor_minor: int | None = None
+    status: AccountStatus = AccountStatus.OPEN
+
+
+class Direction(StrEnum):
+    """Which way money crosses the controlled account, seen from its owner."""
+
+    OUTFLOW = "outflow"
+    INFLOW = "inflow"
+
+
+class ControlLimits(Struct, frozen=True, kw_only=True):
+    """The sums a control allows, in minor units; None means no limit."""
+
+    per_transaction_minor: int | None = None
+    per_day_minor: int | None = None
+    per_month_minor: int | None = None
+
+
+class NewControl(Struct, frozen=True, kw_only=True):
+    """A limit on what leaves or enters the accounts of one owner, or one account, in a currency.
+
+    ``kinds`` narrows it to transactions of these kinds; None covers all but reversals. Days and
+    months are those of ``time_zone`` (an IANA name).
+    """
+
+    id: ControlId
+    subject_id: UserId | AccountId
+    currency: Currency
+    direction: Direction
+    limits: ControlLimits
+    time_zone: str
+    kinds: frozenset[str] | None = None
+
+
+class AccountNotFound(NotFound):
+    """A transaction names an account that does not exist."""
+
+    message = "There is no such account."
+
+
+class InsufficientFunds(Refusal):
+    """The account's available balance would fall below its floor."""
+
+    code = "INSUFFICIENT_FUNDS"
+    family = Family.PRECONDITION
+    message = "The available balance is not sufficient."
+
+
+class AccountFrozen(Refusal):
+    """The account is frozen, for debits or altogether."""
+
+    code = "ACCOUNT_FROZEN"
+    family = Family.PRECONDITION
+    message = "The account is frozen."
+
+
+class AccountClosed(Refusal):
+    """The account is closed and takes no further entries."""
+
+    code = "ACCOUNT_CLOSED"
+    family = Family.PRECONDITION
+    message = "The account is closed."
+
+
+class AccountNotEmpty(Refusal):
+    """An account can be closed only when nothing is in it and nothing is held."""
+
+    code = "ACCOUNT_NOT_EMPTY"
+    family = Family.PRECONDITION
+    message = "The account still holds money."
+
+
+class LimitExceeded(Refusal):
+    """A control allows less. ``details``: the window, its limit and what of it is left."""
+
+    code = "LIMIT_EXCEEDED"
+    family = Family.PRECONDITION
+    message = "The transaction exceeds a limit."
+
+
+class BalanceTooLarge(Refusal):
+    """An account's sums would leave the range of a 64-bit integer."""
+
+    code = "BALANCE_TOO_LARGE"
+    family = Family.PRECONDITION
+    message = "The account cannot hold this much."
+
+
+class Unbalanced(ValidationFailed):
+    """The entries do not sum to zero in each currency, or there are fewer than two."""
+
+    message = "The entries do not balance."
+
+
+class TransactionExists(Conflict):
+    """The id belongs to a transaction with other contents."""
+
+    message = "A different transaction has this id."
+
+
+class HoldEnded(Refusal):
+    """The hold was posted or voided before."""
+
+    code = "HOLD_ENDED"
+    family = Family.CONFLICT
+    message = "The hold has already ended."
+
+
+class HoldExpired(Refusal):
+    """The hold's time is over."""
+
+    code = "HOLD_EXPIRED"
+    family = Family.GONE
+    message = "The hold has expired."
+
+
+class AmountExceedsOriginal(Refusal):
+    """More than is held, or more than is left to reverse."""
+
+    code = "AMOUNT_EXCEEDS_ORIGINAL"
+    family = Family.PRECONDITION
+    message = "The amount exceeds what is left of the original."
+
+
+class NotReversible(Refusal):
+    """It is itself a reversal, is still pending, or has several currencies and a partial amount."""
+
+    code = "NOT_REVERSIBLE"
+    family = Family.PRECONDITION
+    message = "The transaction cannot be reversed like this."
+
+
+class Book(Protocol):
+    """The accounts and controls that one database transaction holds locked, and what it will write.
+
+    Postings see each other at once; nothing is stored before `Ledger.write`.
+    """
+
+    @property
+    def now(self) -> datetime:
+        """The database's time after all locks were taken. Postings are recorded at this time."""
+        ...
+
+    def account(self, account_id: AccountId) -> Account | None:
+        """The account as it stands after the postings so far; None when it does not exist."""
+        ...
+
+    def post(self, draft: TransactionDraft) -> Refusal | None:
+        """Post or hold one transaction: all its entries, or none and the reason."""
+        ...
+
+    def post_linked(self, drafts: Sequence[TransactionDraft]) -> tuple[int, Refusal] | None:
+        """Post several transactions or none; answers the first refused one's index and reason."""
+        ...
+
+
+class Ledger(Protocol):
+    """The ledger's use cases inside a transaction that the caller opened and will commit."""
+
+    async def open_account(self, tx: Tx, account: NewAccount) -> None:
+        """Open an account.
+
+        Raises:
+            Conflict: the id is taken.
+        """
+        ...
+
+    async def open_book(self, tx: Tx, account_ids: Collection[AccountId]) -> Book:
+        """Lock the accounts, then the controls on them and their owners, each in id order.
+
+        Platform accounts named by `platform_account_id` come into being on first use.
+        """
+        ...
+
+    async def write(self, tx: Tx, book: Book) -> None:
+        """Store everything that was posted in ``book``, in a few set-based statements."""
+        ...
+
+    async def accounts(
+        self, tx: Tx, account_ids: Collection[AccountId]
+    ) -> dict[AccountId, Account]:
+        """Read accounts without locking them."""
+        ...
+
+    async def set_status(self, tx: Tx, account_id: AccountId, status: AccountStatus) -> Account:
+        """Freeze, unfreeze or close an account under its lock.
+
+        Raises:
+            AccountNotFound: it does not exist.
+            AccountClosed: it was closed before; closing is final.
+            AccountNotEmpty: it is to be closed and holds money, or money is held in it.
+        """
+        ...
+
+    async def set_control(self, tx: Tx, control: NewControl) -> None:
+        """Create a control, or give the one with this id new limits; what is used stays used."""
+        ...
+
+    async def balance_at(self, tx: Tx, account_id: AccountId, at: datetime) -> int:
+        """The account's balance on its normal side after all entries recorded up to ``at``."""
+        ...
+
+    async def entries(
+        self, tx: Tx, account_id: AccountId, *, before_sequence: int | None, limit: int
+    ) -> list[Entry]:
+        """An account's entries, newest first, from below ``before_sequence``."""
+        ...
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """A stored entry. ``balance_after_minor`` is on the account's normal side."""
+
+    account_id: AccountId
+    sequence: int
+    transaction_id: TransactionId
+    amount_minor: int
+    balance_after_minor: int
+    recorded_at: datetime
+    kind: str
+    description: str
+
+
+class PlatformAccount(StrEnum):
+    """The chart of the platform's own accounts; each exists once per currency."""
+
+    SETTLEMENT_SIMULATED = "settlement.simulated"
+    FEES = "fees"
+    FX_POSITION = "fx.position"
+    ROUNDING = "rounding"
+    SUSPENSE = "suspense"
+
+    @property
+    def type(self) -> AccountType:
+        """The account's place in the accounting equation."""
+        return _PLATFORM_TYPES[self]
+
+
+_PLATFORM_TYPES: Final = {
+    PlatformAccount.SETTLEMENT_SIMULATED: AccountType.ASSET,
+    PlatformAccount.FEES: AccountType.INCOME,
+    PlatformAccount.FX_POSITION: AccountType.EQUITY,
+    PlatformAccount.ROUNDING: AccountType.EXPENSE,
+    PlatformAccount.SUSPENSE: AccountType.LIABILITY,
+}
+_PLATFORM_NAMESPACE: Final = UUID("8f3f7b8e-6a0c-5d0e-9b57-1c0f2f3a4d5e")
+
+
+def platform_account_id(account: PlatformAccount, currency: Currency) -> AccountId:
+    """The id of a platform account: computed from its code and currency, so nobody looks it up."""
+    return AccountId(uuid5(_PLATFORM_NAMESPACE, f"{account.value}:{currency.code}"))

@@ -1,0 +1,70 @@
+"""Seals: a digest of each row that may change, so that `guilder verify` sees an edit made past us.
+
+Which columns a seal covers, and in which order, is written once here and once in SQL (verify).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from guilder.kernel.clock import epoch_microseconds
+from guilder.ledger.api import Account, EntryDraft, NewAccount, NewControl
+from guilder.ledger.domain.chain import seal
+from guilder.ledger.domain.holds import Hold
+
+
+def account_seal(account: NewAccount | Account, *, created_at: datetime) -> bytes:
+    """Over what an account is and may do; its sums are covered by its entries."""
+    return seal(
+        str(account.id),
+        None if account.owner_id is None else str(account.owner_id),
+        account.code,
+        account.type.value,
+        account.currency.code,
+        _number(account.floor_minor),
+        account.status.value,
+        _moment(created_at),
+    )
+
+
+def hold_lines(lines: Iterable[EntryDraft]) -> str:
+    """A hold's lines as the JSON text that is stored: ``[["account id", amount], ...]``."""
+    pairs = ",".join(f'["{line.account_id}",{line.amount_minor}]' for line in lines)
+    return f"[{pairs}]"
+
+
+def hold_seal(hold: Hold) -> bytes:
+    """Over every column of a hold."""
+    return seal(
+        str(hold.transaction_id),
+        hold_lines(hold.lines),
+        str(hold.amount_minor),
+        str(hold.posted_minor),
+        hold.state.value,
+        _moment(hold.expires_at),
+    )
+
+
+def control_seal(control: NewControl, *, created_at: datetime) -> bytes:
+    """Over what a control allows; what of it is used follows from the entries."""
+    return seal(
+        str(control.id),
+        str(control.subject_id),
+        control.currency.code,
+        control.direction.value,
+        None if control.kinds is None else ",".join(sorted(control.kinds)),
+        _number(control.limits.per_transaction_minor),
+        _number(control.limits.per_day_minor),
+        _number(control.limits.per_month_minor),
+        control.time_zone,
+        _moment(created_at),
+    )
+
+
+def _number(value: int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _moment(value: datetime) -> str:
+    return str(epoch_microseconds(value))

@@ -1,0 +1,93 @@
+"""Holds as rows: their lines are kept as JSON beside the transaction that opened them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from guilder.kernel.ids import AccountId, TransactionId
+from guilder.ledger.api import EntryDraft
+from guilder.ledger.domain.holds import Hold, HoldState
+from guilder.ledger.domain.seals import hold_lines, hold_seal
+from guilder.platform.db import Row, Tx
+
+_INSERT: Final = """
+    INSERT INTO ledger.holds (transaction_id, lines, amount_minor, state, expires_at, seal)
+    SELECT id, lines::json, amount_minor, 'pending', expires_at, seal
+    FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bytea[])
+        AS h(id, lines, amount_minor, expires_at, seal)
+"""
+_END: Final = """
+    UPDATE ledger.holds h
+    SET state = v.state, posted_minor = v.posted_minor, seal = v.seal
+    FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bytea[])
+        AS v(id, state, posted_minor, seal)
+    WHERE h.transaction_id = v.id
+"""
+_COLUMNS: Final = """
+    SELECT h.transaction_id, t.kind, h.lines::text, h.expires_at, t.recorded_at, t.digest,
+        h.posted_minor, h.state
+    FROM ledger.holds h JOIN ledger.transactions t ON t.id = h.transaction_id
+    WHERE h.transaction_id = ANY($1::uuid[])
+"""
+_LOCK: Final = f"{_COLUMNS} ORDER BY h.transaction_id FOR NO KEY UPDATE OF h"
+_DUE: Final = """
+    SELECT transaction_id FROM ledger.holds
+    WHERE state = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2
+"""
+
+
+async def insert_holds(tx: Tx, holds: Sequence[Hold]) -> None:
+    """Insert newly opened holds."""
+    await tx.execute(
+        _INSERT,
+        [hold.transaction_id for hold in holds],
+        [hold_lines(hold.lines) for hold in holds],
+        [hold.amount_minor for hold in holds],
+        [hold.expires_at for hold in holds],
+        [hold_seal(hold) for hold in holds],
+    )
+
+
+async def end_holds(tx: Tx, holds: Sequence[Hold]) -> None:
+    """Store how holds ended."""
+    await tx.execute(
+        _END,
+        [hold.transaction_id for hold in holds],
+        [hold.state.value for hold in holds],
+        [hold.posted_minor for hold in holds],
+        [hold_seal(hold) for hold in holds],
+    )
+
+
+async def read_holds(tx: Tx, transaction_ids: Collection[TransactionId]) -> list[Hold]:
+    """Read holds without locking them: enough to know which accounts they touch."""
+    return [_hold(row) for row in await tx.fetch(_COLUMNS, transaction_ids)]
+
+
+async def lock_holds(tx: Tx, transaction_ids: Collection[TransactionId]) -> list[Hold]:
+    """Lock holds in id order and read them. Their accounts are locked before."""
+    return [_hold(row) for row in await tx.fetch(_LOCK, transaction_ids)]
+
+
+async def due_holds(tx: Tx, *, now: datetime, limit: int) -> list[TransactionId]:
+    """Open holds whose time is over, the oldest first."""
+    return [row["transaction_id"] for row in await tx.fetch(_DUE, now, limit)]
+
+
+def _hold(row: Row) -> Hold:
+    lines = msgspec.json.decode(row["lines"], type=list[tuple[UUID, int]])
+    return Hold(
+        transaction_id=row["transaction_id"],
+        kind=row["kind"],
+        lines=tuple(EntryDraft(AccountId(account_id), amount) for account_id, amount in lines),
+        expires_at=row["expires_at"],
+        recorded_at=row["recorded_at"],
+        digest=row["digest"],
+        posted_minor=row["posted_minor"],
+        state=HoldState(row["state"]),
+    )

@@ -1,0 +1,44 @@
+"""The outbox that events wait in, and how far each group of consumers has read it."""
+
+from alembic import op
+
+revision = "v0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create the outbox and the consumer offsets."""
+    op.execute("""
+        CREATE TABLE platform.outbox (
+            transaction xid8 NOT NULL DEFAULT pg_current_xact_id(),
+            position bigint GENERATED ALWAYS AS IDENTITY,
+            id uuid NOT NULL,
+            type text NOT NULL,
+            key text NOT NULL,
+            data jsonb NOT NULL,
+            created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            PRIMARY KEY (transaction, position)
+        );
+        CREATE TABLE platform.consumer_offsets (
+            group_name text PRIMARY KEY,
+            transaction xid8 NOT NULL DEFAULT '0'::xid8,
+            position bigint NOT NULL DEFAULT 0,
+            moved_at timestamptz NOT NULL DEFAULT clock_timestamp()
+        );
+        GRANT SELECT, INSERT ON platform.outbox TO guilder_platform;
+        GRANT SELECT, INSERT, UPDATE ON platform.consumer_offsets TO guilder_platform;
+
+        CREATE VIEW check_v1.outbox AS
+            SELECT id, type, key, created_at FROM platform.outbox;
+    """)
+
+
+def downgrade() -> None:
+    """Drop both; events that were not yet read are lost."""
+    op.execute("""
+        DROP VIEW check_v1.outbox;
+        DROP TABLE platform.consumer_offsets;
+        DROP TABLE platform.outbox;
+    """)
