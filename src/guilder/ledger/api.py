@@ -320,6 +320,10 @@ class Ledger(Protocol):
         """Create a control, or give the one with this id new limits; what is used stays used."""
         ...
 
+    async def create_control(self, tx: Tx, control: NewControl) -> None:
+        """Create a control unless there is one with this id, which stays as it is."""
+        ...
+
     async def balance_at(self, tx: Tx, account_id: AccountId, at: datetime) -> int:
         """The account's balance on its normal side after all entries recorded up to ``at``."""
         ...

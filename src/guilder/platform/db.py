@@ -8,6 +8,7 @@ every lock has a time limit, on the server and on the client.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -174,6 +175,26 @@ class Database:
     async def fetchval(self, query: str, *args: Any) -> Any:
         """The first value of the first row of one query outside any transaction block."""
         return await self._pool.fetchval(query, *args)
+
+    @asynccontextmanager
+    async def listen(self, channel: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever somebody notifies ``channel``, as long as the block lasts.
+
+        It only wakes: where the listening connection is lost, nothing is set any more, so whoever
+        waits looks by itself from time to time.
+        """
+        woken = asyncio.Event()
+
+        def wake(*_: object) -> None:
+            woken.set()
+
+        async with self._pool.acquire() as connection:
+            await connection.add_listener(channel, wake)
+            try:
+                yield woken
+            finally:
+                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    await connection.remove_listener(channel, wake)
 
     async def check_durability(self) -> None:
         """Prove that this server keeps what it acknowledges, as our own sessions see it.

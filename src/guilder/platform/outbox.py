@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final, Protocol
+
+import msgspec
 
 from guilder.kernel.ids import EventId
 from guilder.platform.db import Row, Tx
+from guilder.platform.identifiers import new_id
 
 CHANNEL: Final = "guilder_outbox"
 
@@ -45,6 +48,19 @@ class Position:
 
     transaction: str = "0"
     position: int = 0
+
+
+class Fact(Protocol):
+    """An event as its context declares it: a frozen dataclass or struct with a ``TYPE``."""
+
+    TYPE: ClassVar[str]
+
+
+def outgoing(fact: Fact, *, key: str) -> Outgoing:
+    """The fact as an event to be published, in order among those with the same ``key``."""
+    return Outgoing(
+        id=EventId(new_id()), type=fact.TYPE, key=key, data=msgspec.json.encode(fact).decode()
+    )
 
 
 async def append(tx: Tx, events: Sequence[Outgoing], *, wake: bool = True) -> None:

@@ -109,6 +109,10 @@ class PostgresLedger:
         """Create a control, or give the one with this id new limits; what is used stays used."""
         await books.upsert_control(tx, control, now=await books.database_time(tx))
 
+    async def create_control(self, tx: Tx, control: NewControl) -> None:
+        """Create a control unless there is one with this id, which stays as it is."""
+        await books.insert_control(tx, control, now=await books.database_time(tx))
+
     async def balance_at(self, tx: Tx, account_id: AccountId, at: datetime) -> int:
         """The account's balance on its normal side after all entries recorded up to ``at``."""
         return await reads.balance_at(tx, account_id, at)

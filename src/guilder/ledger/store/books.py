@@ -140,32 +140,39 @@ async def write_status(tx: Tx, account: Account) -> None:
     await tx.execute(_WRITE_STATUS, account.id, account.status.value, seal)
 
 
+async def insert_control(tx: Tx, control: NewControl, *, now: datetime) -> None:
+    """Insert a control unless its id is taken."""
+    await tx.execute(
+        _INSERT_CONTROL,
+        control.id,
+        control.subject_id,
+        control.currency.code,
+        control.direction.value,
+        *_allowed(control),
+        local_date(now, control.time_zone),
+        now,
+        control_seal(control, created_at=now),
+    )
+
+
 async def upsert_control(tx: Tx, control: NewControl, *, now: datetime) -> None:
     """Insert a control, or change what the one with this id allows."""
-    kinds = None if control.kinds is None else sorted(control.kinds)
-    allowed = (
+    created_at = await tx.fetchval(_LOCK_CONTROL, control.id)
+    if created_at is None:
+        await insert_control(tx, control, now=now)
+    else:
+        seal = control_seal(control, created_at=created_at)
+        await tx.execute(_CHANGE_CONTROL, control.id, *_allowed(control), seal)
+
+
+def _allowed(control: NewControl) -> tuple[object, ...]:
+    return (
+        None if control.kinds is None else sorted(control.kinds),
         control.limits.per_transaction_minor,
         control.limits.per_day_minor,
         control.limits.per_month_minor,
         control.time_zone,
     )
-    created_at = await tx.fetchval(_LOCK_CONTROL, control.id)
-    if created_at is None:
-        await tx.execute(
-            _INSERT_CONTROL,
-            control.id,
-            control.subject_id,
-            control.currency.code,
-            control.direction.value,
-            kinds,
-            *allowed,
-            local_date(now, control.time_zone),
-            now,
-            control_seal(control, created_at=now),
-        )
-    else:
-        seal = control_seal(control, created_at=created_at)
-        await tx.execute(_CHANGE_CONTROL, control.id, kinds, *allowed, seal)
 
 
 async def database_time(tx: Tx) -> datetime:
