@@ -17,6 +17,8 @@ from guilder.platform.access_tokens import AccessClaims
 from guilder.platform.keys import UnixTime, VerificationKeys
 from guilder.platform.permissions import permissions_of
 
+ISSUER: Final = "guilder"
+AUDIENCE: Final = "guilder"
 CLOCK_SKEW_S: Final = 5
 """How far the clock of whoever signed may be ahead of ours."""
 
@@ -52,8 +54,8 @@ class TokenVerifier:
         self,
         keys: VerificationKeys,
         *,
-        issuer: str,
-        audience: str,
+        issuer: str = ISSUER,
+        audience: str = AUDIENCE,
         remembered: int = 8192,
         now: UnixTime = time.time,
     ) -> None:

@@ -1,0 +1,16 @@
+"""Identity: who people are to Guilder, how they prove it, and which roles their accounts have.
+
+Glossary
+- *user*: one person: email, phone, name and one set of credentials.
+- *account*: a way of acting as that user, named in a token's ``sub``. A ``customer`` account has
+  the user's own id; a ``user_admin`` account is paired with it and sees its verification codes; a
+  ``staff`` account is a user's who works here. (The ledger's accounts are something else.)
+- *session*: one sign-in of one account, named in a token's ``sid``.
+- *role*: what an account is appointed to; `guilder.platform.permissions` says what that grants.
+
+Invariants
+- No two users share an email (compared without case) or a phone number (compared as E.164).
+- A customer account exists if and only if its user-admin account does: one commit makes both.
+- A user-admin account has no role but ``user_admin``, so it can never move money.
+- A password is stored as an Argon2id hash only, and signing in costs the same for any answer "no".
+"""

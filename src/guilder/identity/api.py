@@ -1,0 +1,119 @@
+"""What others may know of identity: users as seen from outside, and how it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from guilder.kernel.errors import Conflict, Unauthenticated
+from guilder.kernel.ids import SessionId, UserId
+
+
+class AccountType(StrEnum):
+    """In which capacity an account acts."""
+
+    CUSTOMER = "customer"
+    USER_ADMIN = "user_admin"
+    STAFF = "staff"
+
+
+class AlreadyRegistered(Conflict):
+    """Somebody has registered with this email or phone. ``details["field"]`` says which."""
+
+    message = "This is already registered."
+
+    def __init__(self, *, field: str) -> None:
+        super().__init__(f"This {field} is already registered.", field=field)
+
+
+class InvalidCredentials(Unauthenticated):
+    """No such user, no such account, or another password: the answer does not tell which."""
+
+    message = "The email, the phone or the password is wrong."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applicant:
+    """Who wants to be a user, as they wrote it. ``phone`` is None for staff without one."""
+
+    email: str
+    full_name: str
+    phone: str | None
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What somebody signs in with: one of email and phone, and which of their accounts."""
+
+    email: str | None = None
+    phone: str | None = None
+    password: str = field(repr=False)
+    account_type: AccountType | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountView:
+    """One account and the user behind it. ``id`` is the account's, as in a token's ``sub``."""
+
+    id: UserId
+    user_id: UserId
+    account_type: AccountType
+    email: str
+    phone: str | None
+    full_name: str
+    status: str
+    kyc_status: str
+    roles: tuple[str, ...]
+    created_at: datetime
+
+    @property
+    def customer_id(self) -> UserId | None:
+        """The customer in whose matters the account acts; None for staff."""
+        return None if self.account_type is AccountType.STAFF else self.user_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedIn:
+    """A new session and the access token that speaks for it. Times are Unix seconds."""
+
+    token: str = field(repr=False)
+    expires_at: int
+    expires_in_s: int
+    session_id: SessionId
+    account: AccountView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appointed:
+    """A user who now has a staff role, and whether they were made for it."""
+
+    user_id: UserId
+    email: str
+    created: bool
+
+
+class Staff(Protocol):
+    """Appoints staff. For the command line and, later, for other staff."""
+
+    async def is_registered(self, email: str) -> bool:
+        """Whether a user has this email.
+
+        Raises:
+            ValidationFailed: it is no email address.
+        """
+        ...
+
+    async def appoint(
+        self, *, email: str, role: str, full_name: str | None = None, password: str | None = None
+    ) -> Appointed:
+        """Give the user with this email a staff role, making the user when there is none.
+
+        An existing user keeps name and password; a new one needs both.
+
+        Raises:
+            ValidationFailed: an unknown staff role, or a new user's details are missing or weak.
+        """
+        ...

@@ -1,0 +1,252 @@
+"""Routes of identity: register, sign in, who am I, and the public keys of access tokens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from guilder.identity.api import (
+    AccountType,
+    AccountView,
+    AlreadyRegistered,
+    Applicant,
+    Credentials,
+    InvalidCredentials,
+)
+from guilder.identity.service.register import Registration
+from guilder.identity.service.sign_in import SignIn
+from guilder.kernel.errors import Overloaded, ValidationFailed
+from guilder.platform.http.route import Access, Answer, RawAnswer, Request, Route
+from guilder.platform.keys import JWKS_MAX_AGE_S, KeyFolder
+
+_TAG: Final = "identity"
+_MAX_USER_AGENT_CHARACTERS: Final = 200
+
+
+class RegisterBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A new customer. A phone without a country code is read as a local one."""
+
+    email: str
+    password: str
+    full_name: str
+    phone: str
+
+
+class LoginBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One of ``email`` and ``phone``, and the password."""
+
+    email: str | None = None
+    phone: str | None = None
+    password: str
+    account_type: Literal["customer", "user_admin", "staff"] | None = None
+
+
+class Kyc(msgspec.Struct, kw_only=True):
+    """How far the verification of the person has come."""
+
+    status: str
+
+
+class RegisteredUser(msgspec.Struct, kw_only=True):
+    """A user who has just registered."""
+
+    id: UUID
+    email: str
+    phone: str | None
+    full_name: str
+    status: str
+    created_at: datetime
+    kyc: Kyc
+
+
+class SignedInUser(msgspec.Struct, kw_only=True):
+    """The account that signed in, and whose it is."""
+
+    id: UUID
+    email: str
+    phone: str | None
+    full_name: str
+    status: str
+    roles: tuple[str, ...]
+    account_type: str
+    customer_id: UUID | None
+
+
+class Login(msgspec.Struct, kw_only=True):
+    """An access token; ``token`` and ``access_token`` are the same. Times are in seconds."""
+
+    token: str
+    access_token: str
+    token_type: str
+    expires_at: int
+    expires_in: int
+    user: SignedInUser
+
+
+class Me(SignedInUser, kw_only=True):
+    """The caller's own account."""
+
+    created_at: datetime
+    kyc: Kyc
+
+
+class IdentityRoutes:
+    """The handlers, each one use case."""
+
+    def __init__(self, *, registration: Registration, sign_in: SignIn, keys: KeyFolder) -> None:
+        self._registration = registration
+        self._sign_in = sign_in
+        self._keys = keys
+
+    async def register(self, request: Request) -> Answer:
+        """Make a customer account, and the user-admin account paired with it.
+
+        The user-admin account shares email and password; it signs in with
+        ``account_type: "user_admin"`` and shows the codes that confirm sensitive operations.
+        """
+        body: RegisterBody = request.body
+        user = await self._registration.register(
+            Applicant(
+                email=body.email,
+                full_name=body.full_name,
+                phone=body.phone,
+                password=body.password,
+            )
+        )
+        return Answer(data=_registered(user))
+
+    async def login(self, request: Request) -> Answer:
+        """Open a session and answer its access token, to be sent as ``Authorization: Bearer``.
+
+        The answer is the same for an unknown user and a wrong password.
+        """
+        body: LoginBody = request.body
+        account_type = None if body.account_type is None else AccountType(body.account_type)
+        signed_in = await self._sign_in.sign_in(
+            Credentials(
+                email=body.email,
+                phone=body.phone,
+                password=body.password,
+                account_type=account_type,
+            ),
+            user_agent=_user_agent(request),
+        )
+        login = Login(
+            token=signed_in.token,
+            access_token=signed_in.token,
+            token_type="Bearer",  # noqa: S106 - the name of a scheme, not a secret
+            expires_at=signed_in.expires_at,
+            expires_in=signed_in.expires_in_s,
+            user=_signed_in(signed_in.account),
+        )
+        return Answer(data=login)
+
+    async def me(self, request: Request) -> Answer:
+        """The caller's account as it stands now, which may be newer than the token."""
+        account = await self._sign_in.whoami(request.user.user_id)
+        return Answer(data=_me(account))
+
+    async def jwks(self, request: Request) -> RawAnswer:  # noqa: ARG002 - a handler's shape
+        """The public keys that verify access tokens, as a JWK set (RFC 7517)."""
+        return RawAnswer(
+            body=msgspec.json.encode({"keys": await self._keys.public_keys()}),
+            content_type="application/json",
+            headers=(("Cache-Control", f"public, max-age={JWKS_MAX_AGE_S}"),),
+        )
+
+    def routes(self) -> tuple[Route, ...]:
+        """Every route of identity."""
+        return (*self._public_routes(), *self._own_routes())
+
+    def _public_routes(self) -> tuple[Route, ...]:
+        person = {"email": "anna@example.com", "password": "SecurePass123"}
+        return (
+            Route(
+                method="POST",
+                path="/auth/register",
+                handler=self.register,
+                access=Access.PUBLIC,
+                summary="Register a customer",
+                tag=_TAG,
+                body=RegisterBody,
+                answers=RegisteredUser,
+                status=201,
+                raises=(ValidationFailed, AlreadyRegistered, Overloaded),
+                example={**person, "full_name": "Anna Rao", "phone": "+919876543210"},
+            ),
+            Route(
+                method="POST",
+                path="/auth/login",
+                handler=self.login,
+                access=Access.PUBLIC,
+                summary="Sign in",
+                tag=_TAG,
+                body=LoginBody,
+                answers=Login,
+                raises=(ValidationFailed, InvalidCredentials, Overloaded),
+                example=person,
+            ),
+            Route(
+                method="GET",
+                path="/.well-known/jwks.json",
+                handler=self.jwks,
+                access=Access.PUBLIC,
+                summary="Public keys of access tokens",
+                tag=_TAG,
+                at_root=True,
+            ),
+        )
+
+    def _own_routes(self) -> tuple[Route, ...]:
+        return (
+            Route(
+                method="GET",
+                path="/auth/me",
+                handler=self.me,
+                access=Access.ANY_CALLER,
+                summary="The caller's own account",
+                tag=_TAG,
+                answers=Me,
+            ),
+        )
+
+
+def _registered(user: AccountView) -> RegisteredUser:
+    return RegisteredUser(
+        id=user.id,
+        email=user.email,
+        phone=user.phone,
+        full_name=user.full_name,
+        status=user.status,
+        created_at=user.created_at,
+        kyc=Kyc(status=user.kyc_status),
+    )
+
+
+def _signed_in(account: AccountView) -> SignedInUser:
+    return SignedInUser(
+        id=account.id,
+        email=account.email,
+        phone=account.phone,
+        full_name=account.full_name,
+        status=account.status,
+        roles=account.roles,
+        account_type=account.account_type.value,
+        customer_id=account.customer_id,
+    )
+
+
+def _me(account: AccountView) -> Me:
+    return Me(
+        **msgspec.structs.asdict(_signed_in(account)),
+        created_at=account.created_at,
+        kyc=Kyc(status=account.kyc_status),
+    )
+
+
+def _user_agent(request: Request) -> str | None:
+    text = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_CHARACTERS]
+    return "".join(filter(str.isprintable, text)) or None

@@ -1,0 +1,1 @@
+"""The schema ``identity``, step by step."""

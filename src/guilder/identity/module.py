@@ -1,0 +1,56 @@
+"""Wires identity: what it is built from, and what it gives to an application."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from guilder.identity.api import Staff
+from guilder.identity.http import IdentityRoutes
+from guilder.identity.service.passwords import PasswordCost, Passwords
+from guilder.identity.service.register import Registration
+from guilder.identity.service.sign_in import SignIn
+from guilder.identity.service.staff import StaffAppointments
+from guilder.platform.auth import AUDIENCE, ISSUER
+from guilder.platform.db import Database
+from guilder.platform.keys import KeyFolder, UnixTime
+from guilder.platform.module import Module
+
+DEFAULT_REGION: Final = "IN"
+
+
+def build(
+    *,
+    db: Database,
+    keys: KeyFolder,
+    issuer: str = ISSUER,
+    audience: str = AUDIENCE,
+    default_region: str = DEFAULT_REGION,
+    password_cost: PasswordCost | None = None,
+    hashes_at_once: int | None = None,
+    now: UnixTime = time.time,
+) -> Module:
+    """Identity, serving. ``default_region`` is where a phone without a country code is from."""
+    passwords = Passwords(cost=password_cost, at_once=hashes_at_once)
+    registration = Registration(db=db, passwords=passwords, default_region=default_region)
+    sign_in = SignIn(
+        db=db,
+        passwords=passwords,
+        keys=keys,
+        issuer=issuer,
+        audience=audience,
+        default_region=default_region,
+        now=now,
+    )
+    routes = IdentityRoutes(registration=registration, sign_in=sign_in, keys=keys).routes()
+    return Module(
+        name="identity",
+        service_names=("identity", "auth", "rbac"),
+        routes=routes,
+        on_stop=(passwords.close,),
+    )
+
+
+def build_staff(*, db: Database, default_region: str = DEFAULT_REGION) -> Staff:
+    """Appoints staff, for the command line."""
+    return StaffAppointments(db=db, passwords=Passwords(at_once=1), default_region=default_region)

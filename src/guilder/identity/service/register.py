@@ -1,0 +1,101 @@
+"""Somebody becomes a user: a customer account and its user-admin account, in one commit."""
+
+from __future__ import annotations
+
+from guilder.identity import store
+from guilder.identity.api import AccountType, AccountView, AlreadyRegistered, Applicant
+from guilder.identity.domain import Person, read_applicant
+from guilder.identity.events import UserRegistered
+from guilder.identity.service.passwords import Passwords
+from guilder.identity.service.publishing import publish
+from guilder.identity.store import NewUser
+from guilder.kernel.ids import UserId
+from guilder.kernel.invariant import InvariantViolation
+from guilder.platform.db import Database, Tx
+from guilder.platform.identifiers import new_id
+from guilder.platform.permissions import CUSTOMER, USER_ADMIN
+
+
+class Registration:
+    """Registers customers."""
+
+    def __init__(self, *, db: Database, passwords: Passwords, default_region: str) -> None:
+        self._db = db
+        self._passwords = passwords
+        self._default_region = default_region
+
+    async def register(self, applicant: Applicant) -> AccountView:
+        """Make the applicant a user and return their customer account.
+
+        Raises:
+            ValidationFailed: names each field that is wrong.
+            AlreadyRegistered: the email or the phone is another user's.
+            Overloaded: too many passwords are waiting to be hashed.
+        """
+        person = read_applicant(applicant, default_region=self._default_region)
+        # Looked up first only to spare the hash; the unique indexes decide.
+        await self._db.run(lambda tx: refuse_taken(tx, person))
+        user = new_user(person, password_hash=await self._passwords.hash(person.password))
+        user_admin_id = UserId(new_id())
+        return await self._db.run(lambda tx: _write(tx, user, user_admin_id))
+
+
+def new_user(person: Person, *, password_hash: str) -> NewUser:
+    """The user a person becomes, under a new id."""
+    return NewUser(
+        id=UserId(new_id()),
+        email=person.email.address,
+        email_key=person.email.key,
+        phone=person.phone,
+        full_name=person.full_name,
+        password_hash=password_hash,
+    )
+
+
+async def refuse_taken(tx: Tx, person: Person) -> None:
+    """Refuse a person whose email or phone somebody has.
+
+    Raises:
+        AlreadyRegistered: names the email rather than the phone when both are taken.
+    """
+    holders = await store.who_has(tx, email_key=person.email.key, phone=person.phone)
+    if holders:
+        raise _taken(holders, person.email.key)
+
+
+async def add_user(tx: Tx, user: NewUser) -> bool:
+    """Write ``user``; False when this very user is there, of an attempt whose answer was lost.
+
+    Raises:
+        AlreadyRegistered: the email or the phone is another user's.
+    """
+    if await store.add_user(tx, user):
+        return True
+    holders = await store.who_has(tx, email_key=user.email_key, phone=user.phone)
+    if user.id in holders:
+        return False
+    raise _taken(holders, user.email_key)
+
+
+def _taken(holders: dict[UserId, str], email_key: str) -> AlreadyRegistered:
+    return AlreadyRegistered(field="email" if email_key in holders.values() else "phone")
+
+
+async def _write(tx: Tx, user: NewUser, user_admin_id: UserId) -> AccountView:
+    added = await add_user(tx, user)
+    if added:
+        await store.add_account(tx, id=user.id, user_id=user.id, type=AccountType.CUSTOMER)
+        await store.add_account(tx, id=user_admin_id, user_id=user.id, type=AccountType.USER_ADMIN)
+        await store.add_role(tx, account_id=user.id, role=CUSTOMER)
+        await store.add_role(tx, account_id=user_admin_id, role=USER_ADMIN)
+    account = await store.account(tx, user.id)
+    if account is None:
+        raise InvariantViolation("a user is written with the customer account")
+    if added:
+        event = UserRegistered(
+            user_id=user.id,
+            user_admin_account_id=user_admin_id,
+            registered_at=account.created_at,
+        )
+        await publish(tx, event)
+    return account
