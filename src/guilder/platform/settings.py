@@ -1,0 +1,356 @@
+"""Every setting: its name, meaning and default, read once from the environment and a file.
+
+The environment wins over the file (``guilder.env``, or what ``GUILDER_CONFIG_FILE`` names). The
+result is a frozen object that is handed on by constructors; nobody reads the environment later.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from dotenv import dotenv_values
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+PREFIX: Final = "GUILDER_"
+CONTEXTS: Final = (
+    "analytics",
+    "audit",
+    "backoffice",
+    "cards",
+    "customers",
+    "fx",
+    "identity",
+    "ledger",
+    "notifications",
+    "payments",
+    "payroll",
+    "risk",
+    "social",
+    "wallets",
+    "webhooks",
+)
+"""Contexts that can be served by a process of their own, found at ``GUILDER_<CONTEXT>_URL``."""
+
+_RATE: Final = re.compile(r"off|[1-9]\d{0,8}/(second|minute|hour|day)")
+_REGION: Final = re.compile(r"[A-Z]{2}")
+_POSTGRES: Final = ("postgresql", "postgres")
+_SECRET_PART: Final = re.compile(r"(?<=:)[^:@/]+(?=@)|(?<=password=)[^&]+")
+
+
+class WrongSettings(ValueError):
+    """Settings that cannot be used: one line for each, in ``lines``, without any secret."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        self.lines = lines
+        super().__init__("; ".join(lines))
+
+
+class Environment(StrEnum):
+    """What this installation is for."""
+
+    SANDBOX = "sandbox"
+    PRODUCTION = "production"
+
+
+class LogLevel(StrEnum):
+    """The least important message that is still logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a log line looks."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class Funding(StrEnum):
+    """Where deposits come from and withdrawals go."""
+
+    SIMULATED = "simulated"
+    NONE = "none"
+
+
+def _words(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+"""Written as a comma-separated list."""
+
+
+class Settings(BaseModel):
+    """What an installation can be told. Sandbox defaults need nothing to be set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    env: Annotated[Environment, BeforeValidator(_lower)] = Field(
+        default=Environment.SANDBOX,
+        description="What this installation is for: sandbox or production. Production refuses "
+        "simulators, failpoints and switched-off rate limits.",
+    )
+    data_dir: Path = Field(
+        default=Path(".guilder"),
+        description="Folder of everything Guilder keeps on disk: embedded PostgreSQL and keys.",
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="A PostgreSQL 15 or newer to use instead of the embedded one, as "
+        "postgresql://user:password@host:port/database.",
+    )
+    migration_database_url: SecretStr | None = Field(
+        default=None,
+        description="The same database as a user who may create roles and schemas; "
+        "GUILDER_DATABASE_URL's user when not set.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address to serve HTTP on.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to serve HTTP on.")
+    workers: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that serve HTTP. With one, background work runs inside it; with "
+        "more, in a process of its own.",
+    )
+    database_connections: int = Field(
+        default=10,
+        ge=2,
+        le=500,
+        description="Most connections to the database that one process opens.",
+    )
+    rate_limit: Annotated[str, BeforeValidator(_lower)] = Field(
+        default="100/minute",
+        description="Requests that each user may send, as 100/minute (second, minute, hour, day); "
+        "off is for the sandbox only.",
+    )
+    log_level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+        default=LogLevel.INFO, description="debug, info, warning or error."
+    )
+    log_format: Annotated[LogFormat, BeforeValidator(_lower)] | None = Field(
+        default=None,
+        description="console or json; when not set, console in a sandbox and json in production.",
+    )
+    failpoints: str = Field(
+        default="",
+        description="Faults to inject, for tests only, as name=kill|raise|sleep:ms, with "
+        "hit:n before the action to wait for the n-th pass. See `guilder failpoints`.",
+    )
+    allowed_hosts: Words = Field(
+        default=("*",),
+        description="Host names that requests may ask for, separated by commas; * is any, and "
+        "*.example.org every host below it.",
+    )
+    cors_origins: Words = Field(
+        default=(),
+        description="Web origins that browsers may call from, separated by commas.",
+    )
+    trusted_proxies: Words = Field(
+        default=(),
+        description="Addresses or networks of proxies whose X-Forwarded headers are believed.",
+    )
+    metrics_token: SecretStr | None = Field(
+        default=None,
+        description="Bearer token that /metrics asks for; when not set, /metrics is open in a "
+        "sandbox and closed in production.",
+    )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="Redis that shares rate limits between processes, as redis://host:port/0.",
+    )
+    default_region: str = Field(
+        default="IN", description="Country of phone numbers that name none (ISO 3166, two letters)."
+    )
+    time_zone: str = Field(
+        default="Asia/Kolkata", description="Time zone in which a customer's day begins."
+    )
+    funding: Annotated[Funding, BeforeValidator(_lower)] | None = Field(
+        default=None,
+        description="Where deposits come from: simulated (a settlement account of play money) or "
+        "none; when not set, simulated in a sandbox and none in production.",
+    )
+    service_urls: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="GUILDER_<CONTEXT>_URL (as GUILDER_LEDGER_URL): where a context is served by "
+        "another process, to which the gateway passes its requests on.",
+    )
+
+    @property
+    def is_production(self) -> bool:
+        """Whether real money may be at stake."""
+        return self.env is Environment.PRODUCTION
+
+    @property
+    def funds_simulated(self) -> bool:
+        """Whether deposits come from a simulated settlement account."""
+        default = Funding.NONE if self.is_production else Funding.SIMULATED
+        return (self.funding or default) is Funding.SIMULATED
+
+    @property
+    def logs_json(self) -> bool:
+        """Whether log lines are JSON."""
+        default = LogFormat.JSON if self.is_production else LogFormat.CONSOLE
+        return (self.log_format or default) is LogFormat.JSON
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _rate_is_readable(cls, value: str) -> str:
+        if not _RATE.fullmatch(value):
+            raise ValueError("write it as 100/minute, or off")
+        return value
+
+    @field_validator("default_region")
+    @classmethod
+    def _region_is_a_code(cls, value: str) -> str:
+        if not _REGION.fullmatch(value):
+            raise ValueError("two capital letters, as IN")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, OSError, ValueError):
+            raise ValueError("no such time zone; write it as Asia/Kolkata") from None
+        return value
+
+    @field_validator("database_url", "migration_database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in _POSTGRES:
+            raise ValueError("it starts with postgresql://")
+        return value
+
+    @field_validator("service_urls")
+    @classmethod
+    def _are_web_addresses(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for context, url in value.items():
+            parts = urlsplit(url)
+            if parts.scheme not in {"http", "https"} or not parts.netloc:
+                raise ValueError(f"{context}: it starts with http:// or https://")
+        return value
+
+    @model_validator(mode="after")
+    def _production_is_strict(self) -> Self:
+        if self.migration_database_url and not self.database_url:
+            raise ValueError("GUILDER_MIGRATION_DATABASE_URL needs GUILDER_DATABASE_URL as well")
+        if not self.is_production:
+            return self
+        if self.failpoints:
+            raise ValueError("GUILDER_FAILPOINTS is refused in production")
+        if self.rate_limit == "off":
+            raise ValueError("GUILDER_RATE_LIMIT=off is refused in production")
+        return self
+
+
+def load(environ: Mapping[str, str], *, folder: Path) -> tuple[Settings, tuple[str, ...]]:
+    """Read the settings, with a warning for each ``GUILDER_`` variable that means nothing.
+
+    ``guilder.env`` is looked for in ``folder``. A variable that is set to nothing counts as unset.
+
+    Raises:
+        WrongSettings: a value cannot be used, or the named file cannot be read.
+    """
+    given = {**_from_file(environ, folder), **_ours(environ)}
+    given = {name: value for name, value in given.items() if value.strip()}
+    given.pop(f"{PREFIX}CONFIG_FILE", None)
+    fields: dict[str, Any] = {}
+    unknown = []
+    for variable, value in given.items():
+        name = variable.removeprefix(PREFIX).lower()
+        context = name.removesuffix("_url")
+        if name in Settings.model_fields and name != "service_urls":
+            fields[name] = value
+        elif name.endswith("_url") and context in CONTEXTS:
+            fields.setdefault("service_urls", {})[context] = value.rstrip("/")
+        else:
+            unknown.append(f"{variable} is not a setting of Guilder; see `guilder settings`")
+    try:
+        return Settings(**fields), tuple(sorted(unknown))
+    except ValidationError as error:
+        raise WrongSettings(tuple(_line(problem) for problem in error.errors())) from None
+
+
+def load_here() -> tuple[Settings, tuple[str, ...]]:
+    """`load` from this process's environment and working folder."""
+    return load(os.environ, folder=Path.cwd())
+
+
+def shown(settings: Settings) -> list[tuple[str, str, str, str]]:
+    """Variable, meaning, default and current value of each setting; secrets are masked."""
+    rows = []
+    for name, about in Settings.model_fields.items():
+        variable = f"{PREFIX}<CONTEXT>_URL" if name == "service_urls" else PREFIX + name.upper()
+        default = about.get_default(call_default_factory=True)
+        value = _text(getattr(settings, name))
+        rows.append((variable, about.description or "", _text(default), value))
+    return rows
+
+
+def _ours(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+
+
+def _from_file(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    named = environ.get(f"{PREFIX}CONFIG_FILE", "").strip()
+    file = folder / (named or "guilder.env")
+    if named and not file.is_file():
+        raise WrongSettings((f"GUILDER_CONFIG_FILE: there is no file {file}",))
+    if not file.is_file():
+        return {}
+    values = dotenv_values(file, interpolate=False)
+    return _ours({name: value for name, value in values.items() if value is not None})
+
+
+def _line(problem: Mapping[str, Any]) -> str:
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    place = problem["loc"]
+    if not place:
+        return message
+    name = str(place[0])
+    variable = f"{PREFIX}<CONTEXT>_URL" if name == "service_urls" else PREFIX + name.upper()
+    given = problem["input"]
+    shown_value = "" if "url" in name or "token" in name else f"{given!r} cannot be used: "
+    return f"{variable}: {shown_value}{message[:1].lower()}{message[1:]}"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, SecretStr):
+        return (
+            _SECRET_PART.sub("***", value.get_secret_value())
+            if "://" in (value.get_secret_value())
+            else "***"
+        )
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value)
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={url}" for name, url in sorted(value.items()))
+    return str(value)
