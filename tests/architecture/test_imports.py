@@ -114,13 +114,21 @@ def test_every_import_follows_the_map() -> None:
     assert broken_contracts(ROOT / "src") == set()
 
 
+@pytest.fixture(scope="module")
+def broken_already() -> set[str]:
+    """Empty, unless `test_every_import_follows_the_map` fails; then the probes can still speak."""
+    return broken_contracts(ROOT / "src")
+
+
 @pytest.mark.parametrize("probe", PROBES, ids=str)
-def test_a_forbidden_import_breaks_exactly_its_contract(probe: Probe, tmp_path: Path) -> None:
+def test_a_forbidden_import_breaks_exactly_its_contract(
+    probe: Probe, tmp_path: Path, broken_already: set[str]
+) -> None:
     shutil.copytree(ROOT / "src" / "guilder", tmp_path / "guilder")
 
     write_import(tmp_path, importer=probe.importer, imported=probe.imported)
 
-    assert broken_contracts(tmp_path) == probe.breaks
+    assert broken_contracts(tmp_path) == probe.breaks | broken_already
 
 
 def test_every_contract_has_a_probe() -> None:

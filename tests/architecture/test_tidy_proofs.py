@@ -93,7 +93,12 @@ PROOFS = [
     ),
     Proof(notes.silent_suppressions, STORE, "x  # pragma: no cover", "x  # pragma: no cover - a b"),
     Proof(notes.unfinished_work, STORE, "x = 1  # TODO: more", 'x = "TODO"'),
-    Proof(notes.unfinished_work, STORE, "def f():\n    raise NotImplementedError", "raise Closed"),
+    Proof(
+        notes.unfinished_work,
+        STORE,
+        'def f(x):\n    """F."""\n    raise NotImplementedError',
+        "def f(x):\n    if x:\n        x = 1\n        return x\n    raise NotImplementedError(x)",
+    ),
     Proof(purity.clocks_in_the_core, DOMAIN, "datetime.now(UTC)", "datetime(1970, 1, 1)"),
     Proof(purity.clocks_in_the_core, DOMAIN, "self.clock.now()", "self.clock.now()", SERVICE),
     Proof(purity.clocks_in_the_core, DOMAIN, "uuid4()", "uuid5(space, name)"),

@@ -14,6 +14,8 @@ from tests.architecture.tidy.source import (
     public_functions,
 )
 
+_BUGS = frozenset({"AssertionError", "InvariantViolation", "NotImplementedError"})
+
 
 def missing_module_docstrings(source: Source) -> Iterator[Finding]:
     """An empty ``__init__`` needs none, except where a package of src begins."""
@@ -37,7 +39,7 @@ def missing_public_docstrings(source: Source) -> Iterator[Finding]:
 
 
 def unlisted_refusals(source: Source) -> Iterator[Finding]:
-    """What a public function raises by itself stands under ``Raises:``, by name."""
+    """What a public function raises by itself stands under ``Raises:``; bugs need no mention."""
     if not source.is_promise:
         return
     for function, _ in public_functions(source):
@@ -64,6 +66,6 @@ def _raised_names(function: Function) -> set[str]:
         if isinstance(node, ast.Raise) and node.exc is not None:
             raised = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
             name = dotted(raised).rpartition(".")[2]
-            if name[:1].isupper() and name != "AssertionError":
+            if name[:1].isupper() and name not in _BUGS:
                 names.add(name)
     return names

@@ -74,7 +74,7 @@ def floats_in_the_core(source: Source) -> Iterator[Finding]:
 
 
 def foreign_imports_in_the_core(source: Source) -> Iterator[Finding]:
-    """The kernel takes a few pure modules of the standard library; a domain also takes a few packages."""
+    """The kernel takes pure modules of the standard library; a domain also a few packages."""
     if not source.is_core:
         return
     packages = frozenset() if source.package == "kernel" else _PURE_PACKAGES
