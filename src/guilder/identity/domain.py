@@ -75,7 +75,9 @@ def read_email(text: str) -> Email:
         raise Malformed("contains characters that no email address has")
     stand_in = _STAND_IN if text.lower().endswith(_PRIVATE_DOMAIN) else ""
     try:
-        found = validate_email(text + stand_in, check_deliverability=False, test_environment=True)
+        found = validate_email(
+            text + stand_in, check_deliverability=False, test_environment=True, strict=True
+        )
     except EmailNotValidError as error:
         raise Malformed("is not an email address") from error
     address = found.normalized.removesuffix(stand_in)

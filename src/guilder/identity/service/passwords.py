@@ -44,7 +44,7 @@ class Passwords:
             hash_len=_HASH_BYTES,
             salt_len=_SALT_BYTES,
         )
-        self._decoy = _decoy(cost)
+        self.decoy = _decoy(cost)
         self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="passwords")
         self._most = at_once + waiting
         self._running = 0
@@ -63,7 +63,7 @@ class Passwords:
         Raises:
             Overloaded: too many are waiting already.
         """
-        text = stored or self._decoy
+        text = stored or self.decoy
         matches = await self._in_thread(lambda: self._hasher.verify(password, text))
         return matches and stored is not None
 
