@@ -17,6 +17,7 @@ from tests.architecture.tidy import (
     names,
     notes,
     purity,
+    settings,
     signatures,
     testing,
 )
@@ -49,6 +50,8 @@ PROOFS = [
     Proof(database.commits_in_one_place, STORE, 'run(" begin; SELECT 1")', 'x = "beginning"'),
     Proof(database.commits_in_one_place, SERVICE, "tx.transaction()", "self._db.transaction()"),
     Proof(database.commits_in_one_place, STORE, "c.rollback()", "c.rollback()", TEST),
+    Proof(database.sql_in_stores, SERVICE, 'x = "SELECT 1"', 'x = "SELECT 1"', STORE),
+    Proof(database.sql_in_stores, API, 'x = "\\nWITH a AS (SELECT 1)"', 'x = "With this as that"'),
     Proof(database.transactions_opened_by_services, STORE, "db.run(x)", "db.fetch(x)"),
     Proof(database.transactions_opened_by_services, STORE, "self._db.run(x)", "loop.run(x)"),
     Proof(database.transactions_opened_by_services, API, "db.run(x)", "db.run(x)", SERVICE),
@@ -120,6 +123,8 @@ PROOFS = [
         "import msgspec",
         DOMAIN,
     ),
+    Proof(settings.environment_reads, STORE, 'os.environ["A"]', 'settings.environ["A"]'),
+    Proof(settings.environment_reads, SERVICE, "os.getenv(x)", "os.getenv(x)", SUPPORT),
     Proof(
         signatures.positional_parameters,
         API,

@@ -14,6 +14,7 @@ from tests.architecture.tidy import (
     names,
     notes,
     purity,
+    settings,
     signatures,
     testing,
 )
@@ -21,6 +22,7 @@ from tests.architecture.tidy.source import Rule
 
 RULES: tuple[Rule, ...] = (
     database.commits_in_one_place,
+    database.sql_in_stores,
     database.transactions_opened_by_services,
     docstrings.missing_module_docstrings,
     docstrings.missing_public_docstrings,
@@ -38,6 +40,7 @@ RULES: tuple[Rule, ...] = (
     purity.clocks_in_the_core,
     purity.floats_in_the_core,
     purity.foreign_imports_in_the_core,
+    settings.environment_reads,
     signatures.positional_parameters,
     testing.empty_tests,
     testing.patching,

@@ -1,4 +1,4 @@
-"""Transactions: one module commits, and only services decide what belongs into one commit."""
+"""The database: one module commits, services decide what is one commit, stores hold the SQL."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _CONTROL = re.compile(
 )
 _COMMITTING = frozenset({"transaction", "commit", "rollback", "begin", "begin_nested"})
 _COMMITS = ("src/guilder/platform/db.py", "src/guilder/platform/postgres/")
+_STATEMENT = re.compile(r"\s*(SELECT\s|INSERT INTO\s|UPDATE\s|DELETE FROM\s|WITH\s\w+\s(\(|AS\s))")
 _DATABASE = re.compile(r"(^|\.)_?(db|database)$")
 
 
@@ -44,3 +45,13 @@ def transactions_opened_by_services(source: Source) -> Iterator[Finding]:
             owner = dotted(node.func.value)
             if node.func.attr in {"run", "transaction"} and _DATABASE.search(owner):
                 yield source.at(node, "only a service opens a transaction")
+
+
+def sql_in_stores(source: Source) -> Iterator[Finding]:
+    """Whoever looks for what a table is used for reads one layer; the platform has its own."""
+    if source.package in {"", "platform"} or source.layer in {"store", "migrations"}:
+        return
+    for node in source.nodes:
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and _STATEMENT.match(text):
+            yield source.at(node, "SQL stands in the store")
