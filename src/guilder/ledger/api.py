@@ -306,6 +306,14 @@ class Ledger(Protocol):
         """Read accounts without locking them."""
         ...
 
+    async def lock_account(self, tx: Tx, account_id: AccountId) -> Account:
+        """Lock one account until the transaction ends.
+
+        Raises:
+            AccountNotFound: it does not exist.
+        """
+        ...
+
     async def set_status(self, tx: Tx, account_id: AccountId, status: AccountStatus) -> Account:
         """Freeze, unfreeze or close an account under its lock.
 

@@ -87,7 +87,7 @@ class Bus:
                 woken.clear()
                 try:
                     was_full = await self.deliver(subscription) == _BATCH
-                except Exception:
+                except Exception:  # noqa: BLE001 - a subscriber's bug must not end the bus
                     _log.exception("bus.delivery_failed", group=subscription.group)
                     await asyncio.sleep(_PAUSE_AFTER_FAILURE_S)
                     continue

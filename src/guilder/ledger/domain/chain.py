@@ -14,6 +14,7 @@ from typing import Final
 from uuid import UUID
 
 from guilder.kernel.clock import epoch_microseconds
+from guilder.kernel.seals import LENGTH
 
 GENESIS: Final = bytes(32)
 """The hash before an account's first entry."""
@@ -21,7 +22,6 @@ GENESIS: Final = bytes(32)
 _NO_ID: Final = bytes(16)
 _ENTRY: Final = Struct(">32s16sq16sqqq32s").pack
 _TIMES: Final = Struct(">qqq").pack
-_LENGTH: Final = Struct(">i").pack
 
 
 def entry_hash(
@@ -80,14 +80,6 @@ def transaction_digest(
     ).digest()
 
 
-def seal(*fields: str | None) -> bytes:
-    """A digest over a row's columns as text, so that an edit behind our back can be seen."""
-    parts: list[bytes] = []
-    for text in fields:
-        parts.extend((_LENGTH(-1),) if text is None else _sized(text))
-    return sha256(b"".join(parts)).digest()
-
-
 def _sized(text: str) -> tuple[bytes, bytes]:
     encoded = text.encode()
-    return _LENGTH(len(encoded)), encoded
+    return LENGTH(len(encoded)), encoded

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from guilder.kernel.clock import epoch_microseconds
+from guilder.kernel.seals import seal
 from guilder.ledger.api import Account, EntryDraft, NewAccount, NewControl
-from guilder.ledger.domain.chain import seal
 from guilder.ledger.domain.holds import Hold
 
 

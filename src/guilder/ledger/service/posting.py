@@ -84,6 +84,17 @@ class PostgresLedger:
         """Read accounts without locking them."""
         return {account.id: account for account in await books.read_accounts(tx, account_ids)}
 
+    async def lock_account(self, tx: Tx, account_id: AccountId) -> Account:
+        """Lock one account until the transaction ends.
+
+        Raises:
+            AccountNotFound: it does not exist.
+        """
+        found = await books.lock_accounts(tx, [account_id])
+        if not found:
+            raise AccountNotFound(account_id=str(account_id))
+        return found[0]
+
     async def set_status(self, tx: Tx, account_id: AccountId, status: AccountStatus) -> Account:
         """Freeze, unfreeze or close an account under its lock.
 
@@ -92,10 +103,7 @@ class PostgresLedger:
             AccountClosed: it was closed before; closing is final.
             AccountNotEmpty: it is to be closed and holds money, or money is held in it.
         """
-        found = await books.lock_accounts(tx, [account_id])
-        if not found:
-            raise AccountNotFound(account_id=str(account_id))
-        account = found[0]
+        account = await self.lock_account(tx, account_id)
         if account.status is AccountStatus.CLOSED:
             raise AccountClosed(account_id=str(account_id))
         is_empty = not (account.balance_minor or account.pending_debits or account.pending_credits)

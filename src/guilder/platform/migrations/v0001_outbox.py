@@ -1,4 +1,4 @@
-"""The outbox that events wait in, and how far each group of consumers has read it."""
+"""The outbox that events wait in, how far each group has read it, and what seals are made of."""
 
 from alembic import op
 
@@ -32,12 +32,27 @@ def upgrade() -> None:
 
         CREATE VIEW check_v1.outbox AS
             SELECT id, type, key, created_at FROM platform.outbox;
+
+        CREATE FUNCTION platform.seal(VARIADIC fields text[]) RETURNS bytea
+        LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+            SELECT sha256(string_agg(
+                CASE WHEN field IS NULL THEN int4send(-1)
+                    ELSE int4send(octet_length(convert_to(field, 'UTF8')))
+                        || convert_to(field, 'UTF8') END,
+                ''::bytea ORDER BY place))
+            FROM unnest(fields) WITH ORDINALITY AS f(field, place)
+        $$;
+        CREATE FUNCTION platform.epoch_us(moment timestamptz) RETURNS bigint
+        LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+            SELECT (extract(epoch FROM moment) * 1000000)::bigint
+        $$;
     """)
 
 
 def downgrade() -> None:
     """Drop both; events that were not yet read are lost."""
     op.execute("""
+        DROP FUNCTION platform.seal(text[]), platform.epoch_us(timestamptz);
         DROP VIEW check_v1.outbox;
         DROP TABLE platform.consumer_offsets;
         DROP TABLE platform.outbox;

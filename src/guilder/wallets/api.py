@@ -1,0 +1,82 @@
+"""What other contexts may know of wallets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import StrEnum
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from guilder.kernel.currencies import Currency
+from guilder.kernel.errors import Family, NotFound, Refusal
+from guilder.kernel.ids import AccountId, UserId, WalletId
+from guilder.platform.db import Tx
+
+WALLET_ACCOUNT_CODE: Final = "customer.wallet"
+"""The code of every wallet's ledger account."""
+
+
+class WalletStatus(StrEnum):
+    """Where a wallet is in its life."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+
+class Wallet(Struct, frozen=True, kw_only=True):
+    """A wallet as other contexts see it. What is in it only the ledger knows."""
+
+    id: WalletId
+    owner_id: UserId
+    currency: Currency
+    status: WalletStatus
+
+    @property
+    def account_id(self) -> AccountId:
+        """The wallet's ledger account: it has the same id."""
+        return AccountId(self.id)
+
+
+class WalletNotFound(NotFound):
+    """There is no such wallet, or it is somebody else's."""
+
+    message = "There is no such wallet."
+
+
+class WalletNotActive(Refusal):
+    """The wallet was opened and has not been activated yet."""
+
+    code = "WALLET_NOT_ACTIVE"
+    family = Family.PRECONDITION
+    message = "The wallet is not active yet."
+
+
+class WalletClosed(Refusal):
+    """The wallet is closed for good."""
+
+    code = "WALLET_CLOSED"
+    family = Family.CONFLICT
+    message = "The wallet is closed."
+
+
+class WalletFrozenByStaff(Refusal):
+    """Staff froze the wallet, so only staff may unfreeze it."""
+
+    code = "WALLET_FROZEN_BY_STAFF"
+    family = Family.FORBIDDEN
+    message = "The wallet was frozen by the operator and cannot be unfrozen by its owner."
+
+
+class Wallets(Protocol):
+    """What the rest of the money core asks of wallets, inside its own transaction."""
+
+    async def find(self, tx: Tx, wallet_ids: Collection[WalletId]) -> dict[WalletId, Wallet]:
+        """The wallets with these ids. Their status is exact when their accounts are locked."""
+        ...
+
+    async def of_owner(self, tx: Tx, owner_id: UserId) -> list[WalletId]:
+        """The ids of everything this owner has ever held, closed wallets included."""
+        ...

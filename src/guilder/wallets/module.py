@@ -1,0 +1,37 @@
+"""Wires wallets: the only file that sees every layer of the context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from guilder.kernel.currencies import INR, Currency
+from guilder.ledger.api import ControlLimits, Ledger
+from guilder.platform.db import Database
+from guilder.platform.module import Module
+from guilder.wallets.consumers import subscriptions
+from guilder.wallets.domain import starting_limits
+from guilder.wallets.http import routes
+from guilder.wallets.service import InMoneyCore, WalletService
+
+
+def in_money_core() -> InMoneyCore:
+    """What other contexts of the money core call of wallets."""
+    return InMoneyCore()
+
+
+def build(
+    *,
+    db: Database,
+    ledger: Ledger,
+    time_zone: str,
+    default_currency: Currency = INR,
+    limits_of: Callable[[Currency], ControlLimits] = starting_limits,
+) -> Module:
+    """The wired context."""
+    service = WalletService(db, ledger=ledger, limits_of=limits_of, time_zone=time_zone)
+    return Module(
+        name="wallets",
+        service_names=("wallet", "account"),
+        routes=routes(service, default_currency=default_currency),
+        subscriptions=subscriptions(service, default_currency=default_currency),
+    )

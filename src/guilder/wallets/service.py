@@ -1,0 +1,321 @@
+"""Use cases of wallets: open, activate, freeze, unfreeze, close, and look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from msgspec import Struct, structs
+
+from guilder.kernel.currencies import Currency
+from guilder.kernel.errors import Refusal
+from guilder.kernel.ids import AccountId, UserId, WalletId
+from guilder.ledger.api import (
+    Account,
+    AccountStatus,
+    AccountType,
+    ControlLimits,
+    Entry,
+    Ledger,
+    NewAccount,
+)
+from guilder.platform import outbox
+from guilder.platform.db import Database, Tx
+from guilder.platform.identifiers import new_id
+from guilder.wallets import store
+from guilder.wallets.api import WALLET_ACCOUNT_CODE, Wallet, WalletNotFound, WalletStatus
+from guilder.wallets.domain import Act, StandingWallet, next_standing, starting_controls
+from guilder.wallets.events import WalletActivated, WalletCreated, WalletEnded, WalletFrozen
+from guilder.wallets.store import StoredWallet
+
+BEFORE_ALL: Final = WalletId(UUID(int=0))
+"""An id that every wallet comes after."""
+
+_MOST_AT_ONCE: Final = 1000
+_ACCOUNT_STATUS: Final = {
+    # Whoever holds the account's lock sees in it whether the wallet may be used.
+    WalletStatus.PENDING: AccountStatus.FROZEN,
+    WalletStatus.ACTIVE: AccountStatus.OPEN,
+    WalletStatus.FROZEN: AccountStatus.FROZEN,
+    WalletStatus.CLOSED: AccountStatus.CLOSED,
+}
+
+
+class WalletView(Struct, frozen=True, kw_only=True):
+    """A wallet with its ledger account: what its owner sees."""
+
+    wallet: StoredWallet
+    account: Account
+
+
+class BalanceView(Struct, frozen=True, kw_only=True):
+    """A balance in minor units, now or at a time; what is held is known only for now."""
+
+    wallet: StoredWallet
+    balance_minor: int
+    available_minor: int | None
+    held_minor: int | None
+    as_of: datetime
+
+
+class InMoneyCore:
+    """Implements `guilder.wallets.api.Wallets` for contexts that share the transaction."""
+
+    async def find(self, tx: Tx, wallet_ids: Collection[WalletId]) -> dict[WalletId, Wallet]:
+        """The wallets with these ids. Their status is exact when their accounts are locked."""
+        return await store.find(tx, wallet_ids)
+
+    async def of_owner(self, tx: Tx, owner_id: UserId) -> list[WalletId]:
+        """The ids of everything this owner has ever held, closed wallets included."""
+        return await store.ids_of_owner(tx, owner_id)
+
+
+class WalletService:
+    """Wallets of their owners. ``limits_of`` says what an unverified owner may move."""
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        ledger: Ledger,
+        limits_of: Callable[[Currency], ControlLimits],
+        time_zone: str,
+    ) -> None:
+        self._db = db
+        self._ledger = ledger
+        self._limits_of = limits_of
+        self._time_zone = time_zone
+
+    async def open_wallet(
+        self, owner_id: UserId, *, currency: Currency, label: str = ""
+    ) -> WalletView:
+        """Open a wallet that waits for its activation."""
+        wallet_id = WalletId(new_id())
+        await self._db.run(
+            lambda tx: self._open(
+                tx, wallet_id, owner_id, currency, label=label, status=WalletStatus.PENDING
+            )
+        )
+        return await self.view(owner_id, wallet_id=wallet_id)
+
+    async def open_default_wallet(self, tx: Tx, owner_id: UserId, currency: Currency) -> None:
+        """Open an owner's active default wallet in a currency, unless there is one."""
+        if await store.default_of(tx, owner_id, currency) is None:
+            await self._open(
+                tx,
+                WalletId(new_id()),
+                owner_id,
+                currency,
+                status=WalletStatus.ACTIVE,
+                is_default=True,
+            )
+
+    async def view(self, owner_id: UserId, *, wallet_id: WalletId) -> WalletView:
+        """One wallet of its owner.
+
+        Raises:
+            WalletNotFound: it does not exist or is somebody else's.
+        """
+        async with self._db.snapshot() as tx:
+            wallet = _owned(await store.one(tx, wallet_id), owner_id)
+            accounts = await self._ledger.accounts(tx, [AccountId(wallet_id)])
+        return WalletView(wallet=wallet, account=accounts[AccountId(wallet_id)])
+
+    async def default_wallet(self, owner_id: UserId, *, currency: Currency) -> WalletView:
+        """The owner's default wallet in a currency.
+
+        Raises:
+            WalletNotFound: there is none yet.
+        """
+        async with self._db.snapshot() as tx:
+            wallet = await store.default_of(tx, owner_id, currency)
+            if wallet is None:
+                raise WalletNotFound
+            accounts = await self._ledger.accounts(tx, [AccountId(wallet.id)])
+        return WalletView(wallet=wallet, account=accounts[AccountId(wallet.id)])
+
+    async def list_wallets(
+        self, owner_id: UserId, *, after: WalletId, limit: int
+    ) -> list[WalletView]:
+        """An owner's wallets in order of opening, from after a wallet's id."""
+        async with self._db.snapshot() as tx:
+            wallets = await store.page(tx, owner_id, after=after, limit=limit)
+            accounts = await self._ledger.accounts(tx, [AccountId(w.id) for w in wallets])
+        return [WalletView(wallet=w, account=accounts[AccountId(w.id)]) for w in wallets]
+
+    async def balance(
+        self, owner_id: UserId, *, wallet_id: WalletId, at: datetime | None = None
+    ) -> BalanceView:
+        """What is in a wallet now, or was after everything recorded up to ``at``.
+
+        Raises:
+            WalletNotFound: it does not exist or is somebody else's.
+        """
+        async with self._db.snapshot() as tx:
+            wallet = _owned(await store.one(tx, wallet_id), owner_id)
+            account_id = AccountId(wallet_id)
+            if at is not None:
+                return BalanceView(
+                    wallet=wallet,
+                    balance_minor=await self._ledger.balance_at(tx, account_id, at),
+                    available_minor=None,
+                    held_minor=None,
+                    as_of=at,
+                )
+            account = (await self._ledger.accounts(tx, [account_id]))[account_id]
+            return BalanceView(
+                wallet=wallet,
+                balance_minor=account.balance_minor,
+                available_minor=account.available_minor,
+                held_minor=account.held_minor,
+                as_of=await store.database_time(tx),
+            )
+
+    async def history(
+        self, owner_id: UserId, *, wallet_id: WalletId, before: int | None, limit: int
+    ) -> tuple[StoredWallet, list[Entry]]:
+        """A wallet's entries, newest first, from below a sequence number.
+
+        Raises:
+            WalletNotFound: it does not exist or is somebody else's.
+        """
+        async with self._db.snapshot() as tx:
+            wallet = _owned(await store.one(tx, wallet_id), owner_id)
+            entries = await self._ledger.entries(
+                tx, AccountId(wallet_id), before_sequence=before, limit=limit
+            )
+        return wallet, entries
+
+    async def change(self, owner_id: UserId, *, wallet_id: WalletId, act: Act) -> WalletView:
+        """Activate, freeze, unfreeze or close one's own wallet. Repeating it is safe.
+
+        Raises:
+            WalletNotFound: it does not exist or is somebody else's.
+            WalletNotActive: it is pending and would be frozen.
+            WalletFrozenByStaff: staff froze it, so its owner cannot unfreeze it.
+            WalletClosed: it was closed before.
+            Conflict: it is frozen and would be activated.
+            AccountNotEmpty: it would be closed and holds money.
+        """
+        await self._db.run(
+            lambda tx: self._change(tx, wallet_id, act, owner_id=owner_id, by_staff=False)
+        )
+        return await self.view(owner_id, wallet_id=wallet_id)
+
+    async def change_all_of(self, owner_id: UserId, *, act: Act) -> list[WalletView]:
+        """Freeze or unfreeze everything somebody holds, as staff. Closed wallets stay as they are.
+
+        Raises:
+            WalletNotFound: they hold nothing.
+        """
+
+        async def work(tx: Tx) -> None:
+            wallets = await store.ids_of_owner(tx, owner_id)
+            if not wallets:
+                raise WalletNotFound
+            for wallet_id in wallets:
+                await self._change(
+                    tx, wallet_id, act, owner_id=owner_id, by_staff=True, skip_refused=True
+                )
+
+        await self._db.run(work)
+        return await self.list_wallets(owner_id, after=BEFORE_ALL, limit=_MOST_AT_ONCE)
+
+    async def _open(
+        self,
+        tx: Tx,
+        wallet_id: WalletId,
+        owner_id: UserId,
+        currency: Currency,
+        *,
+        status: WalletStatus,
+        label: str = "",
+        is_default: bool = False,
+    ) -> None:
+        now = await store.database_time(tx)
+        wallet = StoredWallet(
+            id=wallet_id,
+            owner_id=owner_id,
+            currency=currency,
+            label=label,
+            standing=StandingWallet(status=status),
+            is_default=is_default,
+            created_at=now,
+            changed_at=now,
+        )
+        if not await store.insert(tx, wallet):
+            return
+        await self._ledger.open_account(
+            tx,
+            NewAccount(
+                id=AccountId(wallet.id),
+                owner_id=owner_id,
+                code=WALLET_ACCOUNT_CODE,
+                type=AccountType.LIABILITY,
+                currency=currency,
+                floor_minor=0,
+                status=_ACCOUNT_STATUS[status],
+            ),
+        )
+        limits = self._limits_of(currency)
+        for control in starting_controls(
+            owner_id, currency, limits=limits, time_zone=self._time_zone
+        ):
+            await self._ledger.create_control(tx, control)
+        created = WalletCreated(
+            wallet_id=wallet.id, owner_id=owner_id, currency=currency.code, status=status.value
+        )
+        await outbox.append(tx, [outbox.outgoing(created, key=str(wallet.id))])
+
+    async def _change(
+        self,
+        tx: Tx,
+        wallet_id: WalletId,
+        act: Act,
+        *,
+        owner_id: UserId,
+        by_staff: bool,
+        skip_refused: bool = False,
+    ) -> None:
+        _owned(await store.one(tx, wallet_id), owner_id)
+        # The account first: payments lock it before they look at the wallet.
+        await self._ledger.lock_account(tx, AccountId(wallet_id))
+        wallet = _owned(await store.lock(tx, wallet_id), owner_id)
+        standing = next_standing(wallet.standing, act, by_staff=by_staff)
+        if isinstance(standing, Refusal):
+            if skip_refused:
+                return
+            raise standing
+        if standing == wallet.standing:
+            return
+        if standing.status is not wallet.standing.status:
+            status = _ACCOUNT_STATUS[standing.status]
+            await self._ledger.set_status(tx, AccountId(wallet_id), status)
+        changed_at = await store.database_time(tx)
+        await store.write_standing(
+            tx, structs.replace(wallet, standing=standing, changed_at=changed_at)
+        )
+        fact = _fact(wallet, standing)
+        await outbox.append(tx, [outbox.outgoing(fact, key=str(wallet_id))])
+
+
+def _owned(wallet: StoredWallet | None, owner_id: UserId) -> StoredWallet:
+    if wallet is None or wallet.owner_id != owner_id:
+        raise WalletNotFound
+    return wallet
+
+
+def _fact(
+    wallet: StoredWallet, standing: StandingWallet
+) -> WalletActivated | WalletFrozen | WalletEnded:
+    match standing.status:
+        case WalletStatus.FROZEN:
+            return WalletFrozen(
+                wallet_id=wallet.id, owner_id=wallet.owner_id, by_staff=standing.frozen_by_staff
+            )
+        case WalletStatus.CLOSED:
+            return WalletEnded(wallet_id=wallet.id, owner_id=wallet.owner_id)
+        case _:
+            return WalletActivated(wallet_id=wallet.id, owner_id=wallet.owner_id)

@@ -1,0 +1,164 @@
+"""Wallets as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+
+from guilder.kernel.clock import epoch_microseconds
+from guilder.kernel.currencies import CURRENCIES, Currency
+from guilder.kernel.ids import UserId, WalletId
+from guilder.kernel.seals import seal
+from guilder.platform.db import Row, Tx
+from guilder.wallets.api import Wallet, WalletStatus
+from guilder.wallets.domain import StandingWallet
+
+_COLUMNS: Final = """
+    id, owner_id, currency, label, status, frozen_by_staff, is_default, created_at, changed_at
+"""
+_INSERT: Final = """
+    INSERT INTO wallets.wallets
+        (id, owner_id, currency, label, status, is_default, created_at, changed_at, seal)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)
+    ON CONFLICT (owner_id, currency) WHERE is_default DO NOTHING
+    RETURNING created_at
+"""
+_FIND: Final = """
+    SELECT id, owner_id, currency, status FROM wallets.wallets WHERE id = ANY($1::uuid[])
+"""
+_ONE: Final = f"SELECT {_COLUMNS} FROM wallets.wallets WHERE id = $1"
+_LOCK: Final = f"{_ONE} FOR NO KEY UPDATE"
+_PAGE: Final = f"""
+    SELECT {_COLUMNS} FROM wallets.wallets
+    WHERE owner_id = $1 AND id > $2 ORDER BY id LIMIT $3
+"""
+_OF_OWNER: Final = "SELECT id FROM wallets.wallets WHERE owner_id = $1 ORDER BY id"
+_DEFAULT: Final = f"""
+    SELECT {_COLUMNS} FROM wallets.wallets
+    WHERE owner_id = $1 AND currency = $2 AND is_default
+"""
+_WRITE_STANDING: Final = """
+    UPDATE wallets.wallets
+    SET status = $2, frozen_by_staff = $3, changed_at = $4, seal = $5
+    WHERE id = $1
+"""
+
+
+class StoredWallet(Struct, frozen=True, kw_only=True):
+    """A wallet as its row says."""
+
+    id: WalletId
+    owner_id: UserId
+    currency: Currency
+    label: str
+    standing: StandingWallet
+    is_default: bool
+    created_at: datetime
+    changed_at: datetime
+
+
+async def insert(tx: Tx, wallet: StoredWallet) -> bool:
+    """Insert a wallet; false when the owner has that default wallet already."""
+    created = await tx.fetchval(
+        _INSERT,
+        wallet.id,
+        wallet.owner_id,
+        wallet.currency.code,
+        wallet.label,
+        wallet.standing.status.value,
+        wallet.is_default,
+        wallet.created_at,
+        _seal(wallet),
+    )
+    return created is not None
+
+
+async def database_time(tx: Tx) -> datetime:
+    """The server's time at this moment."""
+    moment: datetime = await tx.fetchval("SELECT clock_timestamp()")
+    return moment
+
+
+async def find(tx: Tx, wallet_ids: Collection[WalletId]) -> dict[WalletId, Wallet]:
+    """The wallets with these ids, as other contexts see them."""
+    return {
+        row[0]: Wallet(
+            id=row[0], owner_id=row[1], currency=CURRENCIES[row[2]], status=_STATUSES[row[3]]
+        )
+        for row in await tx.fetch(_FIND, wallet_ids)
+    }
+
+
+async def one(tx: Tx, wallet_id: WalletId) -> StoredWallet | None:
+    """One wallet, unlocked."""
+    row = await tx.fetchrow(_ONE, wallet_id)
+    return None if row is None else _wallet(row)
+
+
+async def lock(tx: Tx, wallet_id: WalletId) -> StoredWallet | None:
+    """One wallet under its row lock. Its ledger account is locked before."""
+    row = await tx.fetchrow(_LOCK, wallet_id)
+    return None if row is None else _wallet(row)
+
+
+async def default_of(tx: Tx, owner_id: UserId, currency: Currency) -> StoredWallet | None:
+    """The owner's default wallet in a currency."""
+    row = await tx.fetchrow(_DEFAULT, owner_id, currency.code)
+    return None if row is None else _wallet(row)
+
+
+async def page(tx: Tx, owner_id: UserId, *, after: WalletId, limit: int) -> list[StoredWallet]:
+    """An owner's wallets in order of opening."""
+    return [_wallet(row) for row in await tx.fetch(_PAGE, owner_id, after, limit)]
+
+
+async def ids_of_owner(tx: Tx, owner_id: UserId) -> list[WalletId]:
+    """The ids of all wallets of an owner."""
+    return [row["id"] for row in await tx.fetch(_OF_OWNER, owner_id)]
+
+
+async def write_standing(tx: Tx, wallet: StoredWallet) -> None:
+    """Store the standing of a locked wallet, sealed anew."""
+    await tx.execute(
+        _WRITE_STANDING,
+        wallet.id,
+        wallet.standing.status.value,
+        wallet.standing.frozen_by_staff,
+        wallet.changed_at,
+        _seal(wallet),
+    )
+
+
+def _seal(wallet: StoredWallet) -> bytes:
+    return seal(
+        str(wallet.id),
+        str(wallet.owner_id),
+        wallet.currency.code,
+        wallet.label,
+        wallet.standing.status.value,
+        str(wallet.standing.frozen_by_staff).lower(),
+        str(wallet.is_default).lower(),
+        str(epoch_microseconds(wallet.created_at)),
+        str(epoch_microseconds(wallet.changed_at)),
+    )
+
+
+_STATUSES: Final = {status.value: status for status in WalletStatus}
+
+
+def _wallet(row: Row) -> StoredWallet:
+    return StoredWallet(
+        id=row["id"],
+        owner_id=row["owner_id"],
+        currency=CURRENCIES[row["currency"]],
+        label=row["label"],
+        standing=StandingWallet(
+            status=_STATUSES[row["status"]], frozen_by_staff=row["frozen_by_staff"]
+        ),
+        is_default=row["is_default"],
+        created_at=row["created_at"],
+        changed_at=row["changed_at"],
+    )
