@@ -6,7 +6,7 @@ from these declarations, so nothing about a route is typed twice.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
@@ -33,7 +33,8 @@ class Request:
     """One parsed request: what a handler may know of it.
 
     ``body`` and ``query`` are instances of the route's declared structs (None when it declares
-    none). ``header`` names are lower case.
+    none). ``header`` names are lower case. ``idempotency_key`` is the caller's key where the route
+    moves money, or one that was made for this request; "" on every other route.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Request:
     body: Any = None
     query: Any = None
     caller: Caller | None = None
+    idempotency_key: str = ""
 
     @property
     def user(self) -> Caller:
@@ -94,7 +96,20 @@ class RawAnswer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-Handler = Callable[[Request], Awaitable[Answer | RawAnswer]]
+@dataclass(slots=True, kw_only=True)
+class StreamAnswer:
+    """An answer outside the envelope whose body is sent piece by piece (a long CSV, events).
+
+    ``chunks`` is closed when the client leaves.
+    """
+
+    chunks: AsyncGenerator[bytes, None]
+    content_type: str
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Handler = Callable[[Request], Awaitable[Answer | RawAnswer | StreamAnswer]]
 
 MAX_BODY_BYTES: Final = 256 * 1024
 

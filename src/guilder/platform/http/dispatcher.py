@@ -1,0 +1,184 @@
+"""Takes one request to its route: who may, what was sent, the use case, the envelope.
+
+It knows nothing of sockets: `guilder.platform.http.asgi` brings requests to it, and the gateway
+calls it without going through the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
+
+import structlog
+
+from guilder.kernel.errors import NotFound, NotPermitted, Refusal, Unauthenticated
+from guilder.kernel.invariant import invariant
+from guilder.platform.auth import Caller
+from guilder.platform.http.endpoint import Endpoint, template_of
+from guilder.platform.http.incoming import Incoming
+from guilder.platform.http.metrics import RequestMetrics
+from guilder.platform.http.paths import ApiPaths, Found
+from guilder.platform.http.refusals import ClientGone, MethodNotAllowed
+from guilder.platform.http.reply import Reply, reply_of
+from guilder.platform.http.route import Request, Route
+from guilder.platform.http.status import bug_reply, refusal_reply
+
+_log = structlog.get_logger("guilder.http")
+
+_ANY: Final = "(no route)"
+
+
+class TokenVerifier(Protocol):
+    """Knows whose access token it is."""
+
+    def cached(self, token: str) -> Caller | None:
+        """The caller, if this token was verified before and is still good; costs next to nothing.
+
+        None says nothing about the token.
+        """
+        ...
+
+    async def verify(self, token: str) -> Caller:
+        """The caller.
+
+        Raises:
+            Unauthenticated: the token is malformed, expired, revoked or signed by someone else.
+        """
+        ...
+
+
+class Dispatcher:
+    """All routes of some contexts behind one entrance."""
+
+    def __init__(
+        self,
+        routes: Mapping[str, Iterable[Route]],
+        *,
+        verifier: TokenVerifier,
+        metrics: RequestMetrics,
+        service_names: Iterable[str] = (),
+    ) -> None:
+        self._verifier = verifier
+        self._unmatched = metrics.meter(method=_ANY, template=_ANY)
+        self._paths: ApiPaths[Endpoint] = ApiPaths(service_names)
+        self.endpoints: list[Endpoint] = []
+        for owner, declared in routes.items():
+            for route in declared:
+                meter = metrics.meter(method=route.method, template=template_of(route))
+                endpoint = Endpoint(route, owner=owner, meter=meter)
+                self.endpoints.append(endpoint)
+                self._paths.add(
+                    route.path, method=route.method, value=endpoint, at_root=route.at_root
+                )
+        self._paths.freeze()
+
+    async def respond(self, incoming: Incoming) -> Reply:
+        """The answer to a request, whatever happens inside.
+
+        Raises:
+            ClientGone: there is nobody left to answer.
+        """
+        found = self.find(incoming)
+        return await self.answer(incoming, found)
+
+    def find(self, incoming: Incoming) -> Found[Endpoint] | None:
+        """What stands under the request's path, in either spelling."""
+        return self._paths.find(incoming.path)
+
+    def endpoint_of(self, incoming: Incoming, found: Found[Endpoint] | None) -> Endpoint:
+        """The endpoint for the request's method.
+
+        Raises:
+            NotFound: nothing stands under its path.
+            MethodNotAllowed: something does, without this method.
+        """
+        incoming.meter = self._unmatched
+        if found is None:
+            raise NotFound
+        method = incoming.method
+        endpoint = found.methods.get("GET" if method == "HEAD" else method)
+        if endpoint is None:
+            allowed = set(found.methods) | ({"HEAD"} if "GET" in found.methods else set())
+            raise MethodNotAllowed(tuple(sorted(allowed)))
+        incoming.meter = endpoint.meter
+        return endpoint
+
+    async def answer(self, incoming: Incoming, found: Found[Endpoint] | None) -> Reply:
+        """The answer of what was found, whatever happens inside.
+
+        Raises:
+            ClientGone: there is nobody left to answer.
+        """
+        try:
+            endpoint = self.endpoint_of(incoming, found)
+            return await self._call(endpoint, incoming, found.values if found else ())
+        except Refusal as refusal:
+            return refusal_reply(refusal, request_id=incoming.request_id)
+        except ClientGone:
+            raise
+        except Exception:  # noqa: BLE001 - the last one who can answer; the trace goes to the log
+            _log.exception("http.bug", request_id=incoming.request_id, path=_shape(incoming))
+            return bug_reply(request_id=incoming.request_id)
+
+    def knows(self, incoming: Incoming) -> bool:
+        """Whether the request's token was verified before; looks at nothing expensive."""
+        token = incoming.token()
+        if token is not None and not incoming.identified:
+            incoming.caller = self._verifier.cached(token)
+            incoming.identified = incoming.caller is not None
+        return incoming.identified
+
+    async def identify(self, incoming: Incoming) -> Caller | None:
+        """Whose request it is; None when it carries no token.
+
+        Raises:
+            Unauthenticated: it carries one that is not good.
+        """
+        if incoming.identified:
+            return incoming.caller
+        token = incoming.token()
+        if token is not None:
+            incoming.caller = self._verifier.cached(token) or await self._verifier.verify(token)
+        incoming.identified = True
+        return incoming.caller
+
+    async def _call(self, endpoint: Endpoint, incoming: Incoming, values: tuple[str, ...]) -> Reply:
+        route = endpoint.route
+        request = Request(
+            method=route.method,
+            path=incoming.path,
+            params=dict(zip(endpoint.names, values, strict=True)) if values else {},
+            headers=incoming.headers,
+            request_id=incoming.request_id,
+            client_address=incoming.client_address,
+            caller=await self._admitted(endpoint, incoming),
+            query=endpoint.query(incoming),
+            body=await endpoint.body(incoming),
+            idempotency_key=endpoint.idempotency_key(incoming) if route.moves_money else "",
+        )
+        reply = reply_of(await route.handler(request), status=route.status)
+        if route.moves_money:
+            reply.headers.append((b"idempotency-key", request.idempotency_key.encode("ascii")))
+        return reply
+
+    async def _admitted(self, endpoint: Endpoint, incoming: Incoming) -> Caller | None:
+        try:
+            caller = await self.identify(incoming)
+        except Unauthenticated:
+            if endpoint.is_public:
+                return None
+            raise
+        if caller is None and not endpoint.is_public:
+            raise Unauthenticated
+        permission = endpoint.permission
+        if permission is not None:
+            invariant(caller is not None, "a permission belongs to a caller")
+            if caller is not None and not caller.may(permission):
+                raise NotPermitted
+        return caller
+
+
+def _shape(incoming: Incoming) -> str:
+    """What is safe to log about where it happened: the template, never ids or queries."""
+    meter = incoming.meter
+    return f"{meter.method} {meter.template}" if meter is not None else _ANY

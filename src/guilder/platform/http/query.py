@@ -1,0 +1,81 @@
+"""Reads query strings strictly: unknown, doubled and unreadable parameters are refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, TypeVar
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from guilder.kernel.errors import BadRequest, ValidationFailed
+from guilder.platform.http.fields import convert
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+
+_MAX_LENGTH: Final = 4096
+_BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_MAX_INTEGER: Final = 2**63 - 1
+
+
+def parse_query(query_string: bytes, type_: type[Q]) -> Q:
+    """Read a query string into a struct. Numbers and flags are read from their plain text.
+
+    Raises:
+        BadRequest: it is too long, not UTF-8, or broken in its escapes.
+        ValidationFailed: a parameter is unknown, there twice, or does not fit.
+    """
+    text = read_query(query_string)
+    query = convert(text, type_, from_text=True)
+    odd = [name for name in text if not _is_plain(getattr(query, name), text[name])]
+    if odd:
+        raise ValidationFailed(fields=dict.fromkeys(odd, "must be a whole number"))
+    return query
+
+
+def refuse_query(query_string: bytes) -> None:
+    """Refuse a query string where none is expected.
+
+    Raises:
+        ValidationFailed: there is one.
+    """
+    if query_string:
+        names = read_query(query_string)
+        raise ValidationFailed(fields=dict.fromkeys(names, "is not known here"))
+
+
+def read_query(query_string: bytes) -> Mapping[str, str]:
+    """The parameters as text by name.
+
+    Raises:
+        BadRequest: it is too long, not UTF-8, or broken in its escapes.
+        ValidationFailed: a parameter is there twice.
+    """
+    if not query_string:
+        return {}
+    if len(query_string) > _MAX_LENGTH or _BROKEN_ESCAPE.search(query_string):
+        raise BadRequest("The query string could not be read.")
+    read: dict[str, str] = {}
+    for pair in query_string.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        key = _text(name)
+        if key in read:
+            raise ValidationFailed(fields={"query": "has the same parameter twice"})
+        read[key] = _text(value)
+    return read
+
+
+def _is_plain(value: object, text: str) -> bool:
+    """Whether a number was written plainly: msgspec also reads ``1.0`` and ``1e2`` as one."""
+    return type(value) is not int or (text == str(value) and abs(value) <= _MAX_INTEGER)
+
+
+def _text(escaped: bytes) -> str:
+    try:
+        text = unquote_to_bytes(escaped.replace(b"+", b" ")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("The query string is not valid UTF-8.") from None
+    if "\0" in text:
+        raise BadRequest("The query string has a NUL character.")
+    return text
