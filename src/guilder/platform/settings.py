@@ -47,6 +47,9 @@ CONTEXTS: Final = (
 )
 """Contexts that can be served by a process of their own, found at ``GUILDER_<CONTEXT>_URL``."""
 
+LOCAL_ADDRESSES: Final = ("127.0.0.1", "::1", "localhost")
+LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
+
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8}/(second|minute|hour|day)")
 _REGION: Final = re.compile(r"[A-Z]{2}")
 _POSTGRES: Final = ("postgresql", "postgres")
@@ -162,9 +165,10 @@ class Settings(BaseModel):
         "hit:n before the action to wait for the n-th pass. See `guilder failpoints`.",
     )
     allowed_hosts: Words = Field(
-        default=("*",),
-        description="Host names that requests may ask for, separated by commas; * is any, and "
-        "*.example.org every host below it.",
+        default=(),
+        description="Host names that requests may ask for, separated by commas; * is any. When "
+        "not set: this machine's own names, or any when a sandbox serves on a network address. "
+        "Production has to set it.",
     )
     cors_origins: Words = Field(
         default=(),
@@ -176,8 +180,7 @@ class Settings(BaseModel):
     )
     metrics_token: SecretStr | None = Field(
         default=None,
-        description="Bearer token that /metrics asks for; when not set, /metrics is open in a "
-        "sandbox and closed in production.",
+        description="Bearer token that /metrics asks for; when not set, there is no /metrics.",
     )
     redis_url: SecretStr | None = Field(
         default=None,
@@ -204,6 +207,13 @@ class Settings(BaseModel):
     def is_production(self) -> bool:
         """Whether real money may be at stake."""
         return self.env is Environment.PRODUCTION
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The host names that requests may ask for; ``*`` is any."""
+        if self.allowed_hosts:
+            return self.allowed_hosts
+        return (*LOCAL_HOSTS, self.host) if self.host in LOCAL_ADDRESSES else ("*",)
 
     @property
     def funds_simulated(self) -> bool:
@@ -264,6 +274,8 @@ class Settings(BaseModel):
             return self
         if self.failpoints:
             raise ValueError("GUILDER_FAILPOINTS is refused in production")
+        if not self.allowed_hosts:
+            raise ValueError("GUILDER_ALLOWED_HOSTS has to be set in production")
         if self.rate_limit == "off":
             raise ValueError("GUILDER_RATE_LIMIT=off is refused in production")
         return self

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -154,6 +155,13 @@ def recorded_socket_folder(folder: Folder) -> Path:
         return Path(folder.socket_note.read_text())
     except FileNotFoundError:
         return folder.root / "run"
+
+
+def remove_socket_folder_elsewhere(folder: Folder) -> None:
+    """Leave nothing outside the data folder once the server has stopped."""
+    if folder.socket_note.exists():
+        shutil.rmtree(recorded_socket_folder(folder), ignore_errors=True)
+        folder.socket_note.unlink()
 
 
 def _short_parent() -> str | None:

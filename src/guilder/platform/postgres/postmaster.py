@@ -58,11 +58,13 @@ def forget_dead_server(cluster: Path, *, sockets: Path) -> None:
     process, which happens after a reboot and in containers. Call only while no server lives and
     the folder is held.
     """
-    for number in (signal.SIGQUIT, signal.SIGKILL):
-        for pid in processes_on(cluster):
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-            wait_for_end(pid, timeout_s=5)
+    # without its server such a child ends by itself, soon; nothing it holds was acknowledged
+    orphans = processes_on(cluster)
+    for pid in orphans:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in orphans:
+        wait_for_end(pid, timeout_s=None)
     (cluster / "postmaster.pid").unlink(missing_ok=True)
     for left in sockets.glob(".s.PGSQL.*"):
         left.unlink(missing_ok=True)

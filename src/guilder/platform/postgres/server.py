@@ -164,11 +164,12 @@ class EmbeddedPostgres:
                     os.kill(self._pid, number)
                 if self.wait(timeout_s=_LONGEST_STOP_S):
                     break
+            folders.remove_socket_folder_elsewhere(folders.folder_in(self._data_dir))
         self.let_go()
 
     def let_go(self) -> None:
         """Free the data folder and leave the server, if one runs, to whoever adopts it next."""
-        self._pid, self._child = None, None
+        self._pid, self._child, self._sockets = None, None, None
         if self._held is not None:
             self._held.close()
             self._held = None
@@ -210,14 +211,30 @@ def _open_the_way(data_dir: Path, folder: Folder, *, account: Account) -> None:
 def _create_cluster(folder: Folder, *, programs: Path, account: Account) -> None:
     shutil.rmtree(folder.unfinished, ignore_errors=True)
     folder.unfinished.mkdir(mode=0o700)
-    account.give(folder.unfinished)
+    password = folder.root / "superuser-password"
+    folders.write_private(password, folder.passwords()[SUPERUSER])
+    for ours in (folder.unfinished, password):
+        account.give(ours)
+    try:
+        _initdb(folder.unfinished, programs=programs, account=account, password=password)
+    finally:
+        password.unlink()
+    with (folder.unfinished / "postgresql.conf").open("a") as configuration:
+        configuration.write(_OWN_CONFIGURATION)
+    local = folder.unfinished / "local.conf"
+    folders.write_private(local, "# Settings written here win over Guilder's.\n")
+    account.give(local)
+    folder.unfinished.rename(folder.cluster)
+
+
+def _initdb(cluster: Path, *, programs: Path, account: Account, password: Path) -> None:
     made = subprocess.run(
         [
             *account.prefix,
             str(programs / "initdb"),
-            f"--pgdata={folder.unfinished}",
+            f"--pgdata={cluster}",
             f"--username={SUPERUSER}",
-            "--pwfile=/dev/stdin",
+            f"--pwfile={password}",
             "--auth-local=scram-sha-256",
             "--auth-host=reject",
             "--data-checksums",
@@ -226,7 +243,7 @@ def _create_cluster(folder: Folder, *, programs: Path, account: Account) -> None
             "--locale=C.UTF-8",
             "--no-instructions",
         ],
-        input=folder.passwords()[SUPERUSER],
+        stdin=subprocess.DEVNULL,
         cwd="/",
         env=_environment(),
         capture_output=True,
@@ -236,12 +253,6 @@ def _create_cluster(folder: Folder, *, programs: Path, account: Account) -> None
     if made.returncode != 0:
         reason = made.stderr.strip().splitlines() or ["no reason given"]
         raise PostgresUnavailable(f"PostgreSQL's initdb failed: {reason[0]}")
-    with (folder.unfinished / "postgresql.conf").open("a") as configuration:
-        configuration.write(_OWN_CONFIGURATION)
-    local = folder.unfinished / "local.conf"
-    folders.write_private(local, "# Settings written here win over Guilder's.\n")
-    account.give(local)
-    folder.unfinished.rename(folder.cluster)
 
 
 def _configure(folder: Folder, *, sockets: Path, account: Account) -> None:
