@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from guilder.kernel.ids import SessionId, UserId
 
@@ -43,6 +43,3 @@ class RoleAssigned:
     account_id: UserId
     role: str
     assigned_at: datetime
-
-
-IdentityEvent: TypeAlias = UserRegistered | UserLoggedIn | RoleAssigned

@@ -7,12 +7,12 @@ from guilder.identity.api import AccountType, AccountView, AlreadyRegistered, Ap
 from guilder.identity.domain import Person, read_applicant
 from guilder.identity.events import UserRegistered
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.service.publishing import publish
 from guilder.identity.store import NewUser
 from guilder.kernel.ids import UserId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
+from guilder.platform.outbox import append, outgoing
 from guilder.platform.permissions import CUSTOMER, USER_ADMIN
 
 
@@ -97,5 +97,5 @@ async def _write(tx: Tx, user: NewUser, user_admin_id: UserId) -> AccountView:
             user_admin_account_id=user_admin_id,
             registered_at=account.created_at,
         )
-        await publish(tx, event)
+        await append(tx, [outgoing(event, key=str(user.id))])
     return account

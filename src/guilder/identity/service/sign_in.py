@@ -10,7 +10,6 @@ from guilder.identity.api import AccountView, Credentials, InvalidCredentials, S
 from guilder.identity.domain import Malformed
 from guilder.identity.events import UserLoggedIn
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.service.publishing import publish
 from guilder.identity.store import SignInRow
 from guilder.kernel.errors import Unauthenticated, ValidationFailed
 from guilder.kernel.ids import SessionId, UserId
@@ -19,6 +18,7 @@ from guilder.platform.access_tokens import AccessClaims
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
 from guilder.platform.keys import ACCESS_TOKEN_LIFE_S, KeyFolder, UnixTime
+from guilder.platform.outbox import append, outgoing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,4 +171,4 @@ async def _write(tx: Tx, session: _Session) -> None:
         session_id=session.id,
         logged_in_at=started_at,
     )
-    await publish(tx, event)
+    await append(tx, [outgoing(event, key=str(session.account.user_id))])

@@ -9,11 +9,11 @@ from guilder.identity.api import AccountType, Applicant, Appointed
 from guilder.identity.domain import Malformed, Person, read_applicant, read_email
 from guilder.identity.events import RoleAssigned
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.service.publishing import publish
 from guilder.identity.service.register import add_user, new_user
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
+from guilder.platform.outbox import append, outgoing
 from guilder.platform.permissions import ADMIN, COMPLIANCE, OPERATIONS, SUPPORT
 
 STAFF_ROLES: Final = frozenset({SUPPORT, COMPLIANCE, OPERATIONS, ADMIN})
@@ -84,4 +84,4 @@ async def _assign(tx: Tx, user_id: UserId, role: str) -> None:
     if assigned_at is None:
         return
     event = RoleAssigned(user_id=user_id, account_id=user_id, role=role, assigned_at=assigned_at)
-    await publish(tx, event)
+    await append(tx, [outgoing(event, key=str(user_id))])
