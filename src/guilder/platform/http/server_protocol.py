@@ -1,0 +1,133 @@
+"""The server's HTTP/1.1 protocol: uvicorn's own, with limits on how slow and how large is allowed.
+
+A connection that has not sent a whole request head in time is closed, also when it never sent a
+byte; so is one whose body comes too slowly. It costs a timer for each connection, and none for a
+request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+HEAD_TIMEOUT_S: Final = 10.0
+BODY_TIMEOUT_S: Final = 30.0
+SLOWEST_BODY_BYTES_PER_S: Final = 16 * 1024
+MAX_HEAD_BYTES: Final = 32 * 1024
+MAX_HEADERS: Final = 100
+
+_LATE: Final = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_LARGE: Final = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-length: 0\r\nconnection: close\r\n\r\n"
+)
+
+
+class HeadTooLarge(Exception):
+    """A request head has too many headers, or too long ones."""
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """Use it as ``uvicorn.Config(http=LimitedProtocol)``; subclasses may set other limits.
+
+    A body may take ``body_timeout_s``, and longer only while it keeps up the slowest rate.
+    """
+
+    head_timeout_s = HEAD_TIMEOUT_S
+    body_timeout_s = BODY_TIMEOUT_S
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        # A connection owes its first request from the start; later ones may be waited for.
+        self._in_head = True
+        self._in_message = True
+        self._since = self.loop.time()
+        self._chunk_bytes = 0
+        self._message_bytes = 0
+        self._watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
+        super().connection_made(transport)
+        self._watch = self.loop.call_later(self.head_timeout_s, self._check_pace)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._chunk_bytes = len(data)
+        self._message_bytes += self._chunk_bytes
+        super().data_received(data)
+        if self._in_head and self._message_bytes > MAX_HEAD_BYTES:
+            self._close_with(_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        self._in_head = self._in_message = True
+        self._since = self.loop.time()
+        self._message_bytes = self._chunk_bytes
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        # What came beyond the limit may be body, so only then are the headers themselves measured.
+        if len(self.headers) > MAX_HEADERS or (
+            self._message_bytes > MAX_HEAD_BYTES and self._measured_head() > MAX_HEAD_BYTES
+        ):
+            self._close_with(_TOO_LARGE)
+            raise HeadTooLarge
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_message = False
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        if not self.transport.is_closing():
+            super().send_400_response(msg)
+
+    def _measured_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+    def _check_pace(self) -> None:
+        """Close the connection if its request is late, or look again when it would be."""
+        wait_s = self._time_left_s()
+        if wait_s <= 0:
+            self._close_with(_LATE)
+        else:
+            self._watch = self.loop.call_later(wait_s, self._check_pace)
+
+    def _time_left_s(self) -> float:
+        """Seconds until the client is late; a full turn while it is not the client who is."""
+        cycle: RequestResponseCycle | None = self.cycle
+        answered = cycle is None or cycle.response_complete
+        if self._in_message:
+            if self.flow.read_paused or (self._in_head and not answered):
+                return self.head_timeout_s
+            return self._since + self._allowed_s(answered=answered) - self.loop.time()
+        # Stray line breaks stop uvicorn's keep-alive timer without beginning a request.
+        waits_for_nothing = answered and self.timeout_keep_alive_task is None
+        return 0 if waits_for_nothing else self.head_timeout_s
+
+    def _allowed_s(self, *, answered: bool) -> float:
+        if self._in_head:
+            return self.head_timeout_s
+        earned_s = 0 if answered else self._message_bytes / SLOWEST_BODY_BYTES_PER_S
+        return self.body_timeout_s + earned_s
+
+    def _close_with(self, answer: bytes) -> None:
+        """Close; say why where no other answer has begun."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            self.transport.write(answer)
+        self.transport.close()
