@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
@@ -20,15 +21,18 @@ from prometheus_client import CollectorRegistry
 from guilder.identity import module
 from guilder.identity.service.passwords import PasswordCost
 from guilder.kernel.errors import Unauthenticated, ValidationFailed
-from guilder.platform.auth import TokenVerifier
-from guilder.platform.db import Database
+from guilder.platform.access_tokens import AccessClaims, sign
+from guilder.platform.auth import AUDIENCE, ISSUER, TokenVerifier
+from guilder.platform.db import Database, Tx
 from guilder.platform.http.asgi import HttpApp
 from guilder.platform.http.dispatcher import Dispatcher
 from guilder.platform.http.forwarded import TrustedProxies
 from guilder.platform.http.metrics import RequestMetrics
+from guilder.platform.identifiers import new_id
 from guilder.platform.keys import KeyFolder
 from guilder.platform.permissions import ROLES
 from guilder.platform.remote_keys import RemoteKeys
+from tests.support.database import OwnDatabase
 
 CHEAP = PasswordCost(passes=1, memory_kib=64, lanes=1)
 PASSWORD = "SecurePass123"
@@ -66,10 +70,23 @@ class Town:
         return await self.http.get("/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"})
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def town(db: Database, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
-    keys = KeyFolder(tmp_path_factory.mktemp("identity") / "keys")
-    keys.ensure()
+class ForgetfulDatabase(Database):
+    """Does everything twice, as when the link is cut after a commit and the answer is lost."""
+
+    async def run(self, work: Callable[[Tx], Awaitable[Any]]) -> Any:
+        await super().run(work)
+        return await super().run(work)
+
+
+@pytest_asyncio.fixture
+async def forgetful(database: OwnDatabase) -> AsyncIterator[ForgetfulDatabase]:
+    pool = await ForgetfulDatabase.connect(database.url())
+    yield pool
+    await pool.close()
+
+
+@asynccontextmanager
+async def founded(db: Database, keys: KeyFolder) -> AsyncIterator[Town]:
     identity = module.build(db=db, keys=keys, password_cost=CHEAP)
     verifier = TokenVerifier(keys)
     dispatcher = Dispatcher(
@@ -84,6 +101,14 @@ async def town(db: Database, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
         yield Town(http=http, keys=keys, verifier=verifier)
     for stop in identity.on_stop:
         await stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def town(db: Database, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
+    keys = KeyFolder(tmp_path_factory.mktemp("identity") / "keys")
+    keys.ensure()
+    async with founded(db, keys) as town:
+        yield town
 
 
 def data(answer: httpx2.Response, status: int = 200) -> dict[str, Any]:
@@ -367,6 +392,24 @@ async def test_me_asks_for_a_token(town: Town) -> None:
     assert error(await town.http.get("/api/v1/auth/me"), 401)["code"] == "UNAUTHORIZED"
 
 
+async def test_token_of_an_account_that_is_not_there_is_refused(town: Town) -> None:
+    now = int(time())
+    claims = AccessClaims(
+        iss=ISSUER,
+        aud=AUDIENCE,
+        sub=new_id(),
+        jti=new_id(),
+        iat=now,
+        exp=now + 900,
+        account_type="customer",
+        roles=("customer",),
+    )
+
+    token = sign(claims, key=await town.keys.signing_key())
+
+    assert error(await town.me(token), 401)["code"] == "UNAUTHORIZED"
+
+
 async def test_other_process_verifies_tokens_by_the_published_keys(town: Town) -> None:
     data(await town.register("Jaya", "+919876500500"), 201)
     token = data(await town.login(email="jaya@example.com"))["token"]
@@ -471,3 +514,28 @@ async def test_application_changes_and_deletes_no_user(db: Database) -> None:
     )
 
     assert [(row["add"], row["change"]) for row in may] == [(True, False)] * len(tables)
+
+
+async def test_lost_answer_to_a_commit_doubles_nothing(
+    forgetful: ForgetfulDatabase, superuser: Superuser, town: Town
+) -> None:
+    async with founded(forgetful, town.keys) as shaky:
+        user = data(await shaky.register("Omar", "+919876500800"), 201)
+        data(await shaky.login(email="omar@example.com"))
+    staff = module.build_staff(db=forgetful)
+    await staff.appoint(email="omar@example.com", role="support")
+    created = await staff.appoint(
+        email="petra@guilder.test", role="support", full_name="Petra Berg", password=PASSWORD
+    )
+
+    rows = await superuser.fetch(
+        "SELECT key, type FROM platform.outbox WHERE key = ANY($1::text[]) ORDER BY key, type",
+        [user["id"], str(created.user_id)],
+    )
+    assert created.created
+    assert [(row["key"], row["type"].removeprefix("com.guilder.user.")) for row in rows] == [
+        (user["id"], "logged_in"),
+        (user["id"], "registered"),
+        (user["id"], "role_assigned"),
+        (str(created.user_id), "role_assigned"),
+    ]

@@ -257,6 +257,7 @@ async def test_token_is_remembered_until_it_expires(
     assert verifier.cached(token) is None
     caller = await verifier.verify(token)
     assert verifier.cached(token) is caller
+    assert await verifier.verify(token) is caller
 
     wall.time = NOW + 900
 

@@ -36,7 +36,7 @@ class Passwords:
         self, *, cost: PasswordCost | None = None, at_once: int | None = None, waiting: int = 128
     ) -> None:
         cost = cost or PasswordCost()
-        at_once = at_once or os.cpu_count() or 1
+        at_once = at_once or len(os.sched_getaffinity(0))
         self._hasher = Argon2Hasher(
             time_cost=cost.passes,
             memory_cost=cost.memory_kib,
