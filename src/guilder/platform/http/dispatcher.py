@@ -19,8 +19,8 @@ from guilder.platform.http.incoming import Incoming
 from guilder.platform.http.metrics import RequestMetrics
 from guilder.platform.http.paths import ApiPaths, Found
 from guilder.platform.http.refusals import ClientGone, MethodNotAllowed
-from guilder.platform.http.reply import Reply, reply_of
-from guilder.platform.http.route import Request, Route
+from guilder.platform.http.reply import Reply, header_pairs, reply_of
+from guilder.platform.http.route import RefusedAnswer, Request, Route
 from guilder.platform.http.status import bug_reply, refusal_reply
 
 _log = structlog.get_logger("guilder.http")
@@ -156,7 +156,12 @@ class Dispatcher:
             body=await endpoint.body(incoming),
             idempotency_key=endpoint.idempotency_key(incoming) if route.moves_money else "",
         )
-        reply = reply_of(await route.handler(request), status=route.status)
+        answer = await route.handler(request)
+        if isinstance(answer, RefusedAnswer):
+            reply = refusal_reply(answer.refusal, request_id=incoming.request_id)
+            reply.headers += header_pairs(answer.headers)
+        else:
+            reply = reply_of(answer, status=route.status)
         if route.moves_money:
             reply.headers.append((b"idempotency-key", request.idempotency_key.encode("ascii")))
         return reply

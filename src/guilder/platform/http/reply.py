@@ -6,7 +6,7 @@ Every reply gets its request id and the headers that keep browsers from guessing
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
@@ -76,9 +76,14 @@ def envelope(data: Any, *, meta: Mapping[str, Any] | None = None) -> bytes:
     return b'{"success":true,"data":%b,"meta":%b}' % (_encode(data), _encode(meta))
 
 
+def header_pairs(headers: Iterable[tuple[str, str]]) -> HeaderPairs:
+    """Headers of an answer as they go on the wire."""
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+
+
 def reply_of(answer: Answer | RawAnswer | StreamAnswer, *, status: int) -> Reply:
     """What a handler gave back, as a reply; ``status`` is the route's own."""
-    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+    pairs = header_pairs(answer.headers)
     if isinstance(answer, Answer):
         status = answer.status or status
         if status == 204:

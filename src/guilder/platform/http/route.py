@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -109,7 +109,16 @@ class StreamAnswer:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-Handler = Callable[[Request], Awaitable[Answer | RawAnswer | StreamAnswer]]
+@dataclass(slots=True, kw_only=True)
+class RefusedAnswer:
+    """A refusal with headers of its own. Without any, a handler simply raises the refusal."""
+
+    refusal: Refusal
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+AnyAnswer: TypeAlias = Answer | RawAnswer | StreamAnswer | RefusedAnswer
+Handler: TypeAlias = Callable[[Request], Awaitable[AnyAnswer]]
 
 MAX_BODY_BYTES: Final = 256 * 1024
 
