@@ -1,0 +1,119 @@
+"""What others may know of payments: the orders, the records, and the refusals."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from msgspec import Struct
+
+from guilder.kernel.currencies import Currency
+from guilder.kernel.errors import Conflict, Family, NotFound, Refusal, ValidationFailed
+from guilder.kernel.ids import TransactionId, UserId, WalletId
+
+
+class PaymentType(StrEnum):
+    """What kind of payment it is; the ledger knows it as the transaction's kind."""
+
+    DEPOSIT = "deposit"
+    TOPUP = "topup"
+    WITHDRAWAL = "withdrawal"
+    TRANSFER = "transfer"
+
+
+class PaymentStatus(StrEnum):
+    """What became of a payment."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+class PaymentOrder(Struct, frozen=True, kw_only=True):
+    """What a caller asks for. ``amount_minor`` is positive, in minor units of ``currency``.
+
+    A deposit has no ``from_wallet_id``, a withdrawal no ``to_wallet_id``, a transfer has both.
+    """
+
+    type: PaymentType
+    caller_id: UserId
+    key: str
+    amount_minor: int
+    currency: Currency
+    from_wallet_id: WalletId | None = None
+    to_wallet_id: WalletId | None = None
+    description: str = ""
+
+
+class Payment(Struct, frozen=True, kw_only=True):
+    """The record of a payment, completed or failed."""
+
+    id: TransactionId
+    order: PaymentOrder
+    status: PaymentStatus
+    created_at: datetime
+    failure: Refusal | None = None
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """The answer to one order: a payment, a refusal, or a payment that was refused.
+
+    ``refusal`` alone means that nothing was kept and the key is still free.
+    """
+
+    payment: Payment | None = None
+    refusal: Refusal | None = None
+    is_replay: bool = False
+
+
+class Search(Struct, frozen=True, kw_only=True):
+    """Which payments are looked for; None means any. Amounts are in minor units."""
+
+    types: tuple[PaymentType, ...] | None = None
+    status: PaymentStatus | None = None
+    least_minor: int | None = None
+    most_minor: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    currency: str | None = None
+    text: str | None = None
+    counterparty: WalletId | None = None
+
+
+class IdempotencyKeyReused(Conflict):
+    """The key was used for another payload; ``details["fields"]`` names what differs."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    message = "This Idempotency-Key was used for a different request."
+
+
+class PaymentNotFound(NotFound):
+    """There is no such payment, or the caller has no part in it."""
+
+    message = "There is no such transaction."
+
+
+class CurrencyMismatch(ValidationFailed):
+    """The payment's currency is not that of its wallets."""
+
+    message = "The currency differs from the wallet's."
+
+
+class FundingUnavailable(Refusal):
+    """No source of money from outside is configured."""
+
+    code = "PROVIDER_UNAVAILABLE"
+    family = Family.UNAVAILABLE
+    message = "No funding source is configured."
+
+
+class Payments(Protocol):
+    """Makes payments. Safe to repeat with the same key."""
+
+    async def pay(self, order: PaymentOrder) -> Outcome:
+        """Execute an order; the answer comes after its commit.
+
+        Raises:
+            Overloaded: too much is waiting, or the database does not answer in time.
+        """
+        ...

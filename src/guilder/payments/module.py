@@ -1,0 +1,41 @@
+"""Wires payments: the only file that sees every layer of the context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from guilder.kernel.currencies import Currency
+from guilder.kernel.ids import AccountId
+from guilder.ledger.api import Ledger, PlatformAccount, platform_account_id
+from guilder.payments.http import routes
+from guilder.payments.jobs import forget_old_claims
+from guilder.payments.service.engine import PaymentEngine
+from guilder.payments.service.reading import PaymentReading
+from guilder.platform.db import Database
+from guilder.platform.module import Module
+from guilder.wallets.api import Wallets
+
+Funding = Callable[[Currency], AccountId | None]
+
+
+def simulated_funding(unit: Currency) -> AccountId | None:
+    """Outside money comes from a simulated settlement account of the ledger."""
+    return platform_account_id(PlatformAccount.SETTLEMENT_SIMULATED, unit)
+
+
+def no_funding(unit: Currency) -> AccountId | None:  # noqa: ARG001 - it is none for every currency
+    """There is no outside money: deposits and withdrawals are refused."""
+    return None
+
+
+def build(*, db: Database, ledger: Ledger, wallets: Wallets, funding: Funding) -> Module:
+    """The wired context."""
+    engine = PaymentEngine(db, ledger=ledger, wallets=wallets, funding=funding)
+    reading = PaymentReading(db, wallets=wallets)
+    return Module(
+        name="payments",
+        service_names=("transaction",),
+        routes=routes(engine, reading),
+        jobs=(forget_old_claims(db),),
+        on_stop=(engine.close,),
+    )

@@ -1,0 +1,128 @@
+"""The payment engine: orders queue, and every batch is one transaction (group commit).
+
+In a batch: lock the accounts in id order, look up keys and wallets under those locks, decide, write
+everything in a few statements, commit, answer. Whatever fails leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from guilder.kernel.currencies import Currency
+from guilder.kernel.ids import AccountId, TransactionId
+from guilder.kernel.money import format_minor
+from guilder.ledger.api import Ledger
+from guilder.payments.api import Outcome, Payment, PaymentOrder
+from guilder.payments.domain import Numbered, State, account_ids, decide
+from guilder.payments.events import TransactionCompleted, TransactionFailed
+from guilder.payments.store import records
+from guilder.platform import failpoints, outbox
+from guilder.platform.batching import Batcher
+from guilder.platform.db import Database, TryAgain, Tx
+from guilder.platform.identifiers import new_id
+from guilder.wallets.api import Wallets
+
+LOCKED: Final = failpoints.declare("batch.locked", "accounts are locked, nothing is decided")
+CLAIMED: Final = failpoints.declare("batch.claimed", "payments and their keys are written")
+BEFORE_COMMIT: Final = failpoints.declare("batch.before_commit", "all is written, not committed")
+AFTER_COMMIT: Final = failpoints.declare("batch.after_commit", "committed, nobody is answered yet")
+
+
+class PaymentEngine:
+    """Implements `guilder.payments.api.Payments`. ``funding``: the account of outside money."""
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        ledger: Ledger,
+        wallets: Wallets,
+        funding: Callable[[Currency], AccountId | None],
+        max_batch: int = 256,
+        max_waiting: int = 4096,
+        lanes: int = 2,
+    ) -> None:
+        self._db = db
+        self._ledger = ledger
+        self._wallets = wallets
+        self._funding = funding
+        self._queue: Batcher[PaymentOrder, Outcome] = Batcher(
+            self._execute, max_batch=max_batch, max_waiting=max_waiting, lanes=lanes
+        )
+
+    async def pay(self, order: PaymentOrder) -> Outcome:
+        """Execute an order; the answer comes after its commit.
+
+        Raises:
+            Overloaded: too much is waiting, or the database does not answer in time.
+        """
+        return await self._queue.submit(order)
+
+    async def close(self) -> None:
+        """Wait until every accepted order has been answered."""
+        await self._queue.close()
+
+    async def _execute(self, orders: Sequence[PaymentOrder]) -> list[Outcome]:
+        numbered = [Numbered(TransactionId(new_id()), order) for order in orders]
+        outcomes = await self._db.run(lambda tx: self._run_batch(tx, numbered))
+        await failpoints.reach(AFTER_COMMIT)
+        return outcomes
+
+    async def _run_batch(self, tx: Tx, batch: Sequence[Numbered]) -> list[Outcome]:
+        orders = [numbered.order for numbered in batch]
+        touched = {
+            account_id
+            for order in orders
+            for account_id in account_ids(order, funding=self._funding)
+        }
+        book = await self._ledger.open_book(tx, touched)
+        await failpoints.reach(LOCKED)
+        wallet_ids = {w for o in orders for w in (o.from_wallet_id, o.to_wallet_id) if w}
+        state = State(
+            book=book,
+            wallets=await self._wallets.find(tx, wallet_ids),
+            claims=await records.find_claims(
+                tx, [(order.caller_id, order.key) for order in orders], now=book.now
+            ),
+            funding=self._funding,
+        )
+        decision = decide(batch, state=state)
+        if decision.made:
+            await self._ledger.write(tx, book)
+            if not await records.write(tx, decision.made, now=book.now):
+                raise TryAgain("a key was taken by another process in the meantime")
+            await failpoints.reach(CLAIMED)
+            await outbox.append(tx, [_event(payment) for payment in decision.made], wake=False)
+            await failpoints.reach(BEFORE_COMMIT)
+        return decision.outcomes
+
+
+def _event(payment: Payment) -> outbox.Outgoing:
+    order = payment.order
+    amount = format_minor(order.amount_minor, order.currency)
+    fact: TransactionCompleted | TransactionFailed
+    if payment.failure is None:
+        fact = TransactionCompleted(
+            transaction_id=payment.id,
+            transaction_type=order.type.value,
+            initiated_by=order.caller_id,
+            from_wallet_id=order.from_wallet_id,
+            to_wallet_id=order.to_wallet_id,
+            amount=amount,
+            currency=order.currency.code,
+            completed_at=payment.created_at,
+        )
+    else:
+        fact = TransactionFailed(
+            transaction_id=payment.id,
+            transaction_type=order.type.value,
+            initiated_by=order.caller_id,
+            from_wallet_id=order.from_wallet_id,
+            to_wallet_id=order.to_wallet_id,
+            amount=amount,
+            currency=order.currency.code,
+            reason=payment.failure.code,
+            failed_at=payment.created_at,
+        )
+    return outbox.outgoing(fact, key=str(order.from_wallet_id or order.to_wallet_id))

@@ -1,0 +1,198 @@
+"""Payments as rows: written with their claims in one statement, sealed, and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from guilder.kernel.clock import epoch_microseconds
+from guilder.kernel.currencies import CURRENCIES
+from guilder.kernel.errors import Refusal
+from guilder.kernel.seals import seal
+from guilder.ledger.api import (
+    AccountClosed,
+    AccountFrozen,
+    BalanceTooLarge,
+    InsufficientFunds,
+    LimitExceeded,
+)
+from guilder.payments.api import Payment, PaymentOrder, PaymentStatus, PaymentType
+from guilder.payments.domain import KEY_LIFETIME, Claim
+from guilder.platform.db import Row, Tx
+from guilder.wallets.api import WalletNotActive
+
+COLUMNS: Final = """
+    t.id, t.type, t.status, t.owner_id, t.from_wallet_id, t.to_wallet_id, t.amount_minor,
+    t.currency, t.description, t.idempotency_key, t.failure_code, t.failure_message,
+    t.failure_details::text, t.created_at
+"""
+_FIND_CLAIMS: Final = f"""
+    SELECT {COLUMNS}
+    FROM unnest($1::uuid[], $2::text[]) AS wanted(owner_id, key)
+    JOIN payments.idempotency i ON i.owner_id = wanted.owner_id AND i.key = wanted.key
+    JOIN payments.transactions t ON t.id = i.transaction_id
+    WHERE i.created_at > $3
+"""
+# A key whose day is over is taken again in its place. One that another transaction has taken since
+# we looked is left alone, and the count tells: our batch then looks again.
+_WRITE: Final = """
+    WITH kept AS (
+        INSERT INTO payments.transactions (id, type, status, owner_id, from_wallet_id,
+            to_wallet_id, amount_minor, currency, description, idempotency_key, failure_code,
+            failure_message, failure_details, created_at, seal)
+        SELECT id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
+            description, key, failure_code, failure_message, failure_details::json, $16, seal
+        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[],
+            $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+            $13::text[], $14::bytea[])
+            AS t(id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
+                description, key, failure_code, failure_message, failure_details, seal)
+    ), claimed AS (
+        INSERT INTO payments.idempotency AS i
+            (owner_id, key, fingerprint, transaction_id, outcome, created_at)
+        SELECT owner_id, key, fingerprint, id, outcome, $16
+        FROM unnest($4::uuid[], $10::text[], $15::bytea[], $1::uuid[], $17::text[])
+            AS c(owner_id, key, fingerprint, id, outcome)
+        ON CONFLICT (owner_id, key) DO UPDATE
+            SET fingerprint = excluded.fingerprint, transaction_id = excluded.transaction_id,
+                outcome = excluded.outcome, created_at = excluded.created_at
+            WHERE i.created_at <= $18
+        RETURNING 1
+    )
+    SELECT count(*) FROM claimed
+"""
+_FORGET: Final = """
+    DELETE FROM payments.idempotency
+    WHERE (owner_id, key) IN (
+        SELECT owner_id, key FROM payments.idempotency
+        WHERE created_at <= clock_timestamp() - $1::interval
+        ORDER BY owner_id, key LIMIT $2 FOR UPDATE SKIP LOCKED
+    )
+"""
+_KEPT_REFUSALS: Final[dict[str, type[Refusal]]] = {
+    refusal.code: refusal
+    for refusal in (
+        AccountClosed,
+        AccountFrozen,
+        BalanceTooLarge,
+        InsufficientFunds,
+        LimitExceeded,
+        WalletNotActive,
+    )
+}
+
+
+async def find_claims(tx: Tx, claims: Sequence[Claim], *, now: datetime) -> dict[Claim, Payment]:
+    """The payments that these keys belong to, as far as their day is not over."""
+    rows = await tx.fetch(
+        _FIND_CLAIMS,
+        [owner_id for owner_id, _ in claims],
+        [key for _, key in claims],
+        now - KEY_LIFETIME,
+    )
+    payments = [payment(row) for row in rows]
+    return {(kept.order.caller_id, kept.order.key): kept for kept in payments}
+
+
+async def write(tx: Tx, payments: Sequence[Payment], *, now: datetime) -> bool:
+    """Write payments and claim their keys; false when a key was taken in the meantime."""
+    # In the order of their keys, so that two batches that share some wait and never deadlock.
+    ordered = sorted(payments, key=lambda kept: (kept.order.caller_id.bytes, kept.order.key))
+    orders = [kept.order for kept in ordered]
+    failures = [kept.failure for kept in ordered]
+    codes = [failure.code if failure else None for failure in failures]
+    claimed: int = await tx.fetchval(
+        _WRITE,
+        [kept.id for kept in ordered],
+        [order.type.value for order in orders],
+        [kept.status.value for kept in ordered],
+        [order.caller_id for order in orders],
+        [order.from_wallet_id for order in orders],
+        [order.to_wallet_id for order in orders],
+        [order.amount_minor for order in orders],
+        [order.currency.code for order in orders],
+        [order.description for order in orders],
+        [order.key for order in orders],
+        codes,
+        [failure.message if failure else None for failure in failures],
+        [_details(failure) for failure in failures],
+        [_seal(kept) for kept in ordered],
+        [_fingerprint(order) for order in orders],
+        now,
+        [code or PaymentStatus.COMPLETED.value for code in codes],
+        now - KEY_LIFETIME,
+    )
+    return claimed == len(ordered)
+
+
+async def forget_old_claims(tx: Tx, *, limit: int) -> int:
+    """Delete claims whose day is over; nobody can tell, for their keys are new again anyway."""
+    done = await tx.execute(_FORGET, KEY_LIFETIME, limit)
+    return int(done.rpartition(" ")[2])
+
+
+def payment(row: Row) -> Payment:
+    """A payment from its row (`COLUMNS`)."""
+    return Payment(
+        id=row["id"],
+        order=PaymentOrder(
+            type=PaymentType(row["type"]),
+            caller_id=row["owner_id"],
+            key=row["idempotency_key"],
+            amount_minor=row["amount_minor"],
+            currency=CURRENCIES[row["currency"]],
+            from_wallet_id=row["from_wallet_id"],
+            to_wallet_id=row["to_wallet_id"],
+            description=row["description"],
+        ),
+        status=PaymentStatus(row["status"]),
+        created_at=row["created_at"],
+        failure=_failure(row),
+    )
+
+
+def _failure(row: Row) -> Refusal | None:
+    if row["failure_code"] is None:
+        return None
+    kept = _KEPT_REFUSALS[row["failure_code"]](row["failure_message"])
+    kept.details = msgspec.json.decode(row["failure_details"])
+    return kept
+
+
+def _details(failure: Refusal | None) -> str | None:
+    return None if failure is None else msgspec.json.encode(failure.details).decode()
+
+
+def _fingerprint(order: PaymentOrder) -> bytes:
+    """What a key stands for: everything that the caller asked for."""
+    return seal(
+        order.type.value,
+        None if order.from_wallet_id is None else str(order.from_wallet_id),
+        None if order.to_wallet_id is None else str(order.to_wallet_id),
+        str(order.amount_minor),
+        order.currency.code,
+        order.description,
+    )
+
+
+def _seal(kept: Payment) -> bytes:
+    order, failure = kept.order, kept.failure
+    return seal(
+        str(kept.id),
+        order.type.value,
+        kept.status.value,
+        str(order.caller_id),
+        None if order.from_wallet_id is None else str(order.from_wallet_id),
+        None if order.to_wallet_id is None else str(order.to_wallet_id),
+        str(order.amount_minor),
+        order.currency.code,
+        order.description,
+        order.key,
+        failure.code if failure else None,
+        failure.message if failure else None,
+        _details(failure),
+        str(epoch_microseconds(kept.created_at)),
+    )
