@@ -29,7 +29,9 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
+import guilder
 from guilder.gateway.admission import LOCAL_HOSTS, Hosts, Origins, RateLimit
+from guilder.gateway.documentation import documentation_routes
 from guilder.gateway.limiter import limiter_of
 from guilder.gateway.proxy import Upstreams
 from guilder.gateway.service import OWN, Gateway
@@ -39,6 +41,7 @@ from guilder.platform.http.dispatcher import Dispatcher, TokenVerifier
 from guilder.platform.http.forwarded import TrustedProxies
 from guilder.platform.http.health import Readiness, health_routes
 from guilder.platform.http.metrics import RequestMetrics
+from guilder.platform.http.openapi import openapi_document
 from guilder.platform.http.route import Route
 from guilder.platform.module import Module
 
@@ -81,7 +84,12 @@ def build(
         ValueError: a setting cannot be read.
     """
     dispatcher = _dispatcher(
-        modules, verifier=verifier, readiness=readiness, registry=registry, settings=settings
+        modules,
+        verifier=verifier,
+        readiness=readiness,
+        registry=registry,
+        settings=settings,
+        documented=True,
     )
     limiter = limiter_of(settings.rate_limit, redis_url=settings.redis_url)
     upstreams = Upstreams(settings.upstreams)
@@ -120,7 +128,12 @@ def build_service(
         InvariantViolation: two routes collide.
     """
     dispatcher = _dispatcher(
-        modules, verifier=verifier, readiness=readiness, registry=registry, settings=settings
+        modules,
+        verifier=verifier,
+        readiness=readiness,
+        registry=registry,
+        settings=settings,
+        documented=False,
     )
     proxies = TrustedProxies(settings.trusted_proxies)
     return HttpApp(dispatcher.respond, proxies=proxies, lifespan=lifespan)
@@ -133,14 +146,18 @@ def _dispatcher(
     readiness: Readiness,
     registry: CollectorRegistry,
     settings: GatewaySettings,
+    documented: bool,
 ) -> Dispatcher:
     listed = tuple(modules)
     unknown = set(settings.upstreams) - {module.name for module in listed}
     invariant(not unknown, f"upstreams are modules, not {sorted(unknown)}")
     routes: dict[str, tuple[Route, ...]] = {module.name: module.routes for module in listed}
-    routes[OWN] = health_routes(readiness, registry=registry, metrics_token=settings.metrics_token)
+    own = health_routes(readiness, registry=registry, metrics_token=settings.metrics_token)
+    if documented:
+        every = (*own, *(route for module in listed for route in module.routes))
+        own += documentation_routes(openapi_document(every, version=guilder.__version__))
     return Dispatcher(
-        routes,
+        {**routes, OWN: own},
         verifier=verifier,
         metrics=RequestMetrics(registry),
         service_names=[name for module in listed for name in module.service_names],

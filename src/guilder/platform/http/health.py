@@ -9,8 +9,8 @@ from typing import Final, Literal
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from guilder.kernel.errors import Unauthenticated
-from guilder.platform.http.route import Access, Answer, RawAnswer, Request, Route
+from guilder.kernel.errors import Family, Refusal, Unauthenticated
+from guilder.platform.http.route import Access, Answer, Handler, RawAnswer, Request, Route
 
 Readiness = Callable[[], Awaitable[Mapping[str, bool]]]
 """Asks every part that has to work, by name; each says whether it does."""
@@ -25,10 +25,18 @@ class Liveness(msgspec.Struct, frozen=True):
 
 
 class ReadinessReport(msgspec.Struct, frozen=True):
-    """Whether requests can be served, and which part is missing if not."""
+    """Requests can be served: every part works."""
 
-    status: Literal["ready", "not_ready"]
     checks: dict[str, bool]
+    status: Literal["ready"] = "ready"
+
+
+class NotReady(Refusal):
+    """A part that requests need does not work; ``details["checks"]`` says which."""
+
+    code = "NOT_READY"
+    family = Family.UNAVAILABLE
+    message = "The service is not ready to serve requests."
 
 
 def health_routes(
@@ -43,9 +51,9 @@ def health_routes(
     async def ready(_: Request) -> Answer:
         """200 when requests can be served; 503 with the part that is missing otherwise."""
         checks = dict(await readiness())
-        ok = all(checks.values())
-        report = ReadinessReport(status="ready" if ok else "not_ready", checks=checks)
-        return Answer(data=report, status=200 if ok else 503)
+        if not all(checks.values()):
+            raise NotReady(None, checks=checks)
+        return Answer(data=ReadinessReport(checks=checks))
 
     async def metrics(request: Request) -> RawAnswer:
         """All metrics of this process as Prometheus reads them."""
@@ -56,7 +64,7 @@ def health_routes(
 
     routes = (
         _route("/health/live", live, "Is the process alive?", Liveness),
-        _route("/health/ready", ready, "Can requests be served?", ReadinessReport),
+        _route("/health/ready", ready, "Can requests be served?", ReadinessReport, NotReady),
     )
     if metrics_token:
         return (*routes, _route("/metrics", metrics, "Metrics for Prometheus", None, listed=False))
@@ -65,10 +73,10 @@ def health_routes(
 
 def _route(
     path: str,
-    handler: Callable[[Request], Awaitable[Answer]] | Callable[[Request], Awaitable[RawAnswer]],
+    handler: Handler,
     summary: str,
     answers: type[msgspec.Struct] | None,
-    *,
+    *raises: type[Refusal],
     listed: bool = True,
 ) -> Route:
     return Route(
@@ -79,6 +87,7 @@ def _route(
         summary=summary,
         tag=_TAG,
         answers=answers,
+        raises=raises,
         at_root=True,
         listed=listed,
     )
