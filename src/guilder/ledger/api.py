@@ -77,8 +77,23 @@ class OriginalTransaction(Struct, frozen=True, kw_only=True):
     recorded_at: datetime
 
 
+class ReversalDraft(Struct, frozen=True, kw_only=True):
+    """A reversal to be posted. ``amount_minor`` None undoes all that is left of the original."""
+
+    id: TransactionId
+    original_id: TransactionId
+    amount_minor: int | None = None
+    kind: str = "reversal"
+    description: str = ""
+    metadata: str = "{}"
+
+
 class Account(Struct, kw_only=True):
-    """A ledger account as it stands inside a book. Sums are whole minor units, never negative."""
+    """A ledger account as it stands inside a book. Sums are whole minor units, never negative.
+
+    ``moved_at`` is when an entry or a hold last touched it; time never runs backwards in an
+    account.
+    """
 
     id: AccountId
     owner_id: UserId | None
@@ -93,7 +108,7 @@ class Account(Struct, kw_only=True):
     status: AccountStatus = AccountStatus.OPEN
     sequence: int = 0
     last_hash: bytes = bytes(32)
-    last_entry_at: datetime | None = None
+    moved_at: datetime | None = None
 
     @property
     def balance_minor(self) -> int:
@@ -160,6 +175,18 @@ class AccountNotFound(NotFound):
     """A transaction names an account that does not exist."""
 
     message = "There is no such account."
+
+
+class TransactionNotFound(NotFound):
+    """No transaction has this id."""
+
+    message = "There is no such transaction."
+
+
+class HoldNotFound(NotFound):
+    """No transaction of this id was ever pending."""
+
+    message = "There is no such hold."
 
 
 class InsufficientFunds(Refusal):
@@ -274,7 +301,22 @@ class Book(Protocol):
         ...
 
     def post_linked(self, drafts: Sequence[TransactionDraft]) -> tuple[int, Refusal] | None:
-        """Post several transactions or none; answers the first refused one's index and reason."""
+        """Post several transactions or none; answers the first refused one's index and reason.
+
+        After a refusal, read the accounts again: those read before are not of this book any more.
+        """
+        ...
+
+    def settle(self, hold_id: TransactionId, *, amount_minor: int | None = None) -> Refusal | None:
+        """Post a hold in full (None) or in part and release the rest of it; it has then ended."""
+        ...
+
+    def void(self, hold_id: TransactionId) -> Refusal | None:
+        """End a hold without posting it: the reserved money is free again."""
+        ...
+
+    def reverse(self, draft: ReversalDraft) -> Refusal | None:
+        """Undo a posted transaction in full or in part, and give back the allowance it used."""
         ...
 
 
@@ -289,15 +331,28 @@ class Ledger(Protocol):
         """
         ...
 
-    async def open_book(self, tx: Tx, account_ids: Collection[AccountId]) -> Book:
-        """Lock the accounts, then the controls on them and their owners, each in id order.
+    async def open_book(
+        self,
+        tx: Tx,
+        account_ids: Collection[AccountId],
+        *,
+        holds: Collection[TransactionId] = (),
+        originals: Collection[TransactionId] = (),
+    ) -> Book:
+        """Lock the accounts, the controls on them and their owners, and the holds, in this order.
 
-        Platform accounts named by `platform_account_id` come into being on first use.
+        Each kind is locked in id order. The accounts that ``holds`` (to be ended) and
+        ``originals`` (to be reversed) touch are locked too. Platform accounts named by
+        `platform_account_id` come into being on first use.
         """
         ...
 
     async def write(self, tx: Tx, book: Book) -> None:
-        """Store everything that was posted in ``book``, in a few set-based statements."""
+        """Store everything that was posted in ``book``, in a few set-based statements.
+
+        Raises:
+            TransactionExists: an id was taken while the book was open; nothing may be committed.
+        """
         ...
 
     async def accounts(
@@ -324,12 +379,31 @@ class Ledger(Protocol):
         """
         ...
 
-    async def set_control(self, tx: Tx, control: NewControl) -> None:
-        """Create a control, or give the one with this id new limits; what is used stays used."""
+    async def set_floor(self, tx: Tx, account_id: AccountId, *, floor_minor: int | None) -> Account:
+        """Set the lowest balance an account may have, under its lock; None means no limit.
+
+        Raises:
+            AccountNotFound: it does not exist.
+            AccountClosed: it is closed.
+            InsufficientFunds: less than that is available now.
+        """
         ...
 
     async def create_control(self, tx: Tx, control: NewControl) -> None:
-        """Create a control unless there is one with this id, which stays as it is."""
+        """Create a control unless one has its id; that one then stays as it is.
+
+        The accounts of its subject are locked, so that nothing slips past it.
+        """
+        ...
+
+    async def set_control(self, tx: Tx, control: NewControl) -> None:
+        """Create a control, or let the one with this id allow what this one says.
+
+        What is used is counted again from the entries where its kinds or its time zone change.
+
+        Raises:
+            Conflict: the one with this id is on another subject, currency or direction.
+        """
         ...
 
     async def balance_at(self, tx: Tx, account_id: AccountId, at: datetime) -> int:

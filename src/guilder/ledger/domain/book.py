@@ -4,17 +4,17 @@ written. All of it is plain memory; the rows behind it are locked by whoever ope
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final
-from uuid import UUID
 
 from msgspec import Struct
 
 from guilder.kernel.clock import epoch_microseconds
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import AccountId, TransactionId
+from guilder.kernel.invariant import invariant
 from guilder.kernel.money import MAX_AMOUNT_MINOR
 from guilder.ledger.api import (
     Account,
@@ -23,15 +23,20 @@ from guilder.ledger.api import (
     AccountNotFound,
     AccountStatus,
     BalanceTooLarge,
-    Direction,
     EntryDraft,
+    HoldExpired,
+    HoldNotFound,
     InsufficientFunds,
+    OriginalTransaction,
+    ReversalDraft,
     TransactionDraft,
+    TransactionNotFound,
     Unbalanced,
 )
 from guilder.ledger.domain.chain import entry_hash, transaction_digest
-from guilder.ledger.domain.controls import Control, local_date
-from guilder.ledger.domain.holds import Hold, HoldState
+from guilder.ledger.domain.controls import Control, Controls, Flow
+from guilder.ledger.domain.holds import Hold, HoldState, end_refusal, settle_refusal
+from guilder.ledger.domain.reversals import Original, reversing_entries
 
 _MAX_SUM: Final = 2**62
 """Sums stay below this, a factor of two from the end of a 64-bit integer."""
@@ -57,21 +62,30 @@ class PostedEntry(Struct, frozen=True, gc=False):
 
 
 class LockedBook:
-    """The `guilder.ledger.api.Book` over accounts and controls that are locked in the database."""
+    """The `guilder.ledger.api.Book` over what is locked in the database.
+
+    Holds and originals are those that it was opened with; others do not exist for it.
+    """
 
     def __init__(
-        self, *, accounts: Iterable[Account], controls: Iterable[Control], now: datetime
+        self,
+        *,
+        accounts: Iterable[Account],
+        now: datetime,
+        controls: Iterable[Control] = (),
+        holds: Iterable[Hold] = (),
+        originals: Iterable[Original] = (),
     ) -> None:
         self._accounts = {account.id: account for account in accounts}
-        self._controls: dict[UUID, list[Control]] = {}
-        for control in controls:
-            self._controls.setdefault(control.subject_id, []).append(control)
-        self._today: dict[str, date] = {}
-        # Time never runs backwards in an account, even where the server's clock was set back:
-        # the balance at a moment is found by searching its entries in order of sequence.
-        latest = [a.last_entry_at for a in self._accounts.values() if a.last_entry_at is not None]
-        self.now: datetime = max([now, *latest])
+        self._loaded_holds = {hold.transaction_id: hold for hold in holds}
+        self._originals = {original.id: original for original in originals}
+        controls = list(controls)
+        # Time never runs backwards in an account or a control, even where the server's clock was
+        # set back: the balance at a moment is found by searching entries in order of sequence.
+        latest = [a.moved_at for a in self._accounts.values() if a.moved_at is not None]
+        self.now: datetime = max([now, *latest, *(control.used_at for control in controls)])
         self._recorded_us = epoch_microseconds(self.now)
+        self._controls = Controls(controls, now=self.now)
         self.transactions: list[PostedTransaction] = []
         self.entries: list[PostedEntry] = []
         self.holds: list[Hold] = []
@@ -90,12 +104,15 @@ class LockedBook:
         refusal = self._misshapen(draft) or self._not_open(draft.entries)
         if refusal is not None:
             return refusal
-        charges = [] if draft.reverses else self._charges(draft.kind, draft.entries)
+        charges = (
+            [] if draft.reverses else self._controls.charges(draft.kind, self._flows(draft.entries))
+        )
         for control, amount_minor in charges:
             refusal = control.refusal(amount_minor)
             if refusal is not None:
                 return refusal
-        refusal = self._reserve(draft) if draft.expires_at else self._apply(draft)
+        expires_at = draft.expires_at
+        refusal = self._apply(draft) if expires_at is None else self._reserve(draft, expires_at)
         if refusal is not None:
             return refusal
         for control, amount_minor in charges:
@@ -106,39 +123,32 @@ class LockedBook:
         return None
 
     def post_linked(self, drafts: Sequence[TransactionDraft]) -> tuple[int, Refusal] | None:
-        """Post several transactions or none; answers the first refused one's index and reason."""
-        accounts = {key: copy(account) for key, account in self._accounts.items()}
-        controls = {key: [copy(c) for c in group] for key, group in self._controls.items()}
+        """Post several transactions or none; answers the first refused one's index and reason.
+
+        After a refusal, read the accounts again: those read before are not of this book any more.
+        """
+        named = {entry.account_id for draft in drafts for entry in draft.entries}
+        accounts = {key: copy(self._accounts[key]) for key in named if key in self._accounts}
+        controls = self._controls.copies(accounts.values())
         written = len(self.transactions), len(self.entries), len(self.holds)
         for index, draft in enumerate(drafts):
             refusal = self.post(draft)
             if refusal is not None:
-                self._accounts, self._controls = accounts, controls
+                self._accounts.update(accounts)
+                self._controls.restore(controls)
                 del self.transactions[written[0] :]
                 del self.entries[written[1] :]
                 del self.holds[written[2] :]
                 return index, refusal
         return None
 
-    @property
-    def changed_accounts(self) -> list[Account]:
-        """Accounts that a posting touched, in no particular order."""
-        touched = {entry.account_id for entry in self.entries}
-        for hold in (*self.holds, *self.ended_holds):
-            touched.update(entry.account_id for entry in hold.lines)
-        return [self._accounts[account_id] for account_id in touched]
-
-    @property
-    def changed_controls(self) -> list[Control]:
-        """Controls whose use or window changed."""
-        return [c for group in self._controls.values() for c in group if c.is_changed]
-
-    def settle(self, hold: Hold, amount_minor: int) -> Refusal | None:
-        """Post a hold in full or in part and release the rest of it.
-
-        The hold is open and ``amount_minor`` is at most what it holds: `holds.refusal` has judged.
-        """
-        refusal = self._not_open(hold.lines)
+    def settle(self, hold_id: TransactionId, *, amount_minor: int | None = None) -> Refusal | None:
+        """Post a hold in full or in part and release the rest of it. Once posted, it has ended."""
+        hold = self._loaded_holds.get(hold_id)
+        if hold is None:
+            return HoldNotFound(transaction_id=str(hold_id))
+        amount_minor = hold.amount_minor if amount_minor is None else amount_minor
+        refusal = settle_refusal(hold, amount_minor, now=self.now) or self._not_open(hold.lines)
         if refusal is not None:
             return refusal
         self._release(hold)
@@ -154,16 +164,60 @@ class LockedBook:
         rest = [
             EntryDraft(held.account_id, held.amount_minor - line.amount_minor)
             for held, line in zip(hold.lines, lines, strict=True)
+            if held.amount_minor != line.amount_minor
         ]
         self._give_back(hold.kind, rest, hold.recorded_at)
         self._end(hold, HoldState.POSTED, posted_minor=amount_minor)
         return None
 
-    def release(self, hold: Hold, state: HoldState) -> None:
-        """End a hold without posting it: voided or expired. The reserved money is free again."""
-        self._release(hold)
-        self._give_back(hold.kind, hold.lines, hold.recorded_at)
-        self._end(hold, state, posted_minor=0)
+    def void(self, hold_id: TransactionId) -> Refusal | None:
+        """End a hold without posting it: the reserved money is free again."""
+        return self._let_go(hold_id, HoldState.VOIDED)
+
+    def expire(self, hold_id: TransactionId) -> Refusal | None:
+        """End a hold whose time is over."""
+        hold = self._loaded_holds.get(hold_id)
+        invariant(hold is None or self.now >= hold.expires_at, "a hold expires when it is due")
+        return self._let_go(hold_id, HoldState.EXPIRED)
+
+    def reverse(self, draft: ReversalDraft) -> Refusal | None:
+        """Undo a posted transaction in full or in part, and give back the allowance it used."""
+        original = self._originals.get(draft.original_id)
+        if original is None:
+            return TransactionNotFound(transaction_id=str(draft.original_id))
+        accounts = self._accounts
+        currencies = {accounts[entry.account_id].currency for entry in original.entries}
+        entries = reversing_entries(original, draft.amount_minor, currencies=len(currencies))
+        if isinstance(entries, Refusal):
+            return entries
+        refusal = self.post(
+            TransactionDraft(
+                id=draft.id,
+                kind=draft.kind,
+                entries=entries,
+                description=draft.description,
+                metadata=draft.metadata,
+                reverses=OriginalTransaction(
+                    id=original.id, kind=original.kind, recorded_at=original.recorded_at
+                ),
+            )
+        )
+        if refusal is None:
+            original.reversing = (*original.reversing, *entries)
+        return refusal
+
+    @property
+    def changed_accounts(self) -> list[Account]:
+        """Accounts that a posting touched, in no particular order."""
+        touched = {entry.account_id for entry in self.entries}
+        for hold in (*self.holds, *self.ended_holds):
+            touched.update(entry.account_id for entry in hold.lines)
+        return [self._accounts[account_id] for account_id in touched]
+
+    @property
+    def changed_controls(self) -> list[Control]:
+        """Controls whose use or window changed."""
+        return self._controls.changed
 
     def _misshapen(self, draft: TransactionDraft) -> Refusal | None:
         sums: dict[str, int] = {}
@@ -177,8 +231,13 @@ class LockedBook:
             sums[code] = sums.get(code, 0) + entry.amount_minor
         if not sums or any(sums.values()):
             return Unbalanced()
-        if draft.expires_at is not None and len(sums) > 1:
+        return None if draft.expires_at is None else self._unholdable(draft.expires_at, sums)
+
+    def _unholdable(self, expires_at: datetime, sums: Mapping[str, int]) -> Refusal | None:
+        if len(sums) > 1:
             return Unbalanced("A hold has one currency.")
+        if expires_at <= self.now:
+            return HoldExpired("A hold ends after it begins.")
         return None
 
     def _not_open(self, entries: Iterable[EntryDraft]) -> Refusal | None:
@@ -193,43 +252,13 @@ class LockedBook:
                 return AccountFrozen(account_id=str(account.id))
         return None
 
-    def _charges(self, kind: str, entries: Iterable[EntryDraft]) -> list[tuple[Control, int]]:
-        if not self._controls:
-            return []
-        charged: dict[UUID, tuple[Control, int]] = {}
+    def _flows(self, entries: Iterable[EntryDraft]) -> Iterable[Flow]:
         for entry in entries:
             account = self._accounts[entry.account_id]
-            flow = _flow(account, entry.amount_minor)
-            direction = Direction.OUTFLOW if flow < 0 else Direction.INFLOW
-            for control in self._controls_on(account):
-                if (
-                    control.direction is direction
-                    and control.currency == account.currency
-                    and control.covers(kind)
-                ):
-                    control.roll(self._local_day(self.now, control.time_zone))
-                    before = charged[control.id][1] if control.id in charged else 0
-                    charged[control.id] = control, before + abs(flow)
-        return list(charged.values())
-
-    def _controls_on(self, account: Account) -> Iterable[Control]:
-        yield from self._controls.get(account.id, ())
-        if account.owner_id is not None:
-            yield from self._controls.get(account.owner_id, ())
+            yield account, _flow(account, entry.amount_minor)
 
     def _give_back(self, kind: str, entries: Iterable[EntryDraft], used_at: datetime) -> None:
-        for control, amount_minor in self._charges(kind, entries):
-            control.give_back(
-                amount_minor, used_at=used_at, used_on=self._local_day(used_at, control.time_zone)
-            )
-
-    def _local_day(self, moment: datetime, time_zone: str) -> date:
-        if moment is not self.now:
-            return local_date(moment, time_zone)
-        day = self._today.get(time_zone)
-        if day is None:
-            day = self._today[time_zone] = local_date(moment, time_zone)
-        return day
+        self._controls.give_back(kind, self._flows(entries), used_at=used_at)
 
     def _apply(self, draft: TransactionDraft) -> Refusal | None:
         balances: list[int] = []
@@ -247,7 +276,7 @@ class LockedBook:
             self._chain(draft.id, entry, balance_minor, digest)
         return None
 
-    def _reserve(self, draft: TransactionDraft) -> Refusal | None:
+    def _reserve(self, draft: TransactionDraft, expires_at: datetime) -> Refusal | None:
         for done, entry in enumerate(draft.entries):
             account = self._accounts[entry.account_id]
             refusal = _funds_refusal(account, entry.amount_minor)
@@ -256,25 +285,41 @@ class LockedBook:
                     _add_pending(self._accounts[undone.account_id], undone, sign=-1)
                 return refusal
             _add_pending(account, entry, sign=1)
+        for entry in draft.entries:
+            self._accounts[entry.account_id].moved_at = self.now
         digest = self._record(draft)
         self.holds.append(
             Hold(
                 transaction_id=draft.id,
                 kind=draft.kind,
                 lines=draft.entries,
-                expires_at=draft.expires_at or self.now,
+                expires_at=expires_at,
                 recorded_at=self.now,
                 digest=digest,
             )
         )
         return None
 
+    def _let_go(self, hold_id: TransactionId, state: HoldState) -> Refusal | None:
+        hold = self._loaded_holds.get(hold_id)
+        if hold is None:
+            return HoldNotFound(transaction_id=str(hold_id))
+        refusal = end_refusal(hold)
+        if refusal is not None:
+            return refusal
+        self._release(hold)
+        self._give_back(hold.kind, hold.lines, hold.recorded_at)
+        self._end(hold, state, posted_minor=0)
+        return None
+
     def _release(self, hold: Hold) -> None:
         for entry in hold.lines:
-            _add_pending(self._accounts[entry.account_id], entry, sign=-1)
+            account = self._accounts[entry.account_id]
+            _add_pending(account, entry, sign=-1)
+            account.moved_at = self.now
 
     def _end(self, hold: Hold, state: HoldState, *, posted_minor: int) -> None:
-        hold.state, hold.posted_minor = state, posted_minor
+        hold.state, hold.posted_minor, hold.ended_at = state, posted_minor, self.now
         self.ended_holds.append(hold)
 
     def _record(self, draft: TransactionDraft) -> bytes:
@@ -313,7 +358,7 @@ class LockedBook:
             recorded_us=self._recorded_us,
             digest=digest,
         )
-        account.last_entry_at = self.now
+        account.moved_at = self.now
         self.entries.append(
             PostedEntry(
                 account.id,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from collections.abc import Iterable
+from copy import copy
+from datetime import UTC, date, datetime, time
+from typing import TypeAlias
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -10,11 +14,15 @@ from msgspec import Struct
 from guilder.kernel.currencies import Currency
 from guilder.kernel.ids import AccountId, ControlId, UserId
 from guilder.kernel.money import format_minor
-from guilder.ledger.api import ControlLimits, Direction, LimitExceeded
+from guilder.ledger.api import Account, ControlLimits, Direction, LimitExceeded
 
 
 class Control(Struct, kw_only=True):
-    """A control as it stands inside a book. Used sums belong to ``day`` and its month."""
+    """A control as it stands inside a book.
+
+    The used sums are those of the day and month, where the owner lives, that ``used_at`` lies in:
+    the last time that something was counted or given back.
+    """
 
     id: ControlId
     subject_id: UserId | AccountId
@@ -23,8 +31,8 @@ class Control(Struct, kw_only=True):
     limits: ControlLimits
     time_zone: str
     created_at: datetime
+    used_at: datetime
     kinds: frozenset[str] | None = None
-    day: date = date.min
     day_used_minor: int = 0
     month_used_minor: int = 0
     is_changed: bool = False
@@ -33,13 +41,16 @@ class Control(Struct, kw_only=True):
         """Whether transactions of this kind count."""
         return self.kinds is None or kind in self.kinds
 
-    def roll(self, today: date) -> None:
-        """Begin the windows that ``today`` lies in; a clock that goes back does not reopen one."""
-        if today <= self.day:
+    def roll(self, now: datetime) -> None:
+        """Begin the windows that ``now`` lies in, which is never before ``used_at``."""
+        if now == self.used_at:
             return
-        if (today.year, today.month) != (self.day.year, self.day.month):
+        today, day = local_date(now, self.time_zone), local_date(self.used_at, self.time_zone)
+        if today != day:
+            self.day_used_minor = 0
+        if (today.year, today.month) != (day.year, day.month):
             self.month_used_minor = 0
-        self.day, self.day_used_minor = today, 0
+        self.used_at = now
         self.is_changed = True
 
     def refusal(self, amount_minor: int) -> LimitExceeded | None:
@@ -65,21 +76,97 @@ class Control(Struct, kw_only=True):
         self.month_used_minor += amount_minor
         self.is_changed = True
 
-    def give_back(self, amount_minor: int, *, used_at: datetime, used_on: date) -> None:
+    def give_back(self, amount_minor: int, *, used_at: datetime) -> None:
         """Return what was counted then to those of its windows that are still open.
 
         What happened before the control existed was never counted.
         """
         if used_at < self.created_at:
             return
-        if used_on == self.day:
+        then, day = local_date(used_at, self.time_zone), local_date(self.used_at, self.time_zone)
+        if then == day:
             self.day_used_minor -= amount_minor
-            self.is_changed = True
-        if (used_on.year, used_on.month) == (self.day.year, self.day.month):
+        if (then.year, then.month) == (day.year, day.month):
             self.month_used_minor -= amount_minor
-            self.is_changed = True
+        self.is_changed = True
+
+
+Flow: TypeAlias = tuple[Account, int]
+"""An account and what crosses it, seen from its owner: positive comes in, negative goes out."""
+Charge: TypeAlias = tuple[Control, int]
+"""A control and how much of it one transaction uses."""
+
+
+class Controls:
+    """All controls of a book, found by the account or owner they are set on."""
+
+    def __init__(self, controls: Iterable[Control], *, now: datetime) -> None:
+        self._now = now
+        self._by_subject: dict[UUID, list[Control]] = {}
+        for control in controls:
+            self._by_subject.setdefault(control.subject_id, []).append(control)
+
+    @property
+    def changed(self) -> list[Control]:
+        """Controls whose use or windows changed."""
+        return [c for group in self._by_subject.values() for c in group if c.is_changed]
+
+    def charges(self, kind: str, flows: Iterable[Flow]) -> list[Charge]:
+        """What a transaction of this kind uses of which controls, their windows brought to now."""
+        if not self._by_subject:
+            return []
+        charged: dict[UUID, Charge] = {}
+        for account, flow in flows:
+            direction = Direction.OUTFLOW if flow < 0 else Direction.INFLOW
+            for control in self._on(account):
+                if (
+                    control.direction is direction
+                    and control.currency == account.currency
+                    and control.covers(kind)
+                ):
+                    control.roll(self._now)
+                    before = charged[control.id][1] if control.id in charged else 0
+                    charged[control.id] = control, before + abs(flow)
+        return list(charged.values())
+
+    def give_back(self, kind: str, flows: Iterable[Flow], *, used_at: datetime) -> None:
+        """Return what these flows used when they were recorded at ``used_at``."""
+        for control, amount_minor in self.charges(kind, flows):
+            control.give_back(amount_minor, used_at=used_at)
+
+    def copies(self, accounts: Iterable[Account]) -> dict[UUID, list[Control]]:
+        """Copies of the controls on these accounts and their owners, for `restore`."""
+        if not self._by_subject:
+            return {}
+        subjects = {subject for a in accounts for subject in (a.id, a.owner_id)}
+        return {
+            subject: [copy(control) for control in self._by_subject[subject]]
+            for subject in subjects
+            if subject is not None and subject in self._by_subject
+        }
+
+    def restore(self, copies: dict[UUID, list[Control]]) -> None:
+        """Forget what was counted since the copies were made."""
+        self._by_subject.update(copies)
+
+    def _on(self, account: Account) -> Iterable[Control]:
+        yield from self._by_subject.get(account.id, ())
+        if account.owner_id is not None:
+            yield from self._by_subject.get(account.owner_id, ())
 
 
 def local_date(moment: datetime, time_zone: str) -> date:
     """The calendar day of a moment where the owner lives."""
     return moment.astimezone(ZoneInfo(time_zone)).date()
+
+
+def window_starts(moment: datetime, time_zone: str) -> tuple[datetime, datetime]:
+    """When the day and the month of a moment began where the owner lives, in UTC.
+
+    Where clocks skip midnight, the day begins at the moment they do; where they show it twice, at
+    the first.
+    """
+    day = local_date(moment, time_zone)
+    zone = ZoneInfo(time_zone)
+    starts = [datetime.combine(d, time(), zone).astimezone(UTC) for d in (day, day.replace(day=1))]
+    return starts[0], starts[1]

@@ -33,6 +33,7 @@ class Hold(Struct, kw_only=True):
     digest: bytes
     posted_minor: int = 0
     state: HoldState = HoldState.PENDING
+    ended_at: datetime | None = None
 
     @property
     def amount_minor(self) -> int:
@@ -67,7 +68,7 @@ def settle_refusal(hold: Hold, amount_minor: int, *, now: datetime) -> Refusal |
         return ended
     if now >= hold.expires_at:
         return HoldExpired()
-    if amount_minor > hold.amount_minor:
+    if not 0 < amount_minor <= hold.amount_minor:
         return AmountExceedsOriginal()
     return None
 

@@ -10,7 +10,9 @@ from datetime import datetime
 
 from guilder.kernel.clock import epoch_microseconds
 from guilder.kernel.seals import seal
-from guilder.ledger.api import Account, EntryDraft, NewAccount, NewControl
+from guilder.ledger.api import Account, EntryDraft, NewAccount
+from guilder.ledger.domain.controls import Control
+from guilder.ledger.domain.floors import FloorChange
 from guilder.ledger.domain.holds import Hold
 
 
@@ -43,11 +45,12 @@ def hold_seal(hold: Hold) -> bytes:
         str(hold.posted_minor),
         hold.state.value,
         _moment(hold.expires_at),
+        None if hold.ended_at is None else _moment(hold.ended_at),
     )
 
 
-def control_seal(control: NewControl, *, created_at: datetime) -> bytes:
-    """Over what a control allows; what of it is used follows from the entries."""
+def control_seal(control: Control) -> bytes:
+    """Over every column of a control."""
     return seal(
         str(control.id),
         str(control.subject_id),
@@ -58,7 +61,22 @@ def control_seal(control: NewControl, *, created_at: datetime) -> bytes:
         _number(control.limits.per_day_minor),
         _number(control.limits.per_month_minor),
         control.time_zone,
-        _moment(created_at),
+        _moment(control.created_at),
+        _moment(control.used_at),
+        str(control.day_used_minor),
+        str(control.month_used_minor),
+    )
+
+
+def floor_change_seal(change: FloorChange) -> bytes:
+    """Over every column of a change of an account's floor."""
+    return seal(
+        str(change.account_id),
+        str(change.number),
+        str(change.after_sequence),
+        _number(change.previous_floor_minor),
+        _number(change.floor_minor),
+        _moment(change.changed_at),
     )
 
 

@@ -26,8 +26,8 @@ def downgrade() -> None:
     op.execute("""
         DROP VIEW check_v1.accounts, check_v1.transactions, check_v1.entries, check_v1.holds,
             check_v1.controls;
-        DROP TABLE ledger.entries, ledger.transactions, ledger.holds, ledger.controls,
-            ledger.accounts;
+        DROP TABLE ledger.entries, ledger.transactions, ledger.floor_changes, ledger.holds,
+            ledger.controls, ledger.verified_heads, ledger.accounts;
         DROP FUNCTION ledger.refuse_change(), ledger.refuse_change_of_ended_hold();
     """)
 
@@ -47,7 +47,7 @@ _TABLES = """
         status text NOT NULL CHECK (status IN ('open', 'frozen_debits', 'frozen', 'closed')),
         sequence bigint NOT NULL DEFAULT 0,
         last_hash bytea NOT NULL DEFAULT decode(repeat('00', 32), 'hex'),
-        last_entry_at timestamptz,
+        moved_at timestamptz,
         created_at timestamptz NOT NULL,
         seal bytea NOT NULL,
         CONSTRAINT accounts_stay_above_their_floor CHECK (
@@ -88,6 +88,25 @@ _TABLES = """
     );
     CREATE INDEX entries_by_transaction ON ledger.entries (transaction_id);
 
+    CREATE TABLE ledger.floor_changes (
+        account_id uuid NOT NULL,
+        number bigint NOT NULL,
+        after_sequence bigint NOT NULL,
+        previous_floor_minor bigint,
+        floor_minor bigint,
+        changed_at timestamptz NOT NULL,
+        seal bytea NOT NULL,
+        PRIMARY KEY (account_id, number)
+    );
+
+    CREATE TABLE ledger.verified_heads (
+        account_id uuid PRIMARY KEY,
+        sequence bigint NOT NULL,
+        hash bytea NOT NULL,
+        posted_debits bigint NOT NULL,
+        posted_credits bigint NOT NULL
+    );
+
     CREATE TABLE ledger.holds (
         transaction_id uuid PRIMARY KEY,
         lines json NOT NULL,
@@ -95,9 +114,11 @@ _TABLES = """
         posted_minor bigint NOT NULL DEFAULT 0,
         state text NOT NULL CHECK (state IN ('pending', 'posted', 'voided', 'expired')),
         expires_at timestamptz NOT NULL,
+        ended_at timestamptz,
         seal bytea NOT NULL,
         CHECK (posted_minor BETWEEN 0 AND amount_minor),
-        CHECK ((posted_minor > 0) = (state = 'posted'))
+        CHECK ((posted_minor > 0) = (state = 'posted')),
+        CHECK ((ended_at IS NULL) = (state = 'pending'))
     );
     CREATE INDEX holds_by_expiry ON ledger.holds (expires_at) WHERE state = 'pending';
 
@@ -111,10 +132,10 @@ _TABLES = """
         per_day_minor bigint,
         per_month_minor bigint,
         time_zone text NOT NULL,
-        day date NOT NULL,
-        day_used_minor bigint NOT NULL DEFAULT 0,
-        month_used_minor bigint NOT NULL DEFAULT 0,
+        day_used_minor bigint NOT NULL,
+        month_used_minor bigint NOT NULL,
         created_at timestamptz NOT NULL,
+        used_at timestamptz NOT NULL,
         seal bytea NOT NULL
     ) WITH (fillfactor = 50);
     CREATE INDEX controls_by_subject ON ledger.controls (subject_id);
@@ -130,6 +151,8 @@ _GUARDS = """
         FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
     CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger.transactions
         FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+    CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger.floor_changes
+        FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 
     CREATE FUNCTION ledger.refuse_change_of_ended_hold() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -141,18 +164,22 @@ _GUARDS = """
         EXECUTE FUNCTION ledger.refuse_change_of_ended_hold();
     CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON ledger.holds
         FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
+    CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON ledger.controls
+        FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
     CREATE TRIGGER never_deleted BEFORE DELETE OR TRUNCATE ON ledger.accounts
         FOR EACH STATEMENT EXECUTE FUNCTION ledger.refuse_change();
 """
 
 _GRANTS = """
-    GRANT SELECT, INSERT ON ledger.transactions, ledger.entries TO guilder_ledger;
+    GRANT SELECT, INSERT ON ledger.transactions, ledger.entries, ledger.floor_changes
+        TO guilder_ledger;
     GRANT SELECT, INSERT ON ledger.accounts, ledger.holds, ledger.controls TO guilder_ledger;
     GRANT UPDATE (posted_debits, posted_credits, pending_debits, pending_credits, floor_minor,
-        status, sequence, last_hash, last_entry_at, seal) ON ledger.accounts TO guilder_ledger;
-    GRANT UPDATE (posted_minor, state, seal) ON ledger.holds TO guilder_ledger;
-    GRANT UPDATE (per_transaction_minor, per_day_minor, per_month_minor, time_zone, kinds, day,
-        day_used_minor, month_used_minor, seal) ON ledger.controls TO guilder_ledger;
+        status, sequence, last_hash, moved_at, seal) ON ledger.accounts TO guilder_ledger;
+    GRANT UPDATE (posted_minor, state, ended_at, seal) ON ledger.holds TO guilder_ledger;
+    GRANT UPDATE (per_transaction_minor, per_day_minor, per_month_minor, time_zone, kinds,
+        day_used_minor, month_used_minor, used_at, seal) ON ledger.controls TO guilder_ledger;
+    GRANT SELECT, INSERT, UPDATE ON ledger.verified_heads TO guilder_ledger;
 """
 
 _VIEWS = """
@@ -176,6 +203,6 @@ _VIEWS = """
         SELECT transaction_id, amount_minor, posted_minor, state, expires_at FROM ledger.holds;
     CREATE VIEW check_v1.controls AS
         SELECT id, subject_id, currency, direction, kinds, per_transaction_minor, per_day_minor,
-            per_month_minor, time_zone, day, day_used_minor, month_used_minor
+            per_month_minor, time_zone, day_used_minor, month_used_minor, used_at
         FROM ledger.controls;
 """

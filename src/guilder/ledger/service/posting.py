@@ -6,8 +6,8 @@ from collections.abc import Collection
 from datetime import datetime
 
 from guilder.kernel.currencies import CURRENCIES
-from guilder.kernel.errors import Conflict
-from guilder.kernel.ids import AccountId
+from guilder.kernel.errors import Conflict, ValidationFailed
+from guilder.kernel.ids import AccountId, TransactionId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.ledger.api import (
     Account,
@@ -17,13 +17,17 @@ from guilder.ledger.api import (
     AccountStatus,
     Book,
     Entry,
+    InsufficientFunds,
     NewAccount,
     NewControl,
     PlatformAccount,
     platform_account_id,
 )
 from guilder.ledger.domain.book import LockedBook
-from guilder.ledger.store import books, reads
+from guilder.ledger.domain.controls import Control
+from guilder.ledger.domain.floors import FloorChange
+from guilder.ledger.store import books, controls, reads, transactions
+from guilder.ledger.store.holds import lock_holds, read_holds
 from guilder.platform.db import Tx
 
 _PLATFORM_ACCOUNTS = {
@@ -46,34 +50,55 @@ class PostgresLedger:
         """Open an account.
 
         Raises:
-            Conflict: the id is taken.
+            Conflict: the id is taken, or the platform has an account of this code and currency.
+            ValidationFailed: its floor is above zero, which an empty account would be below.
         """
+        if account.floor_minor is not None and account.floor_minor > 0:
+            raise ValidationFailed(fields={"floor": "must not be above zero"})
+        await books.lock_subjects(tx, {account.id, account.owner_id or account.id})
         now = await books.database_time(tx)
         if await books.insert_accounts(tx, [account], created_at=now) == 0:
             raise Conflict("The account exists.")
 
-    async def open_book(self, tx: Tx, account_ids: Collection[AccountId]) -> LockedBook:
-        """Lock the accounts, then the controls on them and their owners, each in id order.
+    async def open_book(
+        self,
+        tx: Tx,
+        account_ids: Collection[AccountId],
+        *,
+        holds: Collection[TransactionId] = (),
+        originals: Collection[TransactionId] = (),
+    ) -> LockedBook:
+        """Lock the accounts, the controls on them and their owners, and the holds, in this order.
 
-        Platform accounts named by `platform_account_id` come into being on first use.
+        Each kind is locked in id order. The accounts that ``holds`` (to be ended) and
+        ``originals`` (to be reversed) touch are locked too. Platform accounts named by
+        `platform_account_id` come into being on first use.
         """
         wanted = set(account_ids)
-        accounts = await books.lock_accounts(tx, wanted)
-        if len(accounts) < len(wanted):
-            missing = wanted.difference(account.id for account in accounts)
-            new = [_PLATFORM_ACCOUNTS[key] for key in missing if key in _PLATFORM_ACCOUNTS]
-            if new:
-                now = await books.database_time(tx)
-                await books.insert_accounts(tx, new, created_at=now)
-                accounts = await books.lock_accounts(tx, wanted)
+        if holds or originals:
+            wanted |= await _touched(tx, holds=holds, originals=originals)
+        accounts = await _lock_or_open(tx, wanted)
         subjects = {account.owner_id for account in accounts if account.owner_id is not None}
-        controls = await books.lock_controls(tx, [*wanted, *subjects])
+        locked_controls = await controls.lock_controls(tx, [*wanted, *subjects])
+        locked_holds = await lock_holds(tx, holds) if holds else []
+        reversible = await transactions.read_originals(tx, originals) if originals else []
         # Judged after the locks: time spent waiting for them counts.
         now = await books.database_time(tx)
-        return LockedBook(accounts=accounts, controls=controls, now=now)
+        return LockedBook(
+            accounts=accounts,
+            controls=locked_controls,
+            holds=locked_holds,
+            originals=reversible,
+            now=now,
+        )
 
     async def write(self, tx: Tx, book: Book) -> None:
-        """Store everything that was posted in ``book``, in a few set-based statements."""
+        """Store everything that was posted in ``book``, in a few set-based statements.
+
+        Raises:
+            TransactionExists: an id was taken while the book was open; nothing may be committed.
+            InvariantViolation: another ledger opened the book.
+        """
         if not isinstance(book, LockedBook):
             raise InvariantViolation("a book is written by the ledger that opened it")
         await books.write_book(tx, book)
@@ -113,13 +138,72 @@ class PostgresLedger:
         await books.write_status(tx, account)
         return account
 
-    async def set_control(self, tx: Tx, control: NewControl) -> None:
-        """Create a control, or give the one with this id new limits; what is used stays used."""
-        await books.upsert_control(tx, control, now=await books.database_time(tx))
+    async def set_floor(self, tx: Tx, account_id: AccountId, *, floor_minor: int | None) -> Account:
+        """Set the lowest balance an account may have, under its lock; None means no limit.
+
+        Raises:
+            AccountNotFound: it does not exist.
+            AccountClosed: it is closed.
+            InsufficientFunds: less than that is available now.
+        """
+        account = await self.lock_account(tx, account_id)
+        if account.status is AccountStatus.CLOSED:
+            raise AccountClosed(account_id=str(account_id))
+        if floor_minor == account.floor_minor:
+            return account
+        if floor_minor is not None and account.available_minor < floor_minor:
+            raise InsufficientFunds
+        change = FloorChange(
+            account_id=account_id,
+            number=await books.floor_changes(tx, account_id) + 1,
+            after_sequence=account.sequence,
+            previous_floor_minor=account.floor_minor,
+            floor_minor=floor_minor,
+            changed_at=await books.database_time(tx),
+        )
+        account.floor_minor = floor_minor
+        await books.write_floor(tx, account, change=change)
+        return account
 
     async def create_control(self, tx: Tx, control: NewControl) -> None:
-        """Create a control unless there is one with this id, which stays as it is."""
-        await books.insert_control(tx, control, now=await books.database_time(tx))
+        """Create a control unless one has its id; that one then stays as it is.
+
+        The accounts of its subject are locked, so that nothing slips past it.
+        """
+        if await controls.control_exists(tx, control.id):
+            return
+        await books.lock_subjects(tx, [control.subject_id])
+        accounts = await books.lock_accounts_of(tx, control.subject_id)
+        if await controls.control_exists(tx, control.id):
+            return
+        # What was recorded up to now was not counted: every posting from here on waits for us.
+        latest = [account.moved_at for account in accounts if account.moved_at is not None]
+        now = max([await books.database_time(tx), *latest])
+        await controls.insert_control(tx, _new_control(control, now=now))
+
+    async def set_control(self, tx: Tx, control: NewControl) -> None:
+        """Create a control, or let the one with this id allow what this one says.
+
+        What is used is counted again from the entries where its kinds or its time zone change.
+
+        Raises:
+            Conflict: the one with this id is on another subject, currency or direction.
+        """
+        await self.create_control(tx, control)
+        found = await controls.lock_control(tx, control.id)
+        if found is None or _target(found) != _target(control):
+            raise Conflict("The control limits something else.")
+        is_recounted = (found.kinds, found.time_zone) != (control.kinds, control.time_zone)
+        found.kinds, found.time_zone, found.limits = (
+            control.kinds,
+            control.time_zone,
+            control.limits,
+        )
+        await controls.change_control(tx, found)
+        if is_recounted:
+            used = await controls.used(tx, [found])
+            found.day_used_minor, found.month_used_minor = used.get(found.id, (0, 0))
+            await controls.change_control(tx, found)
 
     async def balance_at(self, tx: Tx, account_id: AccountId, at: datetime) -> int:
         """The account's balance on its normal side after all entries recorded up to ``at``."""
@@ -130,3 +214,43 @@ class PostgresLedger:
     ) -> list[Entry]:
         """An account's entries, newest first, from below ``before_sequence``."""
         return await reads.entries(tx, account_id, before_sequence=before_sequence, limit=limit)
+
+
+async def _touched(
+    tx: Tx, *, holds: Collection[TransactionId], originals: Collection[TransactionId]
+) -> set[AccountId]:
+    touched = await transactions.accounts_of(tx, originals) if originals else set()
+    for hold in await read_holds(tx, holds):
+        touched.update(line.account_id for line in hold.lines)
+    return touched
+
+
+async def _lock_or_open(tx: Tx, wanted: Collection[AccountId]) -> list[Account]:
+    accounts = await books.lock_accounts(tx, wanted)
+    if len(accounts) == len(wanted):
+        return accounts
+    missing = set(wanted).difference(account.id for account in accounts)
+    new = [_PLATFORM_ACCOUNTS[key] for key in missing if key in _PLATFORM_ACCOUNTS]
+    if not new:
+        return accounts
+    now = await books.database_time(tx)
+    await books.insert_accounts(tx, new, created_at=now)
+    return await books.lock_accounts(tx, wanted)
+
+
+def _new_control(control: NewControl, *, now: datetime) -> Control:
+    return Control(
+        id=control.id,
+        subject_id=control.subject_id,
+        currency=control.currency,
+        direction=control.direction,
+        kinds=control.kinds,
+        limits=control.limits,
+        time_zone=control.time_zone,
+        created_at=now,
+        used_at=now,
+    )
+
+
+def _target(control: Control | NewControl) -> tuple[object, ...]:
+    return control.subject_id, control.currency, control.direction

@@ -7,25 +7,24 @@ from datetime import datetime
 from typing import Final
 
 from guilder.kernel.currencies import CURRENCIES
-from guilder.kernel.ids import AccountId, ControlId, UserId
+from guilder.kernel.ids import AccountId, UserId
 from guilder.ledger.api import (
     Account,
     AccountStatus,
     AccountType,
-    ControlLimits,
-    Direction,
     NewAccount,
-    NewControl,
+    TransactionExists,
 )
 from guilder.ledger.domain.book import LockedBook
-from guilder.ledger.domain.controls import Control, local_date
-from guilder.ledger.domain.seals import account_seal, control_seal
+from guilder.ledger.domain.floors import FloorChange
+from guilder.ledger.domain.seals import account_seal, floor_change_seal
+from guilder.ledger.store.controls import write_controls
 from guilder.ledger.store.holds import end_holds, insert_holds
 from guilder.platform.db import Row, Tx
 
 _ACCOUNT_COLUMNS: Final = """
     id, owner_id, code, type, currency, posted_debits, posted_credits, pending_debits,
-    pending_credits, floor_minor, status, sequence, last_hash, last_entry_at
+    pending_credits, floor_minor, status, sequence, last_hash, moved_at
 """
 # The rows are locked in the order they leave the sort below: in id order, for everybody.
 _LOCK_ACCOUNTS: Final = f"""
@@ -35,11 +34,9 @@ _LOCK_ACCOUNTS: Final = f"""
 _READ_ACCOUNTS: Final = f"""
     SELECT {_ACCOUNT_COLUMNS} FROM ledger.accounts WHERE id = ANY($1::uuid[])
 """
-_LOCK_CONTROLS: Final = """
-    SELECT id, subject_id, currency, direction, kinds, per_transaction_minor, per_day_minor,
-        per_month_minor, time_zone, day, day_used_minor, month_used_minor, created_at
-    FROM ledger.controls
-    WHERE subject_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+_LOCK_ACCOUNTS_OF: Final = f"""
+    SELECT {_ACCOUNT_COLUMNS} FROM ledger.accounts
+    WHERE id = $1 OR owner_id = $1 ORDER BY id FOR NO KEY UPDATE
 """
 _INSERT_ACCOUNTS: Final = """
     INSERT INTO ledger.accounts
@@ -55,6 +52,7 @@ _INSERT_TRANSACTIONS: Final = """
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],
         $6::timestamptz[], $7::uuid[], $8::bytea[])
         AS t(id, kind, description, metadata, effective_at, expires_at, reverses_id, digest)
+    ON CONFLICT DO NOTHING
 """
 _WRITE_ENTRIES: Final = """
     WITH written AS (
@@ -67,36 +65,28 @@ _WRITE_ENTRIES: Final = """
     UPDATE ledger.accounts a
     SET posted_debits = v.posted_debits, posted_credits = v.posted_credits,
         pending_debits = v.pending_debits, pending_credits = v.pending_credits,
-        sequence = v.sequence, last_hash = v.last_hash, last_entry_at = v.last_entry_at
+        sequence = v.sequence, last_hash = v.last_hash, moved_at = v.moved_at
     FROM unnest($8::uuid[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
         $13::bigint[], $14::bytea[], $15::timestamptz[])
         AS v(id, posted_debits, posted_credits, pending_debits, pending_credits, sequence,
-            last_hash, last_entry_at)
+            last_hash, moved_at)
     WHERE a.id = v.id
-"""
-_WRITE_CONTROLS: Final = """
-    UPDATE ledger.controls c
-    SET day = v.day, day_used_minor = v.day_used_minor, month_used_minor = v.month_used_minor
-    FROM unnest($1::uuid[], $2::date[], $3::bigint[], $4::bigint[])
-        AS v(id, day, day_used_minor, month_used_minor)
-    WHERE c.id = v.id
 """
 _WRITE_STATUS: Final = """
     UPDATE ledger.accounts SET status = $2, seal = $3 WHERE id = $1
 """
 _CREATED_AT: Final = "SELECT created_at FROM ledger.accounts WHERE id = $1"
-_INSERT_CONTROL: Final = """
-    INSERT INTO ledger.controls AS c (id, subject_id, currency, direction, kinds,
-        per_transaction_minor, per_day_minor, per_month_minor, time_zone, day, created_at, seal)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-    ON CONFLICT (id) DO NOTHING
+_WRITE_FLOOR: Final = "UPDATE ledger.accounts SET floor_minor = $2, seal = $3 WHERE id = $1"
+_INSERT_FLOOR_CHANGE: Final = """
+    INSERT INTO ledger.floor_changes
+        (account_id, number, after_sequence, previous_floor_minor, floor_minor, changed_at, seal)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
-_CHANGE_CONTROL: Final = """
-    UPDATE ledger.controls SET kinds = $2, per_transaction_minor = $3, per_day_minor = $4,
-        per_month_minor = $5, time_zone = $6, seal = $7
-    WHERE id = $1
+_FLOOR_CHANGES: Final = "SELECT count(*) FROM ledger.floor_changes WHERE account_id = $1"
+_LOCK_SUBJECTS: Final = """
+    SELECT pg_advisory_xact_lock(hashtextextended('ledger.subject:' || id, 0))
+    FROM unnest($1::uuid[]) AS subjects(id)
 """
-_LOCK_CONTROL: Final = "SELECT created_at FROM ledger.controls WHERE id = $1 FOR NO KEY UPDATE"
 _TYPES: Final = {item.value: item for item in AccountType}
 _STATUSES: Final = {item.value: item for item in AccountStatus}
 
@@ -115,7 +105,7 @@ async def insert_accounts(tx: Tx, accounts: Collection[NewAccount], *, created_a
         [created_at] * len(accounts),
         [account_seal(account, created_at=created_at) for account in accounts],
     )
-    return int(done.rpartition(" ")[2])
+    return rows_done(done)
 
 
 async def lock_accounts(tx: Tx, account_ids: Collection[AccountId]) -> list[Account]:
@@ -128,9 +118,17 @@ async def read_accounts(tx: Tx, account_ids: Collection[AccountId]) -> list[Acco
     return [_account(row) for row in await tx.fetch(_READ_ACCOUNTS, account_ids)]
 
 
-async def lock_controls(tx: Tx, subject_ids: Collection[UserId | AccountId]) -> list[Control]:
-    """Lock the controls on accounts or owners in id order and read them."""
-    return [_control(row) for row in await tx.fetch(_LOCK_CONTROLS, subject_ids)]
+async def lock_subjects(tx: Tx, ids: Collection[UserId | AccountId]) -> None:
+    """Wait for whoever opens an account of these subjects or sets a control on them.
+
+    Neither sees what the other has not committed, so they take turns. In id order, like all locks.
+    """
+    await tx.execute(_LOCK_SUBJECTS, sorted(ids))
+
+
+async def lock_accounts_of(tx: Tx, subject_id: UserId | AccountId) -> list[Account]:
+    """Lock the account of this id or the accounts of this owner, in id order, and read them."""
+    return [_account(row) for row in await tx.fetch(_LOCK_ACCOUNTS_OF, subject_id)]
 
 
 async def write_status(tx: Tx, account: Account) -> None:
@@ -140,38 +138,26 @@ async def write_status(tx: Tx, account: Account) -> None:
     await tx.execute(_WRITE_STATUS, account.id, account.status.value, seal)
 
 
-async def insert_control(tx: Tx, control: NewControl, *, now: datetime) -> None:
-    """Insert a control unless its id is taken."""
+async def floor_changes(tx: Tx, account_id: AccountId) -> int:
+    """How often the floor of a locked account has changed."""
+    count: int = await tx.fetchval(_FLOOR_CHANGES, account_id)
+    return count
+
+
+async def write_floor(tx: Tx, account: Account, *, change: FloorChange) -> None:
+    """Store the floor of a locked account, sealed anew, and that it changed."""
+    created_at = await tx.fetchval(_CREATED_AT, account.id)
+    seal = account_seal(account, created_at=created_at)
+    await tx.execute(_WRITE_FLOOR, account.id, account.floor_minor, seal)
     await tx.execute(
-        _INSERT_CONTROL,
-        control.id,
-        control.subject_id,
-        control.currency.code,
-        control.direction.value,
-        *_allowed(control),
-        local_date(now, control.time_zone),
-        now,
-        control_seal(control, created_at=now),
-    )
-
-
-async def upsert_control(tx: Tx, control: NewControl, *, now: datetime) -> None:
-    """Insert a control, or change what the one with this id allows."""
-    created_at = await tx.fetchval(_LOCK_CONTROL, control.id)
-    if created_at is None:
-        await insert_control(tx, control, now=now)
-    else:
-        seal = control_seal(control, created_at=created_at)
-        await tx.execute(_CHANGE_CONTROL, control.id, *_allowed(control), seal)
-
-
-def _allowed(control: NewControl) -> tuple[object, ...]:
-    return (
-        None if control.kinds is None else sorted(control.kinds),
-        control.limits.per_transaction_minor,
-        control.limits.per_day_minor,
-        control.limits.per_month_minor,
-        control.time_zone,
+        _INSERT_FLOOR_CHANGE,
+        change.account_id,
+        change.number,
+        change.after_sequence,
+        change.previous_floor_minor,
+        change.floor_minor,
+        change.changed_at,
+        floor_change_seal(change),
     )
 
 
@@ -182,7 +168,11 @@ async def database_time(tx: Tx) -> datetime:
 
 
 async def write_book(tx: Tx, book: LockedBook) -> None:
-    """Write what was posted: transactions, entries and sums, holds, use of controls."""
+    """Write what was posted: transactions, entries and sums, holds, use of controls.
+
+    Raises:
+        TransactionExists: an id was taken while the book was open.
+    """
     if book.transactions:
         await _write_transactions(tx, book)
     accounts = book.changed_accounts
@@ -192,21 +182,19 @@ async def write_book(tx: Tx, book: LockedBook) -> None:
         await insert_holds(tx, book.holds)
     if book.ended_holds:
         await end_holds(tx, book.ended_holds)
-    controls = book.changed_controls
-    if controls:
-        await tx.execute(
-            _WRITE_CONTROLS,
-            [control.id for control in controls],
-            [control.day for control in controls],
-            [control.day_used_minor for control in controls],
-            [control.month_used_minor for control in controls],
-        )
+    if book.changed_controls:
+        await write_controls(tx, book.changed_controls)
+
+
+def rows_done(tag: str) -> int:
+    """How many rows a statement wrote, by its command tag (``INSERT 0 3``)."""
+    return int(tag.rpartition(" ")[2])
 
 
 async def _write_transactions(tx: Tx, book: LockedBook) -> None:
     posted = book.transactions
     drafts = [transaction.draft for transaction in posted]
-    await tx.execute(
+    done = await tx.execute(
         _INSERT_TRANSACTIONS,
         [draft.id for draft in drafts],
         [draft.kind for draft in drafts],
@@ -218,6 +206,8 @@ async def _write_transactions(tx: Tx, book: LockedBook) -> None:
         [transaction.digest for transaction in posted],
         book.now,
     )
+    if rows_done(done) != len(posted):
+        raise TransactionExists
 
 
 async def _write_entries(tx: Tx, book: LockedBook, accounts: list[Account]) -> None:
@@ -238,7 +228,7 @@ async def _write_entries(tx: Tx, book: LockedBook, accounts: list[Account]) -> N
         [account.pending_credits for account in accounts],
         [account.sequence for account in accounts],
         [account.last_hash for account in accounts],
-        [account.last_entry_at for account in accounts],
+        [account.moved_at for account in accounts],
     )
 
 
@@ -257,23 +247,5 @@ def _account(row: Row) -> Account:
         status=_STATUSES[row[10]],
         sequence=row[11],
         last_hash=row[12],
-        last_entry_at=row[13],
-    )
-
-
-def _control(row: Row) -> Control:
-    return Control(
-        id=ControlId(row[0]),
-        subject_id=row[1],
-        currency=CURRENCIES[row[2]],
-        direction=Direction(row[3]),
-        kinds=None if row[4] is None else frozenset(row[4]),
-        limits=ControlLimits(
-            per_transaction_minor=row[5], per_day_minor=row[6], per_month_minor=row[7]
-        ),
-        time_zone=row[8],
-        day=row[9],
-        day_used_minor=row[10],
-        month_used_minor=row[11],
-        created_at=row[12],
+        moved_at=row[13],
     )

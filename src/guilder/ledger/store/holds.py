@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
-from uuid import UUID
 
-import msgspec
-
-from guilder.kernel.ids import AccountId, TransactionId
-from guilder.ledger.api import EntryDraft
+from guilder.kernel.ids import TransactionId
 from guilder.ledger.domain.holds import Hold, HoldState
 from guilder.ledger.domain.seals import hold_lines, hold_seal
+from guilder.ledger.store.transactions import lines_of
 from guilder.platform.db import Row, Tx
 
 _INSERT: Final = """
@@ -23,21 +20,21 @@ _INSERT: Final = """
 """
 _END: Final = """
     UPDATE ledger.holds h
-    SET state = v.state, posted_minor = v.posted_minor, seal = v.seal
-    FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bytea[])
-        AS v(id, state, posted_minor, seal)
+    SET state = v.state, posted_minor = v.posted_minor, ended_at = v.ended_at, seal = v.seal
+    FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bytea[])
+        AS v(id, state, posted_minor, ended_at, seal)
     WHERE h.transaction_id = v.id
 """
 _COLUMNS: Final = """
     SELECT h.transaction_id, t.kind, h.lines::text, h.expires_at, t.recorded_at, t.digest,
-        h.posted_minor, h.state
+        h.posted_minor, h.state, h.ended_at
     FROM ledger.holds h JOIN ledger.transactions t ON t.id = h.transaction_id
     WHERE h.transaction_id = ANY($1::uuid[])
 """
 _LOCK: Final = f"{_COLUMNS} ORDER BY h.transaction_id FOR NO KEY UPDATE OF h"
 _DUE: Final = """
     SELECT transaction_id FROM ledger.holds
-    WHERE state = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2
+    WHERE state = 'pending' AND expires_at <= $1 ORDER BY expires_at, transaction_id LIMIT $2
 """
 
 
@@ -60,6 +57,7 @@ async def end_holds(tx: Tx, holds: Sequence[Hold]) -> None:
         [hold.transaction_id for hold in holds],
         [hold.state.value for hold in holds],
         [hold.posted_minor for hold in holds],
+        [hold.ended_at for hold in holds],
         [hold_seal(hold) for hold in holds],
     )
 
@@ -80,14 +78,14 @@ async def due_holds(tx: Tx, *, now: datetime, limit: int) -> list[TransactionId]
 
 
 def _hold(row: Row) -> Hold:
-    lines = msgspec.json.decode(row["lines"], type=list[tuple[UUID, int]])
     return Hold(
         transaction_id=row["transaction_id"],
         kind=row["kind"],
-        lines=tuple(EntryDraft(AccountId(account_id), amount) for account_id, amount in lines),
+        lines=lines_of(row["lines"]),
         expires_at=row["expires_at"],
         recorded_at=row["recorded_at"],
         digest=row["digest"],
         posted_minor=row["posted_minor"],
         state=HoldState(row["state"]),
+        ended_at=row["ended_at"],
     )

@@ -1,0 +1,205 @@
+"""Controls as rows, and how much of them the entries say is used."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from guilder.kernel.currencies import CURRENCIES
+from guilder.kernel.ids import AccountId, ControlId, UserId
+from guilder.ledger.api import ControlLimits, Direction
+from guilder.ledger.domain.controls import Control, window_starts
+from guilder.ledger.domain.seals import control_seal
+from guilder.platform.db import Row, Tx
+
+_COLUMNS: Final = """
+    id, subject_id, currency, direction, kinds, per_transaction_minor, per_day_minor,
+    per_month_minor, time_zone, day_used_minor, month_used_minor, created_at, used_at
+"""
+_LOCK_ON: Final = f"""
+    SELECT {_COLUMNS} FROM ledger.controls
+    WHERE subject_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""
+_LOCK: Final = f"SELECT {_COLUMNS} FROM ledger.controls WHERE id = $1 FOR NO KEY UPDATE"
+_READ: Final = f"SELECT {_COLUMNS} FROM ledger.controls"
+_EXISTS: Final = "SELECT EXISTS (SELECT FROM ledger.controls WHERE id = $1)"
+_WRITE: Final = """
+    UPDATE ledger.controls c
+    SET used_at = v.used_at, day_used_minor = v.day_used_minor,
+        month_used_minor = v.month_used_minor, seal = v.seal
+    FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::bytea[])
+        AS v(id, used_at, day_used_minor, month_used_minor, seal)
+    WHERE c.id = v.id
+"""
+_INSERT: Final = """
+    INSERT INTO ledger.controls (id, subject_id, currency, direction, kinds,
+        per_transaction_minor, per_day_minor, per_month_minor, time_zone, day_used_minor,
+        month_used_minor, created_at, used_at, seal)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+"""
+_CHANGE: Final = """
+    UPDATE ledger.controls SET kinds = $2, per_transaction_minor = $3, per_day_minor = $4,
+        per_month_minor = $5, time_zone = $6, day_used_minor = $7, month_used_minor = $8,
+        used_at = $9, seal = $10
+    WHERE id = $1
+"""
+# An amount counts from when its transaction was recorded: what is posted or held, less what a
+# reversal gave back. What a hold let go never counts.
+_USED: Final = """
+    WITH wanted AS MATERIALIZED (
+        SELECT c.id, c.subject_id, c.currency, c.direction, c.kinds,
+            greatest(w.day_from, c.created_at) AS day_from,
+            greatest(w.month_from, c.created_at) AS month_from
+        FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS w(id, day_from, month_from)
+        JOIN ledger.controls c ON c.id = w.id
+    ), covered AS MATERIALIZED (
+        SELECT w.*, a.id AS account_id, a.type IN ('asset', 'expense') AS is_debit_normal
+        FROM wanted w JOIN ledger.accounts a ON a.id = w.subject_id AND a.currency = w.currency
+      UNION ALL
+        SELECT w.*, a.id, a.type IN ('asset', 'expense')
+        FROM wanted w
+        JOIN ledger.accounts a ON a.owner_id = w.subject_id AND a.currency = w.currency
+    ), counted AS (
+        SELECT e.account_id, e.amount_minor, 1 AS weight, t.kind, t.recorded_at
+        FROM ledger.entries e JOIN ledger.transactions t ON t.id = e.transaction_id
+        WHERE e.account_id IN (SELECT account_id FROM covered)
+          AND e.recorded_at >= $4 AND t.recorded_at >= $4 AND t.reverses_id IS NULL
+      UNION ALL
+        SELECT (line->>0)::uuid, (line->>1)::bigint, 1, t.kind, t.recorded_at
+        FROM ledger.holds h
+        JOIN ledger.transactions t ON t.id = h.transaction_id
+        CROSS JOIN json_array_elements(h.lines) AS line
+        WHERE h.state = 'pending' AND t.recorded_at >= $4
+      UNION ALL
+        SELECT e.account_id, -e.amount_minor, -1, o.kind, o.recorded_at
+        FROM ledger.transactions r
+        JOIN ledger.transactions o ON o.id = r.reverses_id
+        JOIN ledger.entries e ON e.transaction_id = r.id
+        WHERE o.recorded_at >= $4
+    )
+    SELECT c.id,
+        sum(x.weight * abs(x.amount_minor)) FILTER (WHERE x.recorded_at >= c.day_from) AS day_used,
+        sum(x.weight * abs(x.amount_minor)) AS month_used
+    FROM covered c JOIN counted x ON x.account_id = c.account_id
+    WHERE x.recorded_at >= c.month_from
+      AND (c.kinds IS NULL OR x.kind = ANY(c.kinds))
+      AND ((x.amount_minor > 0) <> c.is_debit_normal) = (c.direction = 'outflow')
+    GROUP BY c.id
+"""
+
+
+async def lock_controls(tx: Tx, subject_ids: Collection[UserId | AccountId]) -> list[Control]:
+    """Lock the controls on accounts or owners in id order and read them."""
+    return [_control(row) for row in await tx.fetch(_LOCK_ON, subject_ids)]
+
+
+async def lock_control(tx: Tx, control_id: ControlId) -> Control | None:
+    """Lock one control and read it."""
+    row = await tx.fetchrow(_LOCK, control_id)
+    return None if row is None else _control(row)
+
+
+async def read_controls(tx: Tx) -> list[Control]:
+    """Read all controls without locking them."""
+    return [_control(row) for row in await tx.fetch(_READ)]
+
+
+async def control_exists(tx: Tx, control_id: ControlId) -> bool:
+    """Whether a control has this id."""
+    return bool(await tx.fetchval(_EXISTS, control_id))
+
+
+async def insert_control(tx: Tx, control: Control) -> None:
+    """Insert a control. Its subject is locked, and no control has its id."""
+    await tx.execute(
+        _INSERT,
+        control.id,
+        control.subject_id,
+        control.currency.code,
+        control.direction.value,
+        *_allowed(control),
+        control.day_used_minor,
+        control.month_used_minor,
+        control.created_at,
+        control.used_at,
+        control_seal(control),
+    )
+
+
+async def change_control(tx: Tx, control: Control) -> None:
+    """Store what a locked control allows and how much of it is used."""
+    await tx.execute(
+        _CHANGE,
+        control.id,
+        *_allowed(control),
+        control.day_used_minor,
+        control.month_used_minor,
+        control.used_at,
+        control_seal(control),
+    )
+
+
+async def write_controls(tx: Tx, controls: Sequence[Control]) -> None:
+    """Store how much of locked controls is used."""
+    await tx.execute(
+        _WRITE,
+        [control.id for control in controls],
+        [control.used_at for control in controls],
+        [control.day_used_minor for control in controls],
+        [control.month_used_minor for control in controls],
+        [control_seal(control) for control in controls],
+    )
+
+
+async def used(tx: Tx, controls: Collection[Control]) -> Mapping[UUID, tuple[int, int]]:
+    """What of each control is used in its day and month, counted again from the entries.
+
+    Kinds are those that are stored; the windows are those of each ``used_at`` and ``time_zone``
+    as given. A control of which nothing is used is left out.
+    """
+    if not controls:
+        return {}
+    starts: dict[tuple[datetime, str], tuple[datetime, datetime]] = {}
+    for control in controls:
+        key = control.used_at, control.time_zone
+        if key not in starts:
+            starts[key] = window_starts(*key)
+    windows = [starts[control.used_at, control.time_zone] for control in controls]
+    rows = await tx.fetch(
+        _USED,
+        [control.id for control in controls],
+        [day for day, _ in windows],
+        [month for _, month in windows],
+        min(month for _, month in windows),
+    )
+    return {row[0]: (int(row[1] or 0), int(row[2])) for row in rows}
+
+
+def _allowed(control: Control) -> tuple[object, ...]:
+    return (
+        None if control.kinds is None else sorted(control.kinds),
+        control.limits.per_transaction_minor,
+        control.limits.per_day_minor,
+        control.limits.per_month_minor,
+        control.time_zone,
+    )
+
+
+def _control(row: Row) -> Control:
+    return Control(
+        id=ControlId(row[0]),
+        subject_id=row[1],
+        currency=CURRENCIES[row[2]],
+        direction=Direction(row[3]),
+        kinds=None if row[4] is None else frozenset(row[4]),
+        limits=ControlLimits(
+            per_transaction_minor=row[5], per_day_minor=row[6], per_month_minor=row[7]
+        ),
+        time_zone=row[8],
+        day_used_minor=row[9],
+        month_used_minor=row[10],
+        created_at=row[11],
+        used_at=row[12],
+    )
