@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
-from guilder.payments.store import records
+from guilder.payments.service import forget_claims
 from guilder.platform.db import Database
 from guilder.platform.module import Job
 
 _EVERY_S: Final = 60.0
-_AT_ONCE: Final = 5_000
 
 
 def forget_old_claims(db: Database) -> Job:
-    """Deletes idempotency keys that are new again, a slice at a time."""
-
-    async def run() -> None:
-        while await db.run(lambda tx: records.forget_old_claims(tx, limit=_AT_ONCE)) == _AT_ONCE:
-            pass
-
-    return Job(name="payments.forget_old_claims", every_s=_EVERY_S, run=run)
+    """Deletes idempotency keys that are new again."""
+    return Job(
+        name="payments.forget_old_claims",
+        every_s=_EVERY_S,
+        run=partial(forget_claims.forget_old_claims, db),
+    )
