@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from guilder.apps.reference import events, pages, refusals
+from guilder.apps.reference import PAGES, events, refusals
 from guilder.kernel.errors import Family
 from guilder.platform.http.status import STATUS_OF_FAMILY, status_of
 
@@ -16,11 +16,11 @@ REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 EVENT_TYPE = re.compile(r"com\.guilder\.[a-z_]+(\.[a-z_]+)*\.[a-z_]+")
 
 
-@pytest.mark.parametrize("name", pages())
+@pytest.mark.parametrize("name", PAGES)
 def test_the_page_is_as_fresh_as_the_code(name: str) -> None:
     written = (REFERENCE / name).read_text(encoding="utf-8")
 
-    assert written == pages()[name], "run `make reference`"
+    assert written == PAGES[name](), "run `make reference`"
 
 
 def test_every_refusal_has_a_code_and_a_message() -> None:

@@ -11,7 +11,7 @@ import inspect
 import pkgutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -61,17 +61,6 @@ def events() -> list[type]:
         if kind.__module__ == module.__name__ and isinstance(getattr(kind, "TYPE", None), str)
     }
     return sorted(found, key=lambda kind: str(vars(kind)["TYPE"]))
-
-
-def pages() -> Mapping[str, str]:
-    """Text by file name of every generated page."""
-    return {
-        "errors.md": _errors_page(),
-        "events.md": _events_page(),
-        "failpoints.md": _failpoints_page(),
-        "roles.md": _roles_page(),
-        "settings.md": _settings_page(),
-    }
 
 
 def _errors_page() -> str:
@@ -196,12 +185,22 @@ def _descendants(kind: type[Refusal]) -> Iterator[type[Refusal]]:
         yield from _descendants(child)
 
 
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "errors.md": _errors_page,
+    "events.md": _events_page,
+    "failpoints.md": _failpoints_page,
+    "roles.md": _roles_page,
+    "settings.md": _settings_page,
+}
+"""Every generated page: its file, and what writes its text."""
+
+
 def main() -> None:
     """Write the pages into the folder that is named, or docs/reference."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reference")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in pages().items():
-        (folder / name).write_text(text, encoding="utf-8")
+    for name, text in PAGES.items():
+        (folder / name).write_text(text(), encoding="utf-8")
 
 
 if __name__ == "__main__":
