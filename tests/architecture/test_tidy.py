@@ -8,9 +8,11 @@ import pytest
 
 from tests.architecture.tidy import RULES
 from tests.architecture.tidy.notes import machine_paths
-from tests.architecture.tidy.source import Rule, Source, read_sources
+from tests.architecture.tidy.source import TREES, Rule, Source, read_sources
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = {"migrations", "benchmarks"}
+"""Folders whose files are run by name, by alembic or by hand."""
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +34,12 @@ def test_documents_name_no_machine() -> None:
     findings = [str(finding) for text in texts for finding in machine_paths(text)]
 
     assert not findings, "\n".join(["", *findings])
+
+
+def test_every_folder_of_code_is_a_package() -> None:
+    """Otherwise import-linter does not see it, and pytest confuses tests of one name."""
+    folders = {path.parent for tree in TREES for path in (ROOT / tree).rglob("*.py")}
+
+    loose = [folder for folder in folders if not (folder / "__init__.py").exists()]
+
+    assert not [str(folder) for folder in loose if folder.name not in SCRIPTS]
