@@ -5,57 +5,56 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
-from guilder.platform import failpoints
-from guilder.platform.failpoints import FailpointReached, WrongFailpoints
+from guilder.platform.failpoints import FailpointReached, Failpoints, WrongFailpoints
 
-NAME = failpoints.declare("test.somewhere", "A place that only this test passes.")
-
-
-@pytest.fixture(autouse=True)
-def disarmed() -> Iterator[None]:
-    yield
-    failpoints.arm("")
+NAME = "test.somewhere"
 
 
-async def test_a_place_does_nothing_while_it_is_off():
-    failpoints.arm("")
+@pytest.fixture
+def points() -> Failpoints:
+    made = Failpoints()
+    made.declare(NAME, "A place that only this test passes.")
+    return made
 
-    assert await failpoints.reach(NAME) is None
+
+async def test_a_place_does_nothing_while_it_is_off(points: Failpoints):
+    points.arm("")
+
+    assert await points.reach(NAME) is None
 
 
-async def test_raise_raises_there():
-    failpoints.arm("test.somewhere=raise")
+async def test_raise_raises_there(points: Failpoints):
+    points.arm("test.somewhere=raise")
 
     with pytest.raises(FailpointReached, match=r"test\.somewhere"):
-        await failpoints.reach(NAME)
+        await points.reach(NAME)
 
 
-async def test_an_armed_place_leaves_the_others_alone():
-    other = failpoints.declare("test.elsewhere", "Another place.")
-    failpoints.arm("test.somewhere=raise")
+async def test_an_armed_place_leaves_the_others_alone(points: Failpoints):
+    other = points.declare("test.elsewhere", "Another place.")
+    points.arm("test.somewhere=raise")
 
-    assert await failpoints.reach(other) is None
+    assert await points.reach(other) is None
 
 
-async def test_hit_acts_on_that_pass_only():
-    failpoints.arm("test.somewhere=hit:3:raise")
+async def test_hit_acts_on_that_pass_only(points: Failpoints):
+    points.arm("test.somewhere=hit:3:raise")
 
-    await failpoints.reach(NAME)
-    await failpoints.reach(NAME)
+    await points.reach(NAME)
+    await points.reach(NAME)
     with pytest.raises(FailpointReached):
-        await failpoints.reach(NAME)
-    assert await failpoints.reach(NAME) is None
+        await points.reach(NAME)
+    assert await points.reach(NAME) is None
 
 
-def test_outside_an_event_loop_it_works_too():
-    failpoints.arm("test.somewhere=hit:1:raise, ")
+def test_outside_an_event_loop_it_works_too(points: Failpoints):
+    points.arm("test.somewhere=hit:1:raise, ")
 
     with pytest.raises(FailpointReached):
-        failpoints.reach_now(NAME)
+        points.reach_now(NAME)
 
 
 @pytest.mark.parametrize("action", ["kill", "hit:1", "hit:1:kill"])
@@ -82,10 +81,10 @@ def test_kill_ends_the_process_as_kill_9_does_and_says_so(action: str):
     ["test.somewhere", "test.somewhere=", "test.somewhere=die", "test.somewhere=sleep",
      "test.somewhere=hit:0:kill", "test.somewhere=hit:2:", "test.nowhere=kill", "=kill"],
 )  # fmt: skip
-def test_what_cannot_be_read_or_does_not_exist_is_refused(written: str):
+def test_what_cannot_be_read_or_does_not_exist_is_refused(points: Failpoints, written: str):
     with pytest.raises(WrongFailpoints, match="GUILDER_FAILPOINTS"):
-        failpoints.arm(written)
+        points.arm(written)
 
 
-def test_declared_places_are_listed_with_their_meaning():
-    assert failpoints.declared()[NAME] == "A place that only this test passes."
+def test_declared_places_are_listed_with_their_meaning(points: Failpoints):
+    assert points.declared()[NAME] == "A place that only this test passes."

@@ -22,7 +22,7 @@ def test_nothing_has_to_be_set_in_a_sandbox(tmp_path: Path):
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8000, 1)
     assert settings.rate_limit == "100/minute"
     assert settings.funds_simulated
-    assert settings.hosts == ("localhost", "127.0.0.1", "[::1]", "127.0.0.1")
+    assert settings.hosts == ()
 
 
 def test_production_has_no_simulated_funds_unless_they_are_asked_for(tmp_path: Path):

@@ -8,7 +8,8 @@
 - ``batch.locked=hit:3:kill``: the action happens on the third pass only; ``hit:3`` alone kills
 
 Each time one acts it says so on standard error, so that a test can tell a fault that never was.
-This is the one registry a process has: a module declares its points when it is imported.
+A process has one registry, behind the functions of this module: a module declares its points when
+it is imported.
 """
 
 from __future__ import annotations
@@ -20,22 +21,21 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
+
+from guilder.platform.startup import CannotStart
 
 _WRITTEN: Final = re.compile(
     r"(?P<name>[a-z_]+(\.[a-z_]+)+)="
     r"(hit:(?P<hit>[1-9]\d*)(:|$))?((?P<action>kill|raise)|sleep:(?P<sleep_ms>\d+))?"
 )
-_declared: Final[dict[str, str]] = {}
-_armed: Final[dict[str, _Armed]] = {}
 
 
 class FailpointReached(RuntimeError):
     """A failpoint that is set to ``raise`` was reached."""
 
 
-class WrongFailpoints(ValueError):
+class WrongFailpoints(CannotStart):
     """``GUILDER_FAILPOINTS`` cannot be read, or names a point that does not exist."""
 
 
@@ -51,59 +51,63 @@ class _Armed:
         return self.hit is None or self.passes == self.hit
 
 
-def declare(name: str, meaning: str) -> str:
-    """Make ``name`` known, with what is true of the process there. Returns ``name``."""
-    _declared[name] = meaning
-    return name
+class Failpoints:
+    """Failpoints by name, with what each of them is set to do."""
 
+    def __init__(self) -> None:
+        self._declared: dict[str, str] = {}
+        self._armed: dict[str, _Armed] = {}
 
-def declared() -> Mapping[str, str]:
-    """Meaning by name, of every failpoint of the modules imported so far."""
-    return MappingProxyType(dict(sorted(_declared.items())))
+    def declare(self, name: str, meaning: str) -> str:
+        """Make ``name`` known, with what is true of the process there. Returns ``name``."""
+        self._declared[name] = meaning
+        return name
 
+    def declared(self) -> Mapping[str, str]:
+        """Meaning by name, of every failpoint of the modules imported so far."""
+        return dict(sorted(self._declared.items()))
 
-def arm(written: str) -> None:
-    """Set the failpoints to what ``written`` says, and every other one off.
+    def arm(self, written: str) -> None:
+        """Set the failpoints to what ``written`` says, and every other one off.
 
-    Raises:
-        WrongFailpoints: it cannot be read, or a name was never declared.
-    """
-    found = [_read(part.strip()) for part in written.split(",") if part.strip()]
-    _armed.clear()
-    _armed.update(found)
+        Raises:
+            WrongFailpoints: it cannot be read, or a name was never declared.
+        """
+        found = dict(_read(part.strip()) for part in written.split(",") if part.strip())
+        for name in found:
+            if name not in self._declared:
+                raise WrongFailpoints(f"GUILDER_FAILPOINTS: there is no failpoint {name!r}")
+        self._armed = found
 
+    async def reach(self, name: str) -> None:
+        """Do at ``name`` what a test asked for: nothing, unless armed.
 
-async def reach(name: str) -> None:
-    """Do at ``name`` what a test asked for: nothing, unless armed.
+        Raises:
+            FailpointReached: it was asked to.
+        """
+        if self._armed:
+            await asyncio.sleep(self._act(name))
 
-    Raises:
-        FailpointReached: it was asked to.
-    """
-    if _armed:
-        await asyncio.sleep(_act(name))
+    def reach_now(self, name: str) -> None:
+        """`reach` for code outside an event loop.
 
+        Raises:
+            FailpointReached: it was asked to.
+        """
+        if self._armed:
+            time.sleep(self._act(name))
 
-def reach_now(name: str) -> None:
-    """`reach` for code outside an event loop.
-
-    Raises:
-        FailpointReached: it was asked to.
-    """
-    if _armed:
-        time.sleep(_act(name))
-
-
-def _act(name: str) -> float:
-    """Kill or raise; or return for how many seconds to wait."""
-    armed = _armed.get(name)
-    if armed is None or not armed.is_due():
-        return 0.0
-    os.write(2, f"failpoint {name}: {armed.action}\n".encode())
-    if armed.action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if armed.action == "raise":
-        raise FailpointReached(name)
-    return armed.sleep_s
+    def _act(self, name: str) -> float:
+        """Kill or raise; or return for how many seconds to wait."""
+        armed = self._armed.get(name)
+        if armed is None or not armed.is_due():
+            return 0.0
+        os.write(2, f"failpoint {name}: {armed.action}\n".encode())
+        if armed.action == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if armed.action == "raise":
+            raise FailpointReached(name)
+        return armed.sleep_s
 
 
 def _read(part: str) -> tuple[str, _Armed]:
@@ -112,9 +116,14 @@ def _read(part: str) -> tuple[str, _Armed]:
         raise WrongFailpoints(
             f"GUILDER_FAILPOINTS: {part!r} is not name=kill, raise, sleep:ms or hit:n:action"
         )
-    name = match["name"]
-    if name not in _declared:
-        raise WrongFailpoints(f"GUILDER_FAILPOINTS: there is no failpoint {name!r}")
     action = match["action"] or ("sleep" if match["sleep_ms"] else "kill")
     hit = int(match["hit"]) if match["hit"] else None
-    return name, _Armed(action=action, sleep_s=int(match["sleep_ms"] or 0) / 1000, hit=hit)
+    return match["name"], _Armed(action=action, sleep_s=int(match["sleep_ms"] or 0) / 1000, hit=hit)
+
+
+_OF_THIS_PROCESS: Final = Failpoints()
+declare = _OF_THIS_PROCESS.declare
+declared = _OF_THIS_PROCESS.declared
+arm = _OF_THIS_PROCESS.arm
+reach = _OF_THIS_PROCESS.reach
+reach_now = _OF_THIS_PROCESS.reach_now

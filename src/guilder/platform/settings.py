@@ -27,6 +27,8 @@ from pydantic import (
     model_validator,
 )
 
+from guilder.platform.startup import CannotStart
+
 PREFIX: Final = "GUILDER_"
 CONTEXTS: Final = (
     "analytics",
@@ -47,21 +49,23 @@ CONTEXTS: Final = (
 )
 """Contexts that can be served by a process of their own, found at ``GUILDER_<CONTEXT>_URL``."""
 
-LOCAL_ADDRESSES: Final = ("127.0.0.1", "::1", "localhost")
-LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
-
+_LOCAL: Final = ("127.0.0.1", "::1", "localhost")
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8}/(second|minute|hour|day)")
 _REGION: Final = re.compile(r"[A-Z]{2}")
 _POSTGRES: Final = ("postgresql", "postgres")
 _SECRET_PART: Final = re.compile(r"(?<=:)[^:@/]+(?=@)|(?<=password=)[^&]+")
 
 
-class WrongSettings(ValueError):
-    """Settings that cannot be used: one line for each, in ``lines``, without any secret."""
+class WrongSettings(CannotStart):
+    """Settings that cannot be used: one line for each, without any secret."""
 
     def __init__(self, lines: tuple[str, ...]) -> None:
-        self.lines = lines
+        self._lines = lines
         super().__init__("; ".join(lines))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return self._lines
 
 
 class Environment(StrEnum):
@@ -210,10 +214,10 @@ class Settings(BaseModel):
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """The host names that requests may ask for; ``*`` is any."""
-        if self.allowed_hosts:
+        """The names besides this machine's own that requests may ask for; ``*`` is any."""
+        if self.allowed_hosts or self.host in _LOCAL:
             return self.allowed_hosts
-        return (*LOCAL_HOSTS, self.host) if self.host in LOCAL_ADDRESSES else ("*",)
+        return ("*",)
 
     @property
     def funds_simulated(self) -> bool:

@@ -116,7 +116,7 @@ def configure_logging(*, level: str, as_json: bool, to: TextIO = sys.stderr) -> 
     root.setLevel(level.upper())
     # two lines for each request are the gateway's business, not the server's
     logging.getLogger("uvicorn.access").disabled = True
-    for noisy in ("asyncio", "uvicorn", "uvicorn.error", "httpcore2", "httpx2"):
+    for noisy in ("alembic", "asyncio", "uvicorn", "uvicorn.error", "httpcore2", "httpx2"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from guilder.platform.startup import CannotStart
 
-class PostgresUnavailable(RuntimeError):
+
+class PostgresUnavailable(CannotStart):
     """The embedded server cannot be used here; the message says why and what to do."""
 
 

@@ -14,12 +14,13 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import asyncpg
 
 from guilder.platform import failpoints
 from guilder.platform.postgres.roles import OWNER, Connection, context_role, prepare_roles
+from guilder.platform.startup import CannotStart
 
 BEFORE_COMMIT: Final = failpoints.declare(
     "migrate.before_commit", "A revision has run in its transaction, which is not yet committed."
@@ -35,7 +36,7 @@ _LOCK_TIMEOUT_MS: Final = 5_000
 _ATTEMPTS: Final = 12
 
 
-class WrongHistory(RuntimeError):
+class WrongHistory(CannotStart):
     """The database's version is not one of this code's: it was migrated by a newer Guilder."""
 
 
@@ -73,7 +74,15 @@ def histories(source: Path = SOURCE) -> tuple[History, ...]:
     return tuple(sorted(found, key=_place))
 
 
-async def pending(connection: Connection, *, source: Path = SOURCE) -> tuple[History, ...]:
+class Readable(Protocol):
+    """Whatever queries can be put to: a connection, or a pool of them."""
+
+    async def fetch(self, query: str, *args: Any) -> Sequence[Any]:
+        """The rows of one query."""
+        ...
+
+
+async def pending(connection: Readable, *, source: Path = SOURCE) -> tuple[History, ...]:
     """The histories whose newest revision this database does not have yet.
 
     Raises:
@@ -189,7 +198,7 @@ async def _run_patiently(connection: Connection, *, sql: str, context: str) -> N
             return
 
 
-async def _versions(connection: Connection, contexts: Sequence[str]) -> dict[str, str]:
+async def _versions(connection: Readable, contexts: Sequence[str]) -> dict[str, str]:
     """The revision each of ``contexts`` is at; one that was never migrated is left out."""
     there = await connection.fetch(
         "SELECT schemaname FROM pg_tables "

@@ -15,6 +15,8 @@ from typing import Final, TypeAlias
 
 import asyncpg
 
+from guilder.platform.startup import CannotStart
+
 OWNER: Final = "guilder_owner"
 MIGRATOR: Final = "guilder_migrator"
 APP: Final = "guilder_app"
@@ -25,7 +27,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 _ATTEMPTS: Final = 5
 
 
-class RolesMissing(RuntimeError):
+class RolesMissing(CannotStart):
     """Roles or schemas are missing and this user may not make them; the message has the SQL."""
 
 

@@ -1,0 +1,60 @@
+"""Background work: subscriptions that are fed from the bus, and jobs that run again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+from guilder.platform.bus import Bus
+from guilder.platform.db import Database
+from guilder.platform.module import Job, Module
+
+_log = structlog.get_logger("guilder.background")
+_PAUSE_AFTER_FAILURE_S: Final = 1.0
+
+
+async def run_background(modules: Iterable[Module], *, db: Database) -> None:
+    """Feed every subscription and run every job of ``modules`` until cancelled."""
+    listed = tuple(modules)
+    subscriptions = [heard for module in listed for heard in module.subscriptions]
+    async with asyncio.TaskGroup() as group:
+        if subscriptions:
+            group.create_task(_keep_feeding(Bus(db, subscriptions)))
+        for module in listed:
+            for job in module.jobs:
+                group.create_task(_repeat(job))
+
+
+@asynccontextmanager
+async def in_background(modules: Iterable[Module], *, db: Database) -> AsyncIterator[None]:
+    """`run_background` beside whatever the block does."""
+    task = asyncio.create_task(run_background(modules, db=db))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _keep_feeding(bus: Bus) -> None:
+    while True:
+        try:
+            await bus.run()
+        except Exception:  # noqa: BLE001 - the database went away: try again, for as long as needed
+            _log.exception("background.bus_failed")
+        await asyncio.sleep(_PAUSE_AFTER_FAILURE_S)
+
+
+async def _repeat(job: Job) -> None:
+    while True:
+        try:
+            await job.run()
+        except Exception:  # noqa: BLE001 - a job's bug must not end the others
+            _log.exception("background.job_failed", job=job.name)
+        # spread, so that several processes do not all ask at the same moment
+        await asyncio.sleep(job.every_s * random.uniform(0.9, 1.1))  # noqa: S311 - no secret

@@ -1,0 +1,85 @@
+"""``guilder up``: everything on this machine, embedded PostgreSQL included."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import typer
+
+from guilder import __version__
+from guilder.apps.compose import key_folder
+from guilder.apps.database import Reached, own_database
+from guilder.apps.processes import Work, run
+from guilder.apps.server import address_of, listen
+from guilder.apps.session import begin, say
+from guilder.apps.workers import Duty, Workers
+from guilder.platform.settings import Settings
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("up", short_help="Start everything here, database included.")(up)
+
+
+def up() -> None:
+    """Start everything: database, migrations, keys, HTTP and background work. Ctrl-C stops it."""
+    settings = begin()
+    sockets = listen(settings.host, port=settings.port, count=settings.workers)
+    with own_database(settings, report=say) as reached:
+        key_folder(settings).ensure()
+        ready = _announcement(settings, address=address_of(sockets[0]))
+        if settings.workers == 1:
+            run(_everything(settings, reached, on=sockets[0], ready=ready))
+        else:
+            duties = _duties(settings, reached, sockets=sockets)
+            Workers(duties, server=reached.server, ready=ready).run()
+        say("Stopping")
+
+
+def _everything(
+    settings: Settings, reached: Reached, *, on: socket.socket, ready: Callable[[], None]
+) -> Work:
+    return Work(
+        settings=settings,
+        access=reached.access,
+        on=on,
+        background=True,
+        ready=ready,
+        server=reached.server,
+    )
+
+
+def _duties(
+    settings: Settings, reached: Reached, *, sockets: Sequence[socket.socket]
+) -> list[Duty]:
+    """One process for each socket, and one for background work. The parent decides when to stop."""
+
+    def serve(on: socket.socket | None, ready: Callable[[], None]) -> None:
+        run(
+            Work(
+                settings=settings,
+                access=reached.access,
+                on=on,
+                background=on is None,
+                ready=ready,
+                stops_on=(signal.SIGTERM,),
+            )
+        )
+
+    http = [Duty(name=f"http-{n}", run=partial(serve, on)) for n, on in enumerate(sockets, 1)]
+    return [*http, Duty(name="background", run=partial(serve, None))]
+
+
+def _announcement(settings: Settings, *, address: str) -> Callable[[], None]:
+    def announce() -> None:
+        say(
+            f"\nGuilder {__version__} ({settings.env.value}) is ready.\n\n"
+            f"  API             {address}/api/v1\n"
+            f"  Documentation   {address}/docs\n"
+            f"  Health          {address}/health/ready\n"
+        )
+
+    return announce

@@ -1,0 +1,123 @@
+"""Puts the contexts together: which there are, what each is built from, one application of all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from guilder.apps.readiness import DatabaseReadiness
+from guilder.gateway import module as gateway
+from guilder.gateway.module import GatewaySettings
+from guilder.identity import module as identity
+from guilder.platform import failpoints
+from guilder.platform.auth import TokenVerifier
+from guilder.platform.db import Database
+from guilder.platform.http.asgi import HttpApp
+from guilder.platform.keys import KeyFolder
+from guilder.platform.module import Module
+from guilder.platform.settings import Settings
+from guilder.platform.startup import CannotStart
+
+
+class UnknownContext(CannotStart):
+    """A context was asked for by a name that none has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """Every context, wired to one database. ``here`` are those that this process runs."""
+
+    settings: Settings
+    db: Database
+    keys: KeyFolder
+    modules: tuple[Module, ...]
+    here: tuple[Module, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether this process is the public entrance, not a context that stands behind one."""
+        return len(self.here) == len(self.modules) - len(self.settings.service_urls)
+
+
+def every_failpoint() -> Mapping[str, str]:
+    """Name and meaning of each failpoint of everything that is put together here."""
+    return failpoints.declared()
+
+
+def key_folder(settings: Settings) -> KeyFolder:
+    """Where the keys are that sign access tokens."""
+    return KeyFolder(Path(settings.data_dir) / "keys")
+
+
+def build_house(settings: Settings, *, db: Database, only: Sequence[str] = ()) -> House:
+    """Wire every context; run those named in ``only``, or all that no URL places elsewhere.
+
+    Raises:
+        UnknownContext: there is no context of a name that was given.
+    """
+    keys = key_folder(settings)
+    modules = _modules(settings, db=db, keys=keys)
+    names = {module.name for module in modules}
+    unknown = sorted((set(only) | set(settings.service_urls)) - names)
+    if unknown:
+        raise UnknownContext(
+            f"there is no context {', '.join(unknown)}; there are {', '.join(sorted(names))}"
+        )
+    wanted = set(only) or names - set(settings.service_urls)
+    here = tuple(module for module in modules if module.name in wanted)
+    return House(settings=settings, db=db, keys=keys, modules=modules, here=here)
+
+
+def _modules(settings: Settings, *, db: Database, keys: KeyFolder) -> tuple[Module, ...]:
+    return (identity.build(db=db, keys=keys, default_region=settings.default_region),)
+
+
+def http_app(house: House) -> HttpApp:
+    """The application that answers: the gateway before everything, or some contexts alone."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    build = gateway.build if house.is_whole else gateway.build_service
+    return build(
+        modules=house.modules if house.is_whole else house.here,
+        verifier=TokenVerifier(house.keys),
+        readiness=DatabaseReadiness(house.db),
+        registry=registry,
+        settings=gateway_settings(house.settings),
+    )
+
+
+def gateway_settings(settings: Settings) -> GatewaySettings:
+    """What the gateway is told of the settings."""
+    redis, token = settings.redis_url, settings.metrics_token
+    return GatewaySettings(
+        allowed_hosts=settings.hosts,
+        allowed_origins=settings.cors_origins,
+        trusted_proxies=settings.trusted_proxies,
+        rate_limit=settings.rate_limit,
+        redis_url=redis.get_secret_value() if redis else None,
+        metrics_token=token.get_secret_value() if token else None,
+        upstreams=settings.service_urls,
+    )
+
+
+@asynccontextmanager
+async def running(modules: Iterable[Module]) -> AsyncIterator[None]:
+    """Start ``modules`` in order; stop them in the opposite order when the block ends."""
+    started: list[Module] = []
+    try:
+        for module in modules:
+            started.append(module)
+            for start in module.on_start:
+                await start()
+        yield
+    finally:
+        for module in reversed(started):
+            for stop in module.on_stop:
+                await stop()

@@ -1,0 +1,107 @@
+"""What one process does: answer requests, do background work, or both, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+import uvloop
+
+from guilder.apps.background import in_background
+from guilder.apps.compose import build_house, http_app, running
+from guilder.apps.database import pool
+from guilder.apps.server import serve_http
+from guilder.platform.postgres.access import Access
+from guilder.platform.postgres.server import EmbeddedPostgres
+from guilder.platform.settings import Settings
+
+_log = structlog.get_logger("guilder.process")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a process has to do. ``on`` is where it answers requests; None: nowhere."""
+
+    settings: Settings
+    access: Access
+    on: socket.socket | None
+    background: bool
+    only: Sequence[str] = ()
+    ready: Callable[[], None] = field(default=lambda: None)
+    stops_on: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
+    server: EmbeddedPostgres | None = None
+    """An embedded PostgreSQL to start again should it end while this runs."""
+
+
+def run(work: Work) -> None:
+    """Do ``work`` until a signal says stop, then finish what was begun and return."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(work))
+
+
+async def _run(work: Work) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in work.stops_on:
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        if work.server is not None:
+            await stack.enter_async_context(_beside(_keep_running(work.server, stop=stop)))
+        name = "serve" if work.on else "work"
+        db = await stack.enter_async_context(pool(work.access, settings=work.settings, name=name))
+        house = build_house(work.settings, db=db, only=work.only)
+        await stack.enter_async_context(running(house.here))
+        if work.background:
+            await stack.enter_async_context(in_background(house.here, db=db))
+        if work.on is None:
+            work.ready()
+            await stop.wait()
+        else:
+            await serve_http(http_app(house), on=work.on, until=stop, ready=work.ready)
+
+
+async def _keep_running(server: EmbeddedPostgres, *, stop: asyncio.Event) -> None:
+    """Start the embedded server again whenever it ends; when that fails, stop this process."""
+    while True:
+        await _ended(server.pid)
+        _log.error("database.ended", then="it is started again")
+        try:
+            await asyncio.to_thread(server.start)
+        except Exception:
+            stop.set()
+            raise
+
+
+async def _ended(pid: int) -> None:
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(watched, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(watched)
+        os.close(watched)
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """``work`` as long as the block lasts; its failure is raised when the block ends."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(outcome, Exception):
+        raise outcome

@@ -1,0 +1,34 @@
+"""What every command begins with: settings, logs, failpoints."""
+
+from __future__ import annotations
+
+import sys
+
+from guilder.apps.signals import end_on_term
+from guilder.platform import failpoints
+from guilder.platform.settings import Settings, load_here
+from guilder.platform.telemetry import configure_logging
+
+
+def begin(*, quiet: bool = False) -> Settings:
+    """Read the settings, and set up what holds for this whole process.
+
+    Call it once everything is imported that declares failpoints.
+
+    Raises:
+        WrongSettings: a setting cannot be used.
+        WrongFailpoints: a failpoint does not exist.
+    """
+    settings, warnings = load_here()
+    if not quiet:
+        for warning in warnings:
+            say(f"Warning: {warning}")
+    configure_logging(level=settings.log_level.value, as_json=settings.logs_json)
+    failpoints.arm(settings.failpoints)
+    end_on_term()
+    return settings
+
+
+def say(line: str) -> None:
+    """Tell whoever typed the command something, beside what the command prints."""
+    print(line, file=sys.stderr, flush=True)
