@@ -186,6 +186,10 @@ class Settings(BaseModel):
         default=None,
         description="Bearer token that /metrics asks for; when not set, there is no /metrics.",
     )
+    admin_password: SecretStr | None = Field(
+        default=None,
+        description="Password for `guilder admin create`, which asks for it when not set.",
+    )
     redis_url: SecretStr | None = Field(
         default=None,
         description="Redis that shares rate limits between processes, as redis://host:port/0.",

@@ -1,0 +1,103 @@
+"""The commands of identity, run as somebody at a shell would: ``admin create``, ``keys rotate``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from guilder.platform.keys import KeyFolder
+from guilder.platform.postgres.folder import SUPERUSER
+from tests.support.database import OwnDatabase
+
+ROLES_OF = """
+    SELECT array_agg(role ORDER BY role) FROM identity.role_assignments r
+    JOIN identity.users u ON u.id = r.account_id WHERE email_key = $1
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shell:
+    """Runs ``guilder`` on this module's database and a data folder of its own."""
+
+    database_url: str
+    folder: Path
+
+    async def guilder(self, *arguments: str, typed: str = "", **more: str) -> tuple[int, str, str]:
+        """Exit status, output and error output of a command."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("GUILDER_")}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "guilder.apps.cli", *arguments),
+            cwd=self.folder,
+            env={
+                **inherited,
+                "GUILDER_DATABASE_URL": self.database_url,
+                "GUILDER_DATA_DIR": str(self.folder),
+                **more,
+            },
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, problems = await process.communicate(typed.encode())
+        assert process.returncode is not None
+        return process.returncode, out.decode(), problems.decode()
+
+
+@pytest.fixture
+def shell(database: OwnDatabase, tmp_path: Path) -> Shell:
+    return Shell(database_url=database.url(SUPERUSER), folder=tmp_path)
+
+
+async def test_admin_is_made_with_a_password_from_the_environment(
+    shell: Shell, superuser: asyncpg.Connection
+) -> None:
+    create = ("admin", "create", "--email", "lena@guilder.test", "--name", "Lena Berg")
+
+    status, told, problems = await shell.guilder(*create, GUILDER_ADMIN_PASSWORD="NewSecurePass456")
+
+    assert (status, problems) == (0, "")
+    assert told.startswith("lena@guilder.test is an administrator")
+    assert await superuser.fetchval(ROLES_OF, "lena@guilder.test") == ["admin"]
+
+
+async def test_admin_is_asked_for_what_is_missing(
+    shell: Shell, superuser: asyncpg.Connection
+) -> None:
+    typed = "mira@guilder.test\nMira Berg\nOldPass123\nOldPass123\n"
+
+    status, _, _ = await shell.guilder("admin", "create", typed=typed)
+
+    assert status == 0
+    assert await superuser.fetchval(ROLES_OF, "mira@guilder.test") == ["admin"]
+
+
+async def test_weak_password_is_refused_in_a_line(
+    shell: Shell, superuser: asyncpg.Connection
+) -> None:
+    create = ("admin", "create", "--email", "nils@guilder.test", "--name", "Nils Berg")
+
+    status, told, problems = await shell.guilder(*create, GUILDER_ADMIN_PASSWORD="password1")
+
+    assert (status, told) == (1, "")
+    assert problems == "guilder: the password is among the first that attackers try\n"
+    assert await superuser.fetchval(ROLES_OF, "nils@guilder.test") is None
+
+
+async def test_rotation_at_the_shell_reaches_a_running_process(shell: Shell) -> None:
+    running = KeyFolder(shell.folder / "keys", now=lambda: wall_s)
+    wall_s = 0.0
+    running.ensure()
+
+    status, told, _ = await shell.guilder("keys", "rotate")
+
+    assert status == 0
+    wall_s = 3600.0
+    kids = {key["kid"] for key in await running.public_keys()}
+    assert len(kids) == 2
+    assert told.split()[1] in kids
