@@ -9,7 +9,7 @@ from guilder.gateway.limiter import Limiter, Verdict
 from guilder.kernel.errors import Unauthenticated
 from guilder.platform.http.dispatcher import Dispatcher
 from guilder.platform.http.incoming import Incoming
-from guilder.platform.http.refusals import HostNotAllowed, RateLimitExceeded
+from guilder.platform.http.refusals import HostNotAllowed
 from guilder.platform.http.reply import HeaderPairs, Reply
 
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
@@ -55,9 +55,9 @@ class Origins:
         raw = incoming.raw
         if incoming.method != "OPTIONS" or b"access-control-request-method" not in raw:
             return None
-        headers = self.headers(incoming)
-        if len(headers) > 1:
-            headers += [
+        headers: HeaderPairs = []
+        if raw.get(b"origin") in self._allowed:
+            headers = [
                 (b"access-control-allow-methods", _ALLOWED_METHODS),
                 (b"access-control-allow-headers", _ALLOWED_HEADERS),
                 (b"access-control-max-age", b"600"),
@@ -87,34 +87,24 @@ class RateLimit:
         policy = f'"default";q={limiter.limit};w={limiter.window_s}'
         self._policy = (b"ratelimit-policy", policy.encode("ascii"))
 
-    async def admit(self, incoming: Incoming) -> HeaderPairs:
-        """Count a request; gives the headers that tell its sender how many are left.
-
-        Raises:
-            RateLimitExceeded: it is one too many.
-        """
-        verdict = await self._limiter.hit(await self._key(incoming))
-        if not verdict.allowed:
-            raise RateLimitExceeded(retry_after_s=verdict.reset_s)
-        return self.headers(verdict)
-
-    def headers(self, verdict: Verdict) -> HeaderPairs:
-        """A verdict as the RateLimit fields of draft-ietf-httpapi-ratelimit-headers."""
-        left = f'"default";r={verdict.remaining};t={verdict.reset_s}'
-        return [self._policy, (b"ratelimit", left.encode("ascii"))]
-
-    async def _key(self, incoming: Incoming) -> str:
+    async def admit(self, incoming: Incoming) -> Verdict:
+        """Count a request, unless it is one too many."""
         by_address = f"address:{incoming.client_address}"
         if incoming.token() is None:
-            return by_address
+            return await self._limiter.hit(by_address)
         # Checking a signature costs more than counting, so an address that has used up its
         # allowance on bad tokens gets no further ones looked at, unless they are known good.
         if not self._dispatcher.knows(incoming):
             verdict = await self._limiter.peek(by_address)
             if not verdict.allowed:
-                raise RateLimitExceeded(retry_after_s=verdict.reset_s)
+                return verdict
         try:
             caller = await self._dispatcher.identify(incoming)
         except Unauthenticated:
-            return by_address
-        return by_address if caller is None else f"user:{caller.user_id}"
+            caller = None
+        return await self._limiter.hit(by_address if caller is None else f"user:{caller.user_id}")
+
+    def headers(self, verdict: Verdict) -> HeaderPairs:
+        """A verdict as the RateLimit fields of draft-ietf-httpapi-ratelimit-headers."""
+        left = f'"default";r={verdict.remaining};t={verdict.reset_s}'
+        return [self._policy, (b"ratelimit", left.encode("ascii"))]

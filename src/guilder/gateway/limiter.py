@@ -62,6 +62,10 @@ class MemoryLimiter:
         self._windows: dict[str, _Window] = {}
         self._swept = 0
 
+    def keys(self) -> set[str]:
+        """Who is being counted."""
+        return set(self._windows)
+
     async def hit(self, key: str) -> Verdict:
         window, estimate, reset_s = self._look(key)
         if estimate + 1 > self.limit:
@@ -129,6 +133,8 @@ def limiter_of(rate: str, *, redis_url: str | None = None) -> Limiter | None:
     if rate == "off":
         return None
     item = parse(rate)
+    if item.amount < 1:
+        raise ValueError("the rate has to allow something")
     if redis_url:
         return RedisLimiter(item=item, redis_url=redis_url)
     return MemoryLimiter(limit=item.amount, window_s=item.get_expiry())

@@ -11,8 +11,8 @@ from guilder.platform.http.dispatcher import Dispatcher
 from guilder.platform.http.endpoint import Endpoint
 from guilder.platform.http.incoming import Incoming
 from guilder.platform.http.paths import Found
-from guilder.platform.http.refusals import ClientGone
-from guilder.platform.http.reply import HeaderPairs, Reply
+from guilder.platform.http.refusals import ClientGone, RateLimitExceeded
+from guilder.platform.http.reply import Reply
 from guilder.platform.http.status import bug_reply, refusal_reply
 
 _log = structlog.get_logger("guilder.gateway")
@@ -67,11 +67,20 @@ class Gateway:
         if preflight is not None:
             return preflight
         found = self._dispatcher.find(incoming)
-        counted: HeaderPairs = []
-        if self._rate_limit is not None and not _is_own(found):
-            counted = await self._rate_limit.admit(incoming)
-        reply = await self._pass_on(incoming, found)
-        reply.headers += counted
+        if self._rate_limit is None or _is_own(found):
+            return await self._pass_on(incoming, found)
+        return await self._counted(self._rate_limit, incoming, found)
+
+    async def _counted(
+        self, rate_limit: RateLimit, incoming: Incoming, found: Found[Endpoint] | None
+    ) -> Reply:
+        verdict = await rate_limit.admit(incoming)
+        if verdict.allowed:
+            reply = await self._pass_on(incoming, found)
+        else:
+            refusal = RateLimitExceeded(retry_after_s=verdict.reset_s)
+            reply = refusal_reply(refusal, request_id=incoming.request_id)
+        reply.headers += rate_limit.headers(verdict)
         return reply
 
     async def _pass_on(self, incoming: Incoming, found: Found[Endpoint] | None) -> Reply:

@@ -134,11 +134,17 @@ class Dispatcher:
         Raises:
             Unauthenticated: it carries one that is not good.
         """
+        if incoming.token_is_bad:
+            raise Unauthenticated
         if incoming.identified:
             return incoming.caller
         token = incoming.token()
         if token is not None:
-            incoming.caller = self._verifier.cached(token) or await self._verifier.verify(token)
+            try:
+                incoming.caller = self._verifier.cached(token) or await self._verifier.verify(token)
+            except Unauthenticated:
+                incoming.token_is_bad = True
+                raise
         incoming.identified = True
         return incoming.caller
 

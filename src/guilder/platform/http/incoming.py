@@ -61,7 +61,10 @@ class Headers(Mapping[str, str]):
 
 
 class Incoming:
-    """One request's head. ``caller`` is known once ``identified``; ``meter`` counts the answer."""
+    """One request's head. ``caller`` is known once ``identified``; ``meter`` counts the answer.
+
+    ``token_is_bad`` once its token was looked at and refused.
+    """
 
     __slots__ = (
         "caller",
@@ -77,6 +80,7 @@ class Incoming:
         "receive",
         "request_id",
         "scheme",
+        "token_is_bad",
     )
 
     def __init__(
@@ -99,6 +103,7 @@ class Incoming:
         self.host = raw.get(b"host", b"")
         self.caller: Caller | None = None
         self.identified = False
+        self.token_is_bad = False
         self.meter: Meter | None = None
         if not FORWARDING.isdisjoint(raw):
             self._read_forwarding(proxies)

@@ -57,10 +57,10 @@ class PathTable(Generic[T]):
 
     def find(self, path: str) -> Found[T] | None:
         """What stands under ``path``; a literal segment wins over a parameter."""
-        path = path.removesuffix("/")
-        if not path.isprintable():
-            return None  # no name or id has control characters, so nothing is registered there
-        return _walk(self._root, path.split("/")[1:] or [""], 0, ())
+        # No name or id has control characters, so nothing is registered there.
+        if not path.startswith("/") or not path.isprintable():
+            return None
+        return _walk(self._root, path.removesuffix("/").split("/")[1:] or [""], 0, ())
 
 
 def _walk(

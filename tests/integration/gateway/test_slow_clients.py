@@ -1,0 +1,153 @@
+"""Connections that send too slowly or too much are closed; raw sockets, no sleeps: wait for EOF."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from guilder.platform.http.server_protocol import MAX_HEAD_BYTES, MAX_HEADERS, LimitedProtocol
+from tests.support.http_server import Address, serving
+from tests.support.shop import ANNA, WALLET, shop_app
+
+
+class Impatient(LimitedProtocol):
+    head_timeout_s = 0.2
+    body_timeout_s = 0.2
+
+
+@pytest_asyncio.fixture(scope="module")
+async def address() -> AsyncIterator[Address]:
+    async with serving(shop_app(), protocol=Impatient) as address:
+        yield address
+
+
+async def test_two_hundred_half_sent_requests_are_all_closed(address: Address) -> None:
+    half = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+
+    answers = await asyncio.gather(*(address.exchange(half) for _ in range(200)))
+
+    assert all(answer.startswith(b"HTTP/1.1 408") for answer in answers)
+
+
+async def test_a_connection_that_never_sends_a_byte_is_closed(address: Address) -> None:
+    assert (await address.exchange(b"")).startswith(b"HTTP/1.1 408")
+
+
+async def test_a_head_that_drips_is_closed_though_it_never_pauses(address: Address) -> None:
+    reader, writer = await address.connect()
+
+    async def drip() -> None:
+        writer.write(b"GET / HTTP/1.1\r\n")
+        try:
+            while True:
+                writer.write(b"X: y\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)  # the pace of a slow client is what is tested here
+        except ConnectionError:
+            return
+
+    dripping = asyncio.create_task(drip())
+    answered = await reader.read()
+    dripping.cancel()
+    writer.close()
+
+    assert answered.startswith(b"HTTP/1.1 408")
+
+
+async def test_a_body_that_never_comes_is_closed(address: Address) -> None:
+    head = (
+        f"POST /api/v1/wallets/{WALLET}/remark HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {ANNA}\r\nContent-Type: application/json\r\n"
+        'Content-Length: 100\r\n\r\n{"text":'
+    )
+
+    assert (await address.exchange(head.encode())).startswith(b"HTTP/1.1 408")
+
+
+async def test_line_breaks_do_not_keep_a_connection(address: Address) -> None:
+    reader, writer = await address.connect()
+    writer.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b'"live"}}')
+    writer.write(b"\r\n")
+
+    assert b"408" in await reader.read()
+    writer.close()
+
+
+async def test_requests_one_after_another_are_served(address: Address) -> None:
+    reader, writer = await address.connect()
+    for _ in range(3):
+        writer.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert await reader.readuntil(b'"live"}}')
+
+    writer.write(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" * 2)
+    assert (await reader.read()).count(b"HTTP/1.1 200") == 1
+    writer.close()
+
+
+async def test_an_answer_without_end_outlives_the_limits(address: Address) -> None:
+    reader, writer = await address.connect()
+    writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"data: hello")
+
+    # A half-sent request on another connection is closed later than this one would have been.
+    await address.exchange(b"GET /")
+    await address.exchange(b"GET /")
+
+    assert not reader.at_eof()
+    writer.close()
+
+
+async def test_too_many_headers_are_refused(address: Address) -> None:
+    headers = b"".join(b"X-%d: y\r\n" % number for number in range(MAX_HEADERS))
+    request = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n" + headers + b"\r\n"
+
+    assert (await address.exchange(request)).startswith(b"HTTP/1.1 431")
+
+
+async def test_a_header_that_is_too_long_is_refused(address: Address) -> None:
+    start = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: "
+
+    ended = await address.exchange(start + b"y" * MAX_HEAD_BYTES + b"\r\n\r\n")
+    endless = await address.exchange(start + b"y" * (MAX_HEAD_BYTES + 1))
+
+    assert ended.startswith(b"HTTP/1.1 431")
+    assert endless.startswith(b"HTTP/1.1 431")
+
+
+async def test_a_path_that_is_too_long_is_refused(address: Address) -> None:
+    request = b"GET /" + b"x" * MAX_HEAD_BYTES + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    assert (await address.exchange(request)).startswith(b"HTTP/1.1 431")
+
+
+async def test_a_large_body_is_no_large_head(address: Address) -> None:
+    body = b'{"text": "' + b" " * 2 * MAX_HEAD_BYTES + b'"}'
+    request = (
+        f"POST /api/v1/wallets/{WALLET}/remark HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {ANNA}\r\nContent-Type: application/json\r\n"
+        f"Connection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+
+    answered = await address.exchange(request + body)
+
+    assert answered.startswith(b"HTTP/1.1 400")
+    assert b"must have at most 500 characters" in answered
+
+
+async def test_what_is_no_http_is_refused(address: Address) -> None:
+    assert (await address.exchange(b"\x16\x03\x01\x02\x00")).startswith(b"HTTP/1.1 400")
+
+
+async def test_a_request_with_two_lengths_is_refused(address: Address) -> None:
+    smuggled = (
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\n\r\n"
+    )
+
+    answered = await address.exchange(smuggled)
+
+    assert answered.startswith(b"HTTP/1.1 400")
+    assert answered.count(b"HTTP/1.1") == 1

@@ -1,0 +1,105 @@
+"""The sliding window counts per key, forgets what has passed, and tells how many are left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from guilder.gateway.limiter import MemoryLimiter, limiter_of
+
+
+@dataclass
+class Watch:
+    """A clock that is moved by hand."""
+
+    now_s: float = 6000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def _limiter(watch: Watch, limit: int = 3) -> MemoryLimiter:
+    return MemoryLimiter(limit=limit, window_s=60, monotonic=watch)
+
+
+async def test_requests_beyond_the_limit_are_not_allowed() -> None:
+    limiter = _limiter(Watch())
+
+    verdicts = [await limiter.hit("Anna") for _ in range(5)]
+
+    assert [verdict.allowed for verdict in verdicts] == [True, True, True, False, False]
+    assert [verdict.remaining for verdict in verdicts] == [2, 1, 0, 0, 0]
+    assert verdicts[-1].reset_s == 60
+
+
+async def test_callers_are_counted_apart() -> None:
+    limiter = _limiter(Watch(), limit=1)
+
+    assert (await limiter.hit("Anna")).allowed
+    assert (await limiter.hit("Ben")).allowed
+    assert not (await limiter.hit("Anna")).allowed
+
+
+async def test_a_look_does_not_count() -> None:
+    limiter = _limiter(Watch(), limit=1)
+
+    assert all([(await limiter.peek("Anna")).allowed for _ in range(5)])
+    await limiter.hit("Anna")
+    assert not (await limiter.peek("Anna")).allowed
+
+
+async def test_the_previous_window_counts_by_what_is_left_of_it() -> None:
+    watch = Watch()
+    limiter = _limiter(watch, limit=10)
+    for _ in range(10):
+        await limiter.hit("Anna")
+
+    watch.now_s += 60 + 30
+    verdicts = [await limiter.hit("Anna") for _ in range(6)]
+
+    assert [verdict.allowed for verdict in verdicts] == [True] * 5 + [False]
+    assert verdicts[-1].reset_s == 30
+
+
+async def test_two_windows_later_everything_is_forgotten() -> None:
+    watch = Watch()
+    limiter = _limiter(watch, limit=1)
+    await limiter.hit("Anna")
+
+    watch.now_s += 120
+
+    assert (await limiter.hit("Anna")).remaining == 0
+
+
+async def test_callers_who_left_take_no_memory() -> None:
+    watch = Watch()
+    limiter = _limiter(watch)
+    for number in range(1000):
+        await limiter.hit(f"caller {number}")
+
+    watch.now_s += 120
+    await limiter.hit("Anna")
+
+    assert limiter.keys() == {"Anna"}
+
+
+def test_off_is_no_limiter_at_all() -> None:
+    assert limiter_of("off") is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "limit", "window_s"),
+    [("100/minute", 100, 60), ("5/second", 5, 1), ("7/day", 7, 86400)],
+)
+def test_a_rate_is_read_as_it_is_written(rate: str, limit: int, window_s: int) -> None:
+    limiter = limiter_of(rate)
+
+    assert limiter is not None
+    assert (limiter.limit, limiter.window_s) == (limit, window_s)
+
+
+@pytest.mark.parametrize("rate", ["", "many", "0/minute", "-1/minute"])
+def test_a_rate_that_cannot_be_meant_is_refused(rate: str) -> None:
+    with pytest.raises(ValueError, match=r"rate|notation"):
+        limiter_of(rate)
