@@ -1,0 +1,110 @@
+"""Staff are appointed, and nothing of identity is done twice or undone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+import pytest
+
+from guilder.identity import module
+from guilder.kernel.errors import ValidationFailed
+from guilder.platform.db import Database
+from tests.support.town import PASSWORD, ForgetfulDatabase, Town, data, founded
+
+Superuser = asyncpg.Connection
+
+
+async def test_admin_is_created_and_signs_in(db: Database, town: Town) -> None:
+    staff = module.build_staff(db=db)
+    assert not await staff.is_registered("lena@guilder.test")
+
+    appointed = await staff.appoint(
+        email="lena@guilder.test", role="admin", full_name="Lena Berg", password="NewSecurePass456"
+    )
+
+    assert appointed.created
+    assert await staff.is_registered("LENA@guilder.test")
+    login = data(await town.login(email="lena@guilder.test", password="NewSecurePass456"))
+    assert (login["user"]["roles"], login["user"]["account_type"]) == (["admin"], "staff")
+    assert login["user"]["customer_id"] is None
+    assert (await town.verifier.verify(login["token"])).may("ledger:write")
+
+
+async def test_customer_is_promoted_and_keeps_the_password(db: Database, town: Town) -> None:
+    user = data(await town.register("Mira", "+919876500700"), 201)
+    staff = module.build_staff(db=db)
+
+    first = await staff.appoint(email="Mira@example.com", role="admin", password="Another-Pass-1")
+    again = await staff.appoint(email="mira@example.com", role="admin")
+
+    assert (first.created, again.created, str(first.user_id)) == (False, False, user["id"])
+    login = data(await town.login(email="mira@example.com"))
+    assert login["user"]["roles"] == ["admin", "customer"]
+    admin = data(await town.login(email="mira@example.com", account_type="user_admin"))
+    assert admin["user"]["roles"] == ["user_admin"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"password": "password1"}, "password"),
+        ({"password": None}, "password"),
+        ({"full_name": None}, "full_name"),
+        ({"email": "nils"}, "email"),
+        ({"role": "customer"}, "role"),
+        ({"role": "emperor"}, "role"),
+    ],
+)
+async def test_weak_or_unknown_appointment_is_refused(
+    changes: dict[str, Any], field: str, db: Database
+) -> None:
+    good = {
+        "email": "nils@guilder.test",
+        "role": "admin",
+        "full_name": "Nils Berg",
+        "password": PASSWORD,
+    }
+
+    with pytest.raises(ValidationFailed) as refused:
+        await module.build_staff(db=db).appoint(**{**good, **changes})
+
+    assert set(refused.value.details["fields"]) == {field}  # type: ignore[call-overload] # a dict
+
+
+async def test_application_changes_and_deletes_no_user(db: Database) -> None:
+    tables = ["users", "accounts", "role_assignments", "sessions"]
+
+    may = await db.fetch(
+        "SELECT has_table_privilege('identity.' || t, 'INSERT') AS add, "
+        "has_table_privilege('identity.' || t, 'UPDATE, DELETE, TRUNCATE') AS change "
+        "FROM unnest($1::text[]) AS t",
+        tables,
+    )
+
+    assert [(row["add"], row["change"]) for row in may] == [(True, False)] * len(tables)
+
+
+async def test_lost_answer_to_a_commit_doubles_nothing(
+    forgetful: ForgetfulDatabase, superuser: Superuser, town: Town
+) -> None:
+    async with founded(forgetful, town.keys) as shaky:
+        user = data(await shaky.register("Omar", "+919876500800"), 201)
+        data(await shaky.login(email="omar@example.com"))
+    staff = module.build_staff(db=forgetful)
+    await staff.appoint(email="omar@example.com", role="support")
+    created = await staff.appoint(
+        email="petra@guilder.test", role="support", full_name="Petra Berg", password=PASSWORD
+    )
+
+    rows = await superuser.fetch(
+        "SELECT key, type FROM platform.outbox WHERE key = ANY($1::text[]) ORDER BY key, type",
+        [user["id"], str(created.user_id)],
+    )
+    assert created.created
+    assert [(row["key"], row["type"].removeprefix("com.guilder.user.")) for row in rows] == [
+        (user["id"], "logged_in"),
+        (user["id"], "registered"),
+        (user["id"], "role_assigned"),
+        (str(created.user_id), "role_assigned"),
+    ]
