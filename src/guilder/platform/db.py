@@ -32,7 +32,14 @@ Queries take ``$1``-style parameters; a list parameter becomes an array.
 _ATTEMPTS: Final = 6
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
+
+
+class TryAgain(Exception):
+    """Raised by work that has to look again at what another transaction has just committed."""
+
+
 _TRY_AGAIN: Final = (
+    TryAgain,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.PostgresConnectionError,
@@ -49,6 +56,17 @@ _BUSY: Final = (
     asyncpg.TooManyConnectionsError,
     TimeoutError,
 )
+
+
+UNREADABLE: Final = (asyncpg.DataError, LookupError, ValueError)
+"""Raised where stored data is not what its column promises: somebody edited it past Guilder."""
+
+
+@asynccontextmanager
+async def savepoint(tx: Tx) -> AsyncIterator[None]:
+    """A part of a transaction that can fail alone: what it did is undone, the rest goes on."""
+    async with tx.transaction():
+        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from guilder.platform.bus import Subscription
+from guilder.platform.checks import Check
 from guilder.platform.http.route import Route
 
 
@@ -30,5 +31,6 @@ class Module:
     routes: tuple[Route, ...]
     subscriptions: tuple[Subscription, ...] = ()
     jobs: tuple[Job, ...] = ()
+    checks: tuple[Check, ...] = ()
     on_start: tuple[Callable[[], Awaitable[None]], ...] = field(default=())
     on_stop: tuple[Callable[[], Awaitable[None]], ...] = field(default=())

@@ -96,7 +96,8 @@ class PostgresLedger:
         """Store everything that was posted in ``book``, in a few set-based statements.
 
         Raises:
-            TransactionExists: an id was taken while the book was open; nothing may be committed.
+            TryAgain: an id was taken while the book was open. Let it pass: `Database.run` looks
+                again.
             InvariantViolation: another ledger opened the book.
         """
         if not isinstance(book, LockedBook):

@@ -13,14 +13,13 @@ from guilder.ledger.api import (
     AccountStatus,
     AccountType,
     NewAccount,
-    TransactionExists,
 )
 from guilder.ledger.domain.book import LockedBook
 from guilder.ledger.domain.floors import FloorChange
 from guilder.ledger.domain.seals import account_seal, floor_change_seal
 from guilder.ledger.store.controls import write_controls
 from guilder.ledger.store.holds import end_holds, insert_holds
-from guilder.platform.db import Row, Tx
+from guilder.platform.db import Row, TryAgain, Tx
 
 _ACCOUNT_COLUMNS: Final = """
     id, owner_id, code, type, currency, posted_debits, posted_credits, pending_debits,
@@ -171,7 +170,7 @@ async def write_book(tx: Tx, book: LockedBook) -> None:
     """Write what was posted: transactions, entries and sums, holds, use of controls.
 
     Raises:
-        TransactionExists: an id was taken while the book was open.
+        TryAgain: an id was taken while the book was open.
     """
     if book.transactions:
         await _write_transactions(tx, book)
@@ -207,7 +206,7 @@ async def _write_transactions(tx: Tx, book: LockedBook) -> None:
         book.now,
     )
     if rows_done(done) != len(posted):
-        raise TransactionExists
+        raise TryAgain("a transaction's id was taken in the meantime")
 
 
 async def _write_entries(tx: Tx, book: LockedBook, accounts: list[Account]) -> None:
