@@ -200,3 +200,16 @@ async def test_other_process_learns_a_new_key_by_its_first_token(
     wall.time += UNKNOWN_KID_EVERY_S
 
     assert await ours.find(added.kid) is not None
+
+
+async def test_key_whose_file_is_deleted_verifies_nothing(tmp_path: Path, wall: Wall) -> None:
+    keys = KeyFolder(tmp_path, now=wall)
+    keys.ensure()
+    leaked = await keys.signing_key()
+    (tmp_path / f"{leaked.kid}.jwk").unlink()
+
+    again = KeyFolder(tmp_path, now=wall)
+    again.ensure()
+
+    assert await again.find(leaked.kid) is None
+    assert (await again.signing_key()).kid != leaked.kid
