@@ -15,6 +15,8 @@ from guilder.apps.readiness import DatabaseReadiness
 from guilder.gateway import module as gateway
 from guilder.gateway.module import GatewaySettings
 from guilder.identity import module as identity
+from guilder.ledger import module as ledger
+from guilder.payments import module as payments
 from guilder.platform import failpoints
 from guilder.platform.auth import TokenVerifier
 from guilder.platform.db import Database
@@ -23,6 +25,7 @@ from guilder.platform.keys import KeyFolder
 from guilder.platform.module import Module
 from guilder.platform.settings import Settings
 from guilder.platform.startup import CannotStart
+from guilder.wallets import module as wallets
 
 
 class UnknownContext(CannotStart):
@@ -75,7 +78,14 @@ def build_house(settings: Settings, *, db: Database, only: Sequence[str] = ()) -
 
 
 def _modules(settings: Settings, *, db: Database, keys: KeyFolder) -> tuple[Module, ...]:
-    return (identity.build(db=db, keys=keys, default_region=settings.default_region),)
+    books = ledger.build_ledger()
+    funding = payments.simulated_funding if settings.funds_simulated else payments.no_funding
+    return (
+        identity.build(db=db, keys=keys, default_region=settings.default_region),
+        ledger.build(db=db, ledger=books),
+        wallets.build(db=db, ledger=books, time_zone=settings.time_zone),
+        payments.build(db=db, ledger=books, wallets=wallets.in_money_core(), funding=funding),
+    )
 
 
 def http_app(house: House) -> HttpApp:

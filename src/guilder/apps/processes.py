@@ -71,12 +71,13 @@ async def _keep_running(server: EmbeddedPostgres, *, stop: asyncio.Event) -> Non
     """Start the embedded server again whenever it ends; when that fails, stop this process."""
     while True:
         await _ended(server.pid)
-        _log.error("database.ended", then="it is started again")
+        _log.error("database.ended")
         try:
             await asyncio.to_thread(server.start)
         except Exception:
             stop.set()
             raise
+        _log.warning("database.started_again", pid=server.pid)
 
 
 async def _ended(pid: int) -> None:

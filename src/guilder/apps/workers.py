@@ -89,8 +89,9 @@ class Workers:
         if self._readable in happened:
             self._count_ready()
         if self._server is not None and self._server.wait(timeout_s=0):
-            _log.error("database.ended", then="it is started again")
+            _log.error("database.ended")
             self._server.start()
+            _log.warning("database.started_again", pid=self._server.pid)
         return signalled in happened
 
     def _count_ready(self) -> None:
@@ -127,6 +128,8 @@ class Workers:
         pid = os.fork()
         if pid == 0:
             _live(child.duty, parent=parent, ready=self._tell_ready)
+        if child.started_at:
+            _log.info("worker.started_again", worker=child.duty.name, pid=pid)
         child.pid, child.watched, child.started_at = pid, os.pidfd_open(pid), monotonic()
 
     def _stop(self) -> None:
@@ -147,7 +150,7 @@ def _bury(child: _Child) -> None:
     code = _reap(child)
     child.pause_s = _FIRST_PAUSE_S if lived_s > _SETTLED_AFTER_S else child.pause_s * 2
     child.due_at = monotonic() + min(child.pause_s, _LONGEST_PAUSE_S)
-    _log.error("worker.ended", worker=child.duty.name, code=code, then="it is started again")
+    _log.error("worker.ended", worker=child.duty.name, code=code)
 
 
 def _reap(child: _Child) -> int:
