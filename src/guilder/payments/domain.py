@@ -83,9 +83,10 @@ def account_ids(
 ) -> list[AccountId]:
     """The ledger accounts that an order touches, by what it names; they may not exist."""
     ids = [AccountId(w) for w in (order.from_wallet_id, order.to_wallet_id) if w is not None]
-    outside = funding(order.currency)
-    if len(ids) == 1 and outside is not None:
-        ids.append(outside)
+    if len(ids) == 1:
+        outside = funding(order.currency)
+        if outside is not None:
+            ids.append(outside)
     return ids
 
 
@@ -133,8 +134,8 @@ def _execute(numbered: Numbered, state: State) -> Outcome:
             description=order.description,
         )
     )
-    if isinstance(failure, AccountFrozen):
-        failure = _why_frozen(order, state, failure)
+    if failure is not None:
+        failure = _explained(failure, numbered, state)
     payment = Payment(
         id=numbered.id,
         order=order,
@@ -171,6 +172,14 @@ def _ends(order: PaymentOrder, state: State) -> tuple[AccountId | None, AccountI
         state.funding(order.currency) if source is None else AccountId(source),
         state.funding(order.currency) if destination is None else AccountId(destination),
     )
+
+
+def _explained(failure: Refusal, numbered: Numbered, state: State) -> Refusal:
+    """The ledger's refusal in words of payments, with the id of the payment that it is kept as."""
+    if isinstance(failure, AccountFrozen):
+        failure = _why_frozen(numbered.order, state, failure)
+    failure.details = {**failure.details, "transaction_id": str(numbered.id)}
+    return failure
 
 
 def _why_frozen(order: PaymentOrder, state: State, frozen: AccountFrozen) -> Refusal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from guilder.kernel.currencies import Currency
 from guilder.kernel.ids import AccountId
@@ -18,6 +19,7 @@ from guilder.wallets.api import Wallets
 Funding = Callable[[Currency], AccountId | None]
 
 
+@cache
 def simulated_funding(unit: Currency) -> AccountId | None:
     """Outside money comes from a simulated settlement account of the ledger."""
     return platform_account_id(PlatformAccount.SETTLEMENT_SIMULATED, unit)

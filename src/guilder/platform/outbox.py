@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from guilder.kernel.ids import EventId
 from guilder.platform.db import Row, Tx
@@ -32,8 +33,7 @@ _READ: Final = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True, gc=False):
     """An event to be published. ``data`` is JSON text; order is kept among equal keys."""
 
     id: EventId

@@ -8,10 +8,8 @@ from typing import Final
 
 import msgspec
 
-from guilder.kernel.clock import epoch_microseconds
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.errors import Refusal
-from guilder.kernel.seals import seal
 from guilder.ledger.api import (
     AccountClosed,
     AccountFrozen,
@@ -21,6 +19,7 @@ from guilder.ledger.api import (
 )
 from guilder.payments.api import Payment, PaymentOrder, PaymentStatus, PaymentType
 from guilder.payments.domain import KEY_LIFETIME, Claim
+from guilder.payments.store.seals import details, fingerprint, payment_seal
 from guilder.platform.db import Row, Tx
 from guilder.wallets.api import WalletNotActive
 
@@ -104,6 +103,7 @@ async def write(tx: Tx, payments: Sequence[Payment], *, now: datetime) -> bool:
     orders = [kept.order for kept in ordered]
     failures = [kept.failure for kept in ordered]
     codes = [failure.code if failure else None for failure in failures]
+    fingerprints = [fingerprint(order) for order in orders]
     claimed: int = await tx.fetchval(
         _WRITE,
         [kept.id for kept in ordered],
@@ -118,9 +118,12 @@ async def write(tx: Tx, payments: Sequence[Payment], *, now: datetime) -> bool:
         [order.key for order in orders],
         codes,
         [failure.message if failure else None for failure in failures],
-        [_details(failure) for failure in failures],
-        [_seal(kept) for kept in ordered],
-        [_fingerprint(order) for order in orders],
+        [details(failure) if failure else None for failure in failures],
+        [
+            payment_seal(kept, fingerprint=mark)
+            for kept, mark in zip(ordered, fingerprints, strict=True)
+        ],
+        fingerprints,
         now,
         [code or PaymentStatus.COMPLETED.value for code in codes],
         now - KEY_LIFETIME,
@@ -160,39 +163,3 @@ def _failure(row: Row) -> Refusal | None:
     kept = _KEPT_REFUSALS[row["failure_code"]](row["failure_message"])
     kept.details = msgspec.json.decode(row["failure_details"])
     return kept
-
-
-def _details(failure: Refusal | None) -> str | None:
-    return None if failure is None else msgspec.json.encode(failure.details).decode()
-
-
-def _fingerprint(order: PaymentOrder) -> bytes:
-    """What a key stands for: everything that the caller asked for."""
-    return seal(
-        order.type.value,
-        None if order.from_wallet_id is None else str(order.from_wallet_id),
-        None if order.to_wallet_id is None else str(order.to_wallet_id),
-        str(order.amount_minor),
-        order.currency.code,
-        order.description,
-    )
-
-
-def _seal(kept: Payment) -> bytes:
-    order, failure = kept.order, kept.failure
-    return seal(
-        str(kept.id),
-        order.type.value,
-        kept.status.value,
-        str(order.caller_id),
-        None if order.from_wallet_id is None else str(order.from_wallet_id),
-        None if order.to_wallet_id is None else str(order.to_wallet_id),
-        str(order.amount_minor),
-        order.currency.code,
-        order.description,
-        order.key,
-        failure.code if failure else None,
-        failure.message if failure else None,
-        _details(failure),
-        str(epoch_microseconds(kept.created_at)),
-    )

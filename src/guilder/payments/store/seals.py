@@ -1,0 +1,70 @@
+"""The bytes that a payment's fingerprint and seal are made of.
+
+Like the ledger's chains they are laid out so that PostgreSQL alone can compute them again: ids by
+``uuid_send`` (absent: zeros), integers by ``int8send``, texts as UTF-8 after their 4-byte length
+(absent: a length of -1).
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from struct import Struct
+from typing import Final
+
+import msgspec
+
+from guilder.kernel.clock import epoch_microseconds
+from guilder.kernel.errors import Refusal
+from guilder.kernel.seals import LENGTH
+from guilder.payments.api import Payment, PaymentOrder
+
+_NO_ID: Final = bytes(16)
+_ORDER: Final = Struct(">16s16sq3s").pack
+_PAYMENT: Final = Struct(">16s16sq32s").pack
+_ABSENT: Final = LENGTH(-1)
+
+
+def fingerprint(order: PaymentOrder) -> bytes:
+    """What a key stands for: everything that the caller asked for."""
+    source, destination = order.from_wallet_id, order.to_wallet_id
+    return sha256(
+        _ORDER(
+            _NO_ID if source is None else source.bytes,
+            _NO_ID if destination is None else destination.bytes,
+            order.amount_minor,
+            order.currency.code.encode(),
+        )
+        + _sized(order.type.value)
+        + _sized(order.description)
+    ).digest()
+
+
+def payment_seal(payment: Payment, *, fingerprint: bytes) -> bytes:
+    """Over every column of a payment."""
+    failure = payment.failure
+    reason = (
+        _ABSENT * 3
+        if failure is None
+        else _sized(failure.code) + _sized(failure.message) + _sized(details(failure))
+    )
+    return sha256(
+        _PAYMENT(
+            payment.id.bytes,
+            payment.order.caller_id.bytes,
+            epoch_microseconds(payment.created_at),
+            fingerprint,
+        )
+        + _sized(payment.status.value)
+        + _sized(payment.order.key)
+        + reason
+    ).digest()
+
+
+def details(failure: Refusal) -> str:
+    """The details of a refusal as the JSON text that is stored."""
+    return msgspec.json.encode(failure.details).decode()
+
+
+def _sized(text: str) -> bytes:
+    encoded = text.encode()
+    return LENGTH(len(encoded)) + encoded
