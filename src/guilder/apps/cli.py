@@ -40,6 +40,7 @@ def _command_line(arguments: list[str]) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        result_callback=_end,
     )
     cli.callback()(_guilder)
     named = [name for name in _names() if arguments[:1] == [name]]
@@ -52,6 +53,12 @@ def _names() -> list[str]:
     found = {module.name for module in pkgutil.iter_modules(commands.__path__)}
     first = [name for name in _ORDER if name in found]
     return first + sorted(found - set(first))
+
+
+def _end(status: int | None, **_: object) -> None:
+    """A command that returns a number ends the process with it."""
+    if status:
+        raise typer.Exit(status)
 
 
 def _guilder(

@@ -129,6 +129,11 @@ class Database:
         )
         return cls(pool)
 
+    @classmethod
+    def unconnected(cls) -> Database:
+        """One that no query can be put to: for whoever looks at what is built upon it."""
+        return cls(asyncpg.create_pool())
+
     async def close(self) -> None:
         """Give every connection back to the server, waiting for running work for a while."""
         try:

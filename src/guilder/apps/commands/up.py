@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import typer
 
@@ -34,9 +38,18 @@ def up() -> None:
         if settings.workers == 1:
             run(_everything(settings, reached, on=sockets[0], ready=ready))
         else:
+            _warn_of_separate_counts(settings)
             duties = _duties(settings, reached, sockets=sockets)
             Workers(duties, server=reached.server, ready=ready).run()
         say("Stopping")
+
+
+def _warn_of_separate_counts(settings: Settings) -> None:
+    if settings.rate_limit != "off" and settings.redis_url is None:
+        say(
+            f"Note: each of {settings.workers} processes counts requests on its own, so users may "
+            f"send up to {settings.workers} times the rate limit; GUILDER_REDIS_URL counts together"
+        )
 
 
 def _everything(
@@ -73,13 +86,31 @@ def _duties(
     return [*http, Duty(name="background", run=partial(serve, None))]
 
 
+def _first_steps(address: str) -> str:
+    return (
+        f"  curl {address}/api/v1/auth/register -H 'Content-Type: application/json' \\\n"
+        '    -d \'{"email": "anna@example.com", "password": "a long passphrase",\n'
+        '         "full_name": "Anna Rao", "phone": "+919876543210"}\'\n'
+        f"  {_command()} --help\n"
+    )
+
+
+def _command() -> str:
+    """How to type this command here: by its name, or by its place where that is not on the path."""
+    if shutil.which("guilder"):
+        return "guilder"
+    return os.path.relpath(Path(sys.executable).with_name("guilder"))
+
+
 def _announcement(settings: Settings, *, address: str) -> Callable[[], None]:
     def announce() -> None:
         say(
             f"\nGuilder {__version__} ({settings.env.value}) is ready.\n\n"
             f"  API             {address}/api/v1\n"
             f"  Documentation   {address}/docs\n"
-            f"  Health          {address}/health/ready\n"
+            f"  Health          {address}/health/ready\n\n"
+            f"Try next:\n\n{_first_steps(address)}\n"
+            "Ctrl-C stops it.\n"
         )
 
     return announce
