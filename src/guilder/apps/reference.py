@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference that code knows best: error codes, events, settings, roles.
+"""Writes the pages of docs/reference that code knows best: errors, events, settings, roles, checks.
 
 ``python -m guilder.apps.reference docs/reference`` makes them; a test fails while they differ from
 what the classes say, so the pages are never edited by hand.
@@ -19,6 +19,7 @@ from typing import Final
 
 import guilder
 from guilder.kernel.errors import Family, Refusal
+from guilder.platform.checks import Check
 from guilder.platform.failpoints import declared
 from guilder.platform.http.status import INTERNAL_ERROR, STATUS_OF_FAMILY, status_of
 from guilder.platform.permissions import ROLES
@@ -61,6 +62,27 @@ def events() -> list[type]:
         if kind.__module__ == module.__name__ and isinstance(getattr(kind, "TYPE", None), str)
     }
     return sorted(found, key=lambda kind: str(vars(kind)["TYPE"]))
+
+
+def checks() -> list[Check]:
+    """Every check that ``guilder verify`` runs, by table and then by name."""
+    found = {
+        check.name: check
+        for module in modules()
+        for check in getattr(module, "CHECKS", ())
+        if isinstance(check, Check)
+    }
+    return sorted(found.values(), key=lambda check: (check.table, check.name))
+
+
+def _checks_page() -> str:
+    rows = [(f"`{check.table}`", check.name, check.invariant) for check in checks()]
+    return _page(
+        "What `guilder verify` checks",
+        "Everything is recomputed from the rows, in one snapshot. A finding names the table, the "
+        "row and the invariant that it contradicts, and the command ends with status 1.",
+        _table(("Table", "Check", "Invariant"), rows),
+    )
 
 
 def _errors_page() -> str:
@@ -186,6 +208,7 @@ def _descendants(kind: type[Refusal]) -> Iterator[type[Refusal]]:
 
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "checks.md": _checks_page,
     "errors.md": _errors_page,
     "events.md": _events_page,
     "failpoints.md": _failpoints_page,
