@@ -50,6 +50,7 @@ PROOFS = [
     Proof(database.commits_in_one_place, STORE, 'run(" begin; SELECT 1")', 'x = "beginning"'),
     Proof(database.commits_in_one_place, SERVICE, "tx.transaction()", "self._db.transaction()"),
     Proof(database.commits_in_one_place, STORE, "c.rollback()", "c.rollback()", TEST),
+    Proof(database.commits_in_one_place, STORE, "tx.transaction()", "views.transaction(tx, id_)"),
     Proof(database.sql_in_stores, SERVICE, 'x = "SELECT a FROM b"', 'x = "SELECT 1"'),
     Proof(database.sql_in_stores, API, 'x = "DELETE FROM b"', 'x = "DELETE FROM b"', STORE),
     Proof(database.sql_in_stores, API, 'x = "\\nWITH a AS (SELECT 1)"', 'x = "With this as that"'),
