@@ -10,7 +10,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := src tests benchmarks
 LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --upgrade
 
 .PHONY: run test check pytest bench lock reference
@@ -22,8 +21,8 @@ run: .venv/.run
 test: check pytest
 
 check: .venv/.dev
-	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
