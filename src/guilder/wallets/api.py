@@ -63,11 +63,11 @@ class WalletClosed(Refusal):
 
 
 class WalletFrozenByStaff(Refusal):
-    """Staff froze the wallet, so only staff may unfreeze it."""
+    """Staff froze the wallet, so only staff may unfreeze or close it."""
 
     code = "WALLET_FROZEN_BY_STAFF"
     family = Family.FORBIDDEN
-    message = "The wallet was frozen by the operator and cannot be unfrozen by its owner."
+    message = "The wallet was frozen by the operator; its owner can neither unfreeze nor close it."
 
 
 class Wallets(Protocol):

@@ -40,7 +40,7 @@ def next_standing(wallet: StandingWallet, act: Act, *, by_staff: bool) -> Standi
         return wallet if act is Act.CLOSE else WalletClosed()
     match act:
         case Act.CLOSE:
-            return StandingWallet(status=WalletStatus.CLOSED)
+            return _closed(wallet, by_staff=by_staff)
         case Act.FREEZE:
             return _frozen(wallet, by_staff=by_staff)
         case Act.ACTIVATE:
@@ -49,6 +49,12 @@ def next_standing(wallet: StandingWallet, act: Act, *, by_staff: bool) -> Standi
             return StandingWallet(status=WalletStatus.ACTIVE)
         case Act.UNFREEZE:
             return _unfrozen(wallet, by_staff=by_staff)
+
+
+def _closed(wallet: StandingWallet, *, by_staff: bool) -> StandingWallet | Refusal:
+    if wallet.frozen_by_staff and not by_staff:
+        return WalletFrozenByStaff()
+    return StandingWallet(status=WalletStatus.CLOSED)
 
 
 def _frozen(wallet: StandingWallet, *, by_staff: bool) -> StandingWallet | Refusal:
