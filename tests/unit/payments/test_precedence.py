@@ -1,0 +1,208 @@
+"""Which refusal wins when several would do: the order of the rules, as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from guilder.kernel.currencies import CURRENCIES
+from guilder.kernel.errors import Refusal
+from guilder.kernel.ids import ControlId, WalletId
+from guilder.ledger.api import (
+    AccountClosed,
+    AccountFrozen,
+    AccountStatus,
+    ControlLimits,
+    Direction,
+    InsufficientFunds,
+    LimitExceeded,
+)
+from guilder.ledger.domain.controls import Control
+from guilder.payments.api import (
+    CurrencyMismatch,
+    FundingUnavailable,
+    IdempotencyKeyReused,
+    PaymentOrder,
+)
+from guilder.platform.identifiers import new_id
+from guilder.wallets.api import WalletNotActive, WalletNotFound, WalletStatus
+from tests.support.counter import ANNA, BEN, NOON, Counter, deposit, transfer, withdrawal
+
+USD = CURRENCIES["USD"]
+TOO_MUCH = 10_000
+
+
+class Trouble:
+    """An order with everything wrong with it; `mend` takes one thing after the other away."""
+
+    def __init__(self) -> None:
+        self.counter = Counter()
+        ben = self.counter.open(BEN)
+        self.wallet = self.counter.open(ANNA, funds_minor=500)
+        done = self.counter.judge(transfer(self.wallet, ben, key="used", amount_minor=1))
+        assert done[0].refusal is None
+        self.limit(5_000)
+        self.set_status(WalletStatus.CLOSED)
+        self.order = transfer(
+            WalletId(new_id()), ben, key="used", amount_minor=TOO_MUCH, currency=USD
+        )
+
+    def mend(self, **fields: object) -> None:
+        self.order = msgspec.structs.replace(self.order, **fields)
+
+    def set_status(self, status: WalletStatus) -> None:
+        old = self.counter.wallets.pop(self.wallet)
+        account = self.counter.accounts.pop(old.account_id)
+        self.wallet = self.counter.open(
+            ANNA, funds_minor=account.posted_credits - account.posted_debits, status=status
+        )
+
+    def limit(self, most_minor: int) -> None:
+        self.counter.controls[:] = [
+            Control(
+                id=ControlId(new_id()),
+                subject_id=ANNA,
+                currency=CURRENCIES["INR"],
+                direction=Direction.OUTFLOW,
+                limits=ControlLimits(per_transaction_minor=most_minor),
+                time_zone="Asia/Kolkata",
+                created_at=NOON,
+                used_at=NOON,
+            )
+        ]
+
+    def refusal(self) -> Refusal | None:
+        return self.counter.judge(self.order)[0].refusal
+
+
+def own_source(trouble: Trouble) -> None:
+    trouble.mend(from_wallet_id=trouble.wallet)
+
+
+def reopen(status: WalletStatus) -> Callable[[Trouble], None]:
+    def set_it(trouble: Trouble) -> None:
+        trouble.set_status(status)
+        own_source(trouble)
+
+    return set_it
+
+
+MENDED_ONE_BY_ONE: list[tuple[type[Refusal] | None, Callable[[Trouble], None]]] = [
+    (IdempotencyKeyReused, lambda trouble: trouble.mend(key="new-1")),
+    (WalletNotFound, own_source),
+    (CurrencyMismatch, lambda trouble: trouble.mend(currency=CURRENCIES["INR"])),
+    (AccountClosed, reopen(WalletStatus.PENDING)),
+    (WalletNotActive, reopen(WalletStatus.FROZEN)),
+    (AccountFrozen, reopen(WalletStatus.ACTIVE)),
+    (LimitExceeded, lambda trouble: trouble.limit(TOO_MUCH)),
+    (InsufficientFunds, lambda trouble: trouble.mend(amount_minor=400)),
+]
+
+
+def test_of_everything_that_is_wrong_the_first_in_the_table_is_told():
+    trouble = Trouble()
+
+    told = []
+    for number, (_, mend) in enumerate(MENDED_ONE_BY_ONE):
+        refusal = trouble.refusal()
+        told.append(type(refusal))
+        mend(trouble)
+        if number > 0:
+            # what was kept as failed under a key would be told again
+            trouble.mend(key=f"new-{number + 1}")
+
+    assert told == [refusal for refusal, _ in MENDED_ONE_BY_ONE]
+    assert trouble.refusal() is None
+
+
+@pytest.mark.parametrize(
+    ("owner", "field"), [("source", "from_wallet_id"), ("destination", "to_wallet_id")]
+)
+def test_a_transfer_needs_both_wallets_and_the_first_to_be_ones_own(owner: str, field: str):
+    counter = Counter()
+    annas, bens = counter.open(ANNA, funds_minor=500), counter.open(BEN, funds_minor=500)
+    wrong = transfer(bens, annas) if owner == "source" else transfer(annas, WalletId(new_id()))
+
+    (outcome,) = counter.judge(wrong)
+
+    assert isinstance(outcome.refusal, WalletNotFound)
+    assert outcome.refusal.details == {"field": field}
+    assert outcome.payment is None
+
+
+@pytest.mark.parametrize("make", [deposit, withdrawal])
+def test_somebody_elses_wallet_takes_no_deposit_and_gives_nothing(
+    make: Callable[..., PaymentOrder],
+):
+    counter = Counter()
+    bens = counter.open(BEN, funds_minor=500)
+
+    (outcome,) = counter.judge(make(bens))
+
+    assert isinstance(outcome.refusal, WalletNotFound)
+    assert counter.balance(bens) == 500
+
+
+@pytest.mark.parametrize("make", [deposit, withdrawal])
+def test_without_funding_nothing_comes_in_or_goes_out_and_the_key_stays_free(
+    make: Callable[..., PaymentOrder],
+):
+    counter = Counter(has_funding=False)
+    annas = counter.open(ANNA, funds_minor=500)
+
+    (outcome,) = counter.judge(make(annas))
+
+    assert isinstance(outcome.refusal, FundingUnavailable)
+    assert outcome.payment is None
+    assert counter.claims == {}
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+@pytest.mark.parametrize(
+    ("status", "refusal"),
+    [
+        (WalletStatus.PENDING, WalletNotActive),
+        (WalletStatus.FROZEN, AccountFrozen),
+        (WalletStatus.CLOSED, AccountClosed),
+    ],
+)
+def test_a_wallet_that_is_not_active_neither_gives_nor_takes(
+    status: WalletStatus, refusal: type[Refusal], side: str
+):
+    counter = Counter()
+    unfit = counter.open(ANNA, status=status)
+    other = counter.open(ANNA, funds_minor=500)
+    ends = (unfit, other) if side == "source" else (other, unfit)
+
+    (outcome,) = counter.judge(transfer(*ends))
+
+    assert type(outcome.refusal) is refusal
+    assert outcome.payment is not None
+    assert outcome.payment.failure is outcome.refusal
+    assert counter.balance(other) == 500
+
+
+@pytest.mark.parametrize("status", [WalletStatus.PENDING, WalletStatus.FROZEN])
+def test_the_refusal_names_the_wallet_that_is_not_active(status: WalletStatus):
+    counter = Counter()
+    annas, bens = counter.open(ANNA, funds_minor=500), counter.open(BEN, status=status)
+
+    (outcome,) = counter.judge(transfer(annas, bens))
+
+    assert outcome.refusal is not None
+    assert outcome.refusal.details["wallet_id"] == str(bens)
+
+
+def test_a_frozen_settlement_account_is_not_taken_for_the_wallet():
+    counter = Counter()
+    annas = counter.open(ANNA)
+    for account in counter.accounts.values():
+        if account.owner_id is None:
+            account.status = AccountStatus.FROZEN
+
+    (outcome,) = counter.judge(deposit(annas))
+
+    assert isinstance(outcome.refusal, AccountFrozen)
+    assert "wallet_id" not in outcome.refusal.details
