@@ -28,7 +28,7 @@ from guilder.payments.api import (
 from guilder.wallets.api import Wallet, WalletNotActive, WalletNotFound, WalletStatus
 
 KEY_LIFETIME: Final = timedelta(hours=24)
-"""After this a key is new again (NovaPay, scenario D)."""
+"""After this a key is new again."""
 
 Claim: TypeAlias = tuple[UserId, str]
 """Whose key it is, and the key."""

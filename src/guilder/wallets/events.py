@@ -10,7 +10,7 @@ from guilder.kernel.ids import UserId, WalletId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WalletCreated:
-    """Somebody has a new wallet (BankFlow's ``account.created``)."""
+    """Somebody has a new wallet."""
 
     TYPE: ClassVar[str] = "com.guilder.account.created"
 

@@ -248,7 +248,7 @@ class WalletRoutes:
         )
 
     def default_wallet_routes(self) -> tuple[Route, ...]:
-        """Mint's short routes: the caller's default wallet, and freezing by staff."""
+        """Short routes: the caller's default wallet, and freezing by staff."""
         return (
             Route(
                 method="GET",
