@@ -60,13 +60,13 @@ class Gateway:
         return reply
 
     async def _respond(self, incoming: Incoming) -> Reply:
+        found = self._dispatcher.find(incoming)
         # Probes come from inside, addressed by number; they show nothing worth a rebinding attack.
         if not incoming.path.startswith(_PROBES):
             self._hosts.check(incoming.host)
         preflight = self._origins.preflight(incoming)
         if preflight is not None:
             return preflight
-        found = self._dispatcher.find(incoming)
         if self._rate_limit is None or _is_own(found):
             return await self._pass_on(incoming, found)
         return await self._counted(self._rate_limit, incoming, found)

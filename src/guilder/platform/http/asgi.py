@@ -13,7 +13,7 @@ from guilder.kernel.errors import Refusal
 from guilder.platform.http.forwarded import TrustedProxies
 from guilder.platform.http.incoming import Incoming
 from guilder.platform.http.refusals import ClientGone
-from guilder.platform.http.reply import Receive, Reply, Send, send_reply
+from guilder.platform.http.reply import Receive, Reply, Send, send_reply, wire_of
 from guilder.platform.http.status import refusal_reply
 from guilder.platform.identifiers import new_id_text
 
@@ -46,14 +46,13 @@ class HttpApp:
 
     async def _serve(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         started = perf_counter()
+        wire = wire_of(scope, receive, send)
         try:
             incoming = Incoming(scope, receive, proxies=self._proxies)
         except Refusal as refusal:
             request_id = new_id_text()
             reply = refusal_reply(refusal, request_id=request_id)
-            await send_reply(
-                send, receive, reply, request_id=request_id, https=False, head_only=False
-            )
+            await send_reply(wire, reply, request_id=request_id, https=False, head_only=False)
             return
         try:
             reply = await self._respond(incoming)
@@ -62,8 +61,7 @@ class HttpApp:
         if incoming.meter is not None:
             incoming.meter.observe(reply.status, perf_counter() - started)
         await send_reply(
-            send,
-            receive,
+            wire,
             reply,
             request_id=incoming.request_id,
             https=incoming.scheme == "https",

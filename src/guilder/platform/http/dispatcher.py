@@ -82,8 +82,11 @@ class Dispatcher:
         return await self.answer(incoming, found)
 
     def find(self, incoming: Incoming) -> Found[Endpoint] | None:
-        """What stands under the request's path, in either spelling."""
-        return self._paths.find(incoming.path)
+        """What stands under the request's path, in either spelling. From now on it is counted."""
+        found = self._paths.find(incoming.path)
+        endpoint = None if found is None else found.methods.get(_method(incoming))
+        incoming.meter = self._unmatched if endpoint is None else endpoint.meter
+        return found
 
     def endpoint_of(self, incoming: Incoming, found: Found[Endpoint] | None) -> Endpoint:
         """The endpoint for the request's method.
@@ -92,15 +95,12 @@ class Dispatcher:
             NotFound: nothing stands under its path.
             MethodNotAllowed: something does, without this method.
         """
-        incoming.meter = self._unmatched
         if found is None:
             raise NotFound
-        method = incoming.method
-        endpoint = found.methods.get("GET" if method == "HEAD" else method)
+        endpoint = found.methods.get(_method(incoming))
         if endpoint is None:
             allowed = set(found.methods) | ({"HEAD"} if "GET" in found.methods else set())
             raise MethodNotAllowed(tuple(sorted(allowed)))
-        incoming.meter = endpoint.meter
         return endpoint
 
     async def answer(self, incoming: Incoming, found: Found[Endpoint] | None) -> Reply:
@@ -187,6 +187,11 @@ class Dispatcher:
             if caller is not None and not caller.may(permission):
                 raise NotPermitted
         return caller
+
+
+def _method(incoming: Incoming) -> str:
+    """The method whose handler answers: HEAD is GET without the body."""
+    return "GET" if incoming.method == "HEAD" else incoming.method
 
 
 def _shape(incoming: Incoming) -> str:

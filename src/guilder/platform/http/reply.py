@@ -9,16 +9,20 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from guilder.kernel.invariant import invariant
 from guilder.platform.http.route import Answer, RawAnswer, StreamAnswer
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Stream = AsyncGenerator[bytes, None]
 HeaderPairs = list[tuple[bytes, bytes]]
+
+WHOLE_ANSWER: Final = "guilder.whole_answer"
+"""The name, in a scope's extensions, of what sends a whole answer at once."""
 
 JSON: Final = b"application/json"
 _HTML: Final = b"text/html"
@@ -46,6 +50,20 @@ def _plain(value: Any) -> Any:
 
 
 _encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode
+
+
+class Wire(NamedTuple):
+    """The connection a reply goes to. ``send_whole`` writes a small reply in one go, if it can."""
+
+    send: Send
+    receive: Receive
+    send_whole: Callable[[int, HeaderPairs, bytes], bool] | None
+
+
+def wire_of(scope: Mapping[str, Any], receive: Receive, send: Send) -> Wire:
+    """The connection of an ASGI request."""
+    extensions = scope.get("extensions")
+    return Wire(send, receive, extensions.get(WHOLE_ANSWER) if extensions else None)
 
 
 class Reply:
@@ -101,21 +119,28 @@ def reply_of(answer: Answer | RawAnswer | StreamAnswer, *, status: int) -> Reply
 
 
 async def send_reply(
-    send: Send, receive: Receive, reply: Reply, *, request_id: str, https: bool, head_only: bool
+    wire: Wire, reply: Reply, *, request_id: str, https: bool, head_only: bool
 ) -> None:
-    """Send a reply as ASGI messages; ``head_only`` keeps the body back (HEAD)."""
+    """Send a reply; ``head_only`` keeps the body back (HEAD).
+
+    Raises:
+        InvariantViolation: a header's value would end its line and begin another.
+    """
     head = _head(reply, request_id=request_id, https=https)
     if reply.stream is not None:
-        await send({"type": "http.response.start", "status": reply.status, "headers": head})
-        await _send_stream(send, receive, reply.stream, head_only=head_only)
+        await wire.send({"type": "http.response.start", "status": reply.status, "headers": head})
+        await _send_stream(wire, reply.stream, head_only=head_only)
         return
     if reply.status not in {204, 304}:
         head.append((b"content-length", b"%d" % len(reply.body)))
-    await send({"type": "http.response.start", "status": reply.status, "headers": head})
-    await send({"type": "http.response.body", "body": b"" if head_only else reply.body})
+    body = b"" if head_only else reply.body
+    if wire.send_whole is not None and wire.send_whole(reply.status, head, body):
+        return
+    await wire.send({"type": "http.response.start", "status": reply.status, "headers": head})
+    await wire.send({"type": "http.response.body", "body": body})
 
 
-async def _send_stream(send: Send, receive: Receive, stream: Stream, *, head_only: bool) -> None:
+async def _send_stream(wire: Wire, stream: Stream, *, head_only: bool) -> None:
     """Send a stream to its end, or until the client leaves: a stream of events has no end."""
 
     async def pass_on() -> None:
@@ -123,11 +148,11 @@ async def _send_stream(send: Send, receive: Receive, stream: Stream, *, head_onl
             async for chunk in stream:
                 if head_only:
                     break
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+                await wire.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await wire.send({"type": "http.response.body", "body": b""})
 
     async def until_gone() -> None:
-        while (await receive())["type"] != "http.disconnect":
+        while (await wire.receive())["type"] != "http.disconnect":
             pass
 
     passing, leaving = asyncio.create_task(pass_on()), asyncio.create_task(until_gone())
@@ -153,8 +178,10 @@ def _head(reply: Reply, *, request_id: str, https: bool) -> HeaderPairs:
         head += _page_headers(content_type, extra)
     if https:
         head.append(_HSTS)
-    if extra:
-        head += extra
+    for name, value in extra:
+        # The server does not look at it again, and a route may answer with what somebody wrote.
+        invariant(b"\n" not in value and b"\r" not in value, "a header is one line")
+        head.append((name, value))
     return head
 
 

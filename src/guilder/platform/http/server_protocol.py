@@ -8,11 +8,18 @@ request.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, Final
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
+
+from guilder.platform.http.reply import WHOLE_ANSWER, HeaderPairs
 
 HEAD_TIMEOUT_S: Final = 10.0
 BODY_TIMEOUT_S: Final = 30.0
@@ -25,6 +32,32 @@ _TOO_LARGE: Final = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
+
+
+def _write_whole(
+    cycle: RequestResponseCycle, status: int, headers: HeaderPairs, body: bytes
+) -> bool:
+    """Write a whole answer at once; False, with nothing written, if it has to go piece by piece.
+
+    It does what `RequestResponseCycle.send` does in two messages: one write instead of two is one
+    system call and one packet less, a fifth of what a small request costs.
+    """
+    if cycle.disconnected:
+        return True
+    if cycle.flow.write_paused or cycle.response_started:
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    lines = [STATUS_LINE[status]]
+    for name, value in (*cycle.default_headers, *headers):
+        lines += (name, b": ", value, b"\r\n")
+    lines += (b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n", body)
+    cycle.transport.write(b"".join(lines))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 class HeadTooLarge(Exception):
@@ -87,6 +120,10 @@ class LimitedProtocol(HttpToolsProtocol):
             raise HeadTooLarge
         self._in_head = False
         super().on_headers_complete()
+        cycle = self.cycle
+        if not cycle.access_log:
+            # ASGI's extensions are dicts by type; this one is a function, for our application only.
+            self.scope["extensions"] = {WHOLE_ANSWER: partial(_write_whole, cycle)}  # type: ignore[dict-item] # see above
 
     def on_message_complete(self) -> None:
         self._in_message = False
