@@ -177,6 +177,12 @@ class AccountNotFound(NotFound):
     message = "There is no such account."
 
 
+class AccountExists(Conflict):
+    """The id belongs to another account, or the platform has one of this code and currency."""
+
+    message = "The account exists."
+
+
 class TransactionNotFound(NotFound):
     """No transaction has this id."""
 
@@ -249,6 +255,13 @@ class TransactionExists(Conflict):
     message = "A different transaction has this id."
 
 
+class LinkedRefused(Conflict):
+    """Another transaction of the same group was refused, so this one was not posted either."""
+
+    code = "LINKED_REFUSED"
+    message = "A linked transaction was refused."
+
+
 class HoldEnded(Refusal):
     """The hold was posted or voided before."""
 
@@ -315,6 +328,10 @@ class Book(Protocol):
         """End a hold without posting it: the reserved money is free again."""
         ...
 
+    def expire(self, hold_id: TransactionId) -> Refusal | None:
+        """End a hold whose time is over."""
+        ...
+
     def reverse(self, draft: ReversalDraft) -> Refusal | None:
         """Undo a posted transaction in full or in part, and give back the allowance it used."""
         ...
@@ -327,7 +344,8 @@ class Ledger(Protocol):
         """Open an account.
 
         Raises:
-            Conflict: the id is taken.
+            AccountExists: the id is taken, or the platform has one of this code and currency.
+            ValidationFailed: its floor is above zero, which an empty account would be below.
         """
         ...
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from prometheus_client import CollectorRegistry
+
 from guilder.ledger.api import Ledger
+from guilder.ledger.http import routes
+from guilder.ledger.jobs import expire_holds, reporter, verify_recent
+from guilder.ledger.service.end_holds import EndHolds
+from guilder.ledger.service.manage_accounts import ManageAccounts
+from guilder.ledger.service.post_transactions import PostTransactions
 from guilder.ledger.service.posting import PostgresLedger
+from guilder.ledger.service.read_ledger import ReadLedger
+from guilder.ledger.service.reverse_transaction import ReverseTransaction
+from guilder.ledger.service.verify_recent import VerifyRecent
 from guilder.ledger.store.checks import CHECKS
 from guilder.platform.db import Database
 from guilder.platform.module import Module
@@ -14,6 +24,20 @@ def build_ledger() -> Ledger:
     return PostgresLedger()
 
 
-def build(*, db: Database, ledger: Ledger) -> Module:
-    """The wired context."""
-    return Module(name="ledger", service_names=("ledger",), routes=(), checks=CHECKS)
+def build(*, db: Database, ledger: Ledger, registry: CollectorRegistry | None = None) -> Module:
+    """The wired context. ``registry`` takes ``ledger_invariant_violations_total``."""
+    holds = EndHolds(db, ledger=ledger)
+    verification = VerifyRecent(db, report=reporter(registry or CollectorRegistry()))
+    return Module(
+        name="ledger",
+        service_names=("ledger",),
+        routes=routes(
+            accounts=ManageAccounts(db, ledger=ledger),
+            posting=PostTransactions(db, ledger=ledger),
+            holds=holds,
+            reversing=ReverseTransaction(db, ledger=ledger),
+            reading=ReadLedger(db, ledger=ledger),
+        ),
+        jobs=(expire_holds(holds), verify_recent(verification)),
+        checks=CHECKS,
+    )

@@ -12,6 +12,7 @@ from guilder.kernel.invariant import InvariantViolation
 from guilder.ledger.api import (
     Account,
     AccountClosed,
+    AccountExists,
     AccountNotEmpty,
     AccountNotFound,
     AccountStatus,
@@ -50,7 +51,7 @@ class PostgresLedger:
         """Open an account.
 
         Raises:
-            Conflict: the id is taken, or the platform has an account of this code and currency.
+            AccountExists: the id is taken, or the platform has one of this code and currency.
             ValidationFailed: its floor is above zero, which an empty account would be below.
         """
         if account.floor_minor is not None and account.floor_minor > 0:
@@ -58,7 +59,7 @@ class PostgresLedger:
         await books.lock_subjects(tx, {account.id, account.owner_id or account.id})
         now = await books.database_time(tx)
         if await books.insert_accounts(tx, [account], created_at=now) == 0:
-            raise Conflict("The account exists.")
+            raise AccountExists(account_id=str(account.id))
 
     async def open_book(
         self,

@@ -21,20 +21,20 @@ from guilder.ledger.store.controls import write_controls
 from guilder.ledger.store.holds import end_holds, insert_holds
 from guilder.platform.db import Row, TryAgain, Tx
 
-_ACCOUNT_COLUMNS: Final = """
+ACCOUNT_COLUMNS: Final = """
     id, owner_id, code, type, currency, posted_debits, posted_credits, pending_debits,
     pending_credits, floor_minor, status, sequence, last_hash, moved_at
 """
 # The rows are locked in the order they leave the sort below: in id order, for everybody.
 _LOCK_ACCOUNTS: Final = f"""
-    SELECT {_ACCOUNT_COLUMNS} FROM ledger.accounts
+    SELECT {ACCOUNT_COLUMNS} FROM ledger.accounts
     WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
 _READ_ACCOUNTS: Final = f"""
-    SELECT {_ACCOUNT_COLUMNS} FROM ledger.accounts WHERE id = ANY($1::uuid[])
+    SELECT {ACCOUNT_COLUMNS} FROM ledger.accounts WHERE id = ANY($1::uuid[])
 """
 _LOCK_ACCOUNTS_OF: Final = f"""
-    SELECT {_ACCOUNT_COLUMNS} FROM ledger.accounts
+    SELECT {ACCOUNT_COLUMNS} FROM ledger.accounts
     WHERE id = $1 OR owner_id = $1 ORDER BY id FOR NO KEY UPDATE
 """
 _INSERT_ACCOUNTS: Final = """
@@ -109,12 +109,12 @@ async def insert_accounts(tx: Tx, accounts: Collection[NewAccount], *, created_a
 
 async def lock_accounts(tx: Tx, account_ids: Collection[AccountId]) -> list[Account]:
     """Lock accounts in id order and read them."""
-    return [_account(row) for row in await tx.fetch(_LOCK_ACCOUNTS, account_ids)]
+    return [account_from(row) for row in await tx.fetch(_LOCK_ACCOUNTS, account_ids)]
 
 
 async def read_accounts(tx: Tx, account_ids: Collection[AccountId]) -> list[Account]:
     """Read accounts without locking them."""
-    return [_account(row) for row in await tx.fetch(_READ_ACCOUNTS, account_ids)]
+    return [account_from(row) for row in await tx.fetch(_READ_ACCOUNTS, account_ids)]
 
 
 async def lock_subjects(tx: Tx, ids: Collection[UserId | AccountId]) -> None:
@@ -127,7 +127,7 @@ async def lock_subjects(tx: Tx, ids: Collection[UserId | AccountId]) -> None:
 
 async def lock_accounts_of(tx: Tx, subject_id: UserId | AccountId) -> list[Account]:
     """Lock the account of this id or the accounts of this owner, in id order, and read them."""
-    return [_account(row) for row in await tx.fetch(_LOCK_ACCOUNTS_OF, subject_id)]
+    return [account_from(row) for row in await tx.fetch(_LOCK_ACCOUNTS_OF, subject_id)]
 
 
 async def write_status(tx: Tx, account: Account) -> None:
@@ -231,7 +231,8 @@ async def _write_entries(tx: Tx, book: LockedBook, accounts: list[Account]) -> N
     )
 
 
-def _account(row: Row) -> Account:
+def account_from(row: Row) -> Account:
+    """The account in a row of `ACCOUNT_COLUMNS`."""
     return Account(
         id=row[0],
         owner_id=row[1],

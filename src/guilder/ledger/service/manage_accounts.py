@@ -1,0 +1,80 @@
+"""Opens, freezes, unfreezes and closes accounts; sets their floors and the controls on them."""
+
+from __future__ import annotations
+
+from guilder.kernel.ids import AccountId
+from guilder.ledger.api import (
+    Account,
+    AccountExists,
+    AccountStatus,
+    Ledger,
+    NewAccount,
+    NewControl,
+)
+from guilder.platform.db import Database, Tx
+
+
+class ManageAccounts:
+    """Each act is a transaction of its own under the account's lock, and safe to repeat."""
+
+    def __init__(self, db: Database, *, ledger: Ledger) -> None:
+        self._db = db
+        self._ledger = ledger
+
+    async def open_account(self, account: NewAccount) -> Account:
+        """Open an account under an id that the caller chose; the same account again is no error.
+
+        Raises:
+            AccountExists: the id belongs to another account, or the platform has one of this
+                code and currency.
+            ValidationFailed: its floor is above zero.
+        """
+        return await self._db.run(lambda tx: self._open(tx, account))
+
+    async def set_status(self, account_id: AccountId, status: AccountStatus) -> Account:
+        """Freeze (for debits or altogether), unfreeze or close an account.
+
+        Raises:
+            AccountNotFound: it does not exist.
+            AccountClosed: it was closed before; closing is final.
+            AccountNotEmpty: it is to be closed and holds money, or money is held in it.
+        """
+        return await self._db.run(lambda tx: self._ledger.set_status(tx, account_id, status))
+
+    async def set_floor(self, account_id: AccountId, *, floor_minor: int | None) -> Account:
+        """Set the lowest balance an account may have; None means no limit.
+
+        Raises:
+            AccountNotFound: it does not exist.
+            AccountClosed: it is closed.
+            InsufficientFunds: less than that is available now.
+        """
+        return await self._db.run(
+            lambda tx: self._ledger.set_floor(tx, account_id, floor_minor=floor_minor)
+        )
+
+    async def set_control(self, control: NewControl) -> None:
+        """Create a control, or let the one with this id allow what this one says.
+
+        Raises:
+            Conflict: the one with this id limits something else.
+        """
+        await self._db.run(lambda tx: self._ledger.set_control(tx, control))
+
+    async def _open(self, tx: Tx, account: NewAccount) -> Account:
+        found = (await self._ledger.accounts(tx, [account.id])).get(account.id)
+        if found is None:
+            await self._ledger.open_account(tx, account)
+            return (await self._ledger.accounts(tx, [account.id]))[account.id]
+        if not _is_same(found, account):
+            raise AccountExists(account_id=str(account.id))
+        return found
+
+
+def _is_same(found: Account, account: NewAccount) -> bool:
+    return (found.owner_id, found.code, found.type, found.currency) == (
+        account.owner_id,
+        account.code,
+        account.type,
+        account.currency,
+    )

@@ -1,0 +1,60 @@
+"""Reverses posted transactions, in full or in part, under an id that the caller chose."""
+
+from __future__ import annotations
+
+from guilder.ledger.api import Ledger, ReversalDraft, TransactionExists, TransactionNotFound
+from guilder.ledger.domain.transactions import StoredTransaction
+from guilder.ledger.service.post_transactions import Posted
+from guilder.ledger.store import transactions
+from guilder.platform.db import Database, Tx
+
+
+class ReverseTransaction:
+    """Posts reversals; all reversals of a transaction together never exceed it."""
+
+    def __init__(self, db: Database, *, ledger: Ledger) -> None:
+        self._db = db
+        self._ledger = ledger
+
+    async def reverse(self, draft: ReversalDraft) -> Posted:
+        """Undo a transaction in full or in part.
+
+        Repeating it with the same id and contents changes nothing.
+
+        Raises:
+            TransactionNotFound: there is no such original.
+            TransactionExists: the id belongs to something else.
+            NotReversible: the original is a reversal or pending, or has several currencies and
+                only a part of it is to be reversed.
+            AmountExceedsOriginal: less is left of it.
+            InsufficientFunds: whoever received the money has spent it.
+            AccountFrozen: money may not leave or enter one of its accounts.
+        """
+        return await self._db.run(lambda tx: self._reverse(tx, draft))
+
+    async def _reverse(self, tx: Tx, draft: ReversalDraft) -> Posted:
+        book = await self._ledger.open_book(tx, [], originals=[draft.original_id])
+        ids = {draft.id, draft.original_id}
+        known = await transactions.read_stored(tx, ids)
+        if draft.original_id not in known:
+            raise TransactionNotFound(transaction_id=str(draft.original_id))
+        if draft.id in known:
+            if not _is_same(known[draft.id], draft):
+                raise TransactionExists(transaction_id=str(draft.id))
+            return Posted(id=draft.id, is_replay=True)
+        refusal = book.reverse(draft)
+        if refusal is not None:
+            raise refusal
+        await self._ledger.write(tx, book)
+        return Posted(id=draft.id, is_replay=False)
+
+
+def _is_same(known: StoredTransaction, draft: ReversalDraft) -> bool:
+    """Whether the stored reversal is this one; "all that is left" stands for what it was then."""
+    reversed_minor = sum(max(0, line.amount_minor) for line in known.lines)
+    return (
+        known.reverses_id == draft.original_id
+        and (known.kind, known.description) == (draft.kind, draft.description)
+        and known.metadata == draft.metadata
+        and draft.amount_minor in {None, reversed_minor}
+    )
