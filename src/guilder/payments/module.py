@@ -12,6 +12,7 @@ from guilder.payments.http import routes
 from guilder.payments.jobs import forget_old_claims
 from guilder.payments.service.engine import PaymentEngine
 from guilder.payments.service.reading import PaymentReading
+from guilder.payments.store.checks import CHECKS
 from guilder.platform.db import Database
 from guilder.platform.module import Module
 from guilder.wallets.api import Wallets
@@ -30,14 +31,22 @@ def no_funding(unit: Currency) -> AccountId | None:  # noqa: ARG001 - it is none
     return None
 
 
+def build_engine(
+    *, db: Database, ledger: Ledger, wallets: Wallets, funding: Funding
+) -> PaymentEngine:
+    """The engine alone. Whoever builds it closes it."""
+    return PaymentEngine(db, ledger=ledger, wallets=wallets, funding=funding)
+
+
 def build(*, db: Database, ledger: Ledger, wallets: Wallets, funding: Funding) -> Module:
     """The wired context."""
-    engine = PaymentEngine(db, ledger=ledger, wallets=wallets, funding=funding)
+    engine = build_engine(db=db, ledger=ledger, wallets=wallets, funding=funding)
     reading = PaymentReading(db, wallets=wallets)
     return Module(
         name="payments",
         service_names=("transaction",),
         routes=routes(engine, reading),
         jobs=(forget_old_claims(db),),
+        checks=CHECKS,
         on_stop=(engine.close,),
     )

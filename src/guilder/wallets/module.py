@@ -12,11 +12,23 @@ from guilder.wallets.consumers import subscriptions
 from guilder.wallets.domain import starting_limits
 from guilder.wallets.http import routes
 from guilder.wallets.service import InMoneyCore, WalletService
+from guilder.wallets.store import CHECKS
 
 
 def in_money_core() -> InMoneyCore:
     """What other contexts of the money core call of wallets."""
     return InMoneyCore()
+
+
+def build_service(
+    *,
+    db: Database,
+    ledger: Ledger,
+    time_zone: str,
+    limits_of: Callable[[Currency], ControlLimits] = starting_limits,
+) -> WalletService:
+    """The use cases alone, for whoever sets people up."""
+    return WalletService(db, ledger=ledger, limits_of=limits_of, time_zone=time_zone)
 
 
 def build(
@@ -28,10 +40,11 @@ def build(
     limits_of: Callable[[Currency], ControlLimits] = starting_limits,
 ) -> Module:
     """The wired context."""
-    service = WalletService(db, ledger=ledger, limits_of=limits_of, time_zone=time_zone)
+    service = build_service(db=db, ledger=ledger, time_zone=time_zone, limits_of=limits_of)
     return Module(
         name="wallets",
         service_names=("wallet", "account"),
         routes=routes(service, default_currency=default_currency),
         subscriptions=subscriptions(service, default_currency=default_currency),
+        checks=CHECKS,
     )

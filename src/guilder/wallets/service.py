@@ -112,6 +112,14 @@ class WalletService:
                 is_default=True,
             )
 
+    async def open_active_wallet(
+        self, tx: Tx, owner_id: UserId, *, currency: Currency, label: str = ""
+    ) -> WalletId:
+        """Open a wallet that needs no activation, for whoever sets people up, and answer its id."""
+        wallet_id = WalletId(new_id())
+        await self._open(tx, wallet_id, owner_id, currency, label=label, status=WalletStatus.ACTIVE)
+        return wallet_id
+
     async def view(self, owner_id: UserId, *, wallet_id: WalletId) -> WalletView:
         """One wallet of its owner.
 
@@ -194,7 +202,7 @@ class WalletService:
         Raises:
             WalletNotFound: it does not exist or is somebody else's.
             WalletNotActive: it is pending and would be frozen.
-            WalletFrozenByStaff: staff froze it, so its owner cannot unfreeze it.
+            WalletFrozenByStaff: staff froze it, so its owner can neither unfreeze nor close it.
             WalletClosed: it was closed before.
             Conflict: it is frozen and would be activated.
             AccountNotEmpty: it would be closed and holds money.
