@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
@@ -38,7 +38,7 @@ class BulkError(Struct, kw_only=True):
 
     code: str
     message: str
-    details: dict[str, object]
+    details: dict[str, Any]
 
 
 class BulkResult(Struct, kw_only=True, omit_defaults=True):
