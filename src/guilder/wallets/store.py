@@ -1,4 +1,4 @@
-"""Wallets as rows."""
+"""Wallets as rows, and what must be true of them beside their ledger accounts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from guilder.kernel.clock import epoch_microseconds
 from guilder.kernel.currencies import CURRENCIES, Currency
 from guilder.kernel.ids import UserId, WalletId
 from guilder.kernel.seals import seal
+from guilder.platform.checks import Check, sql_check
 from guilder.platform.db import Row, Tx
-from guilder.wallets.api import Wallet, WalletStatus
+from guilder.wallets.api import WALLET_ACCOUNT_CODE, Wallet, WalletStatus
 from guilder.wallets.domain import StandingWallet
 
 _COLUMNS: Final = """
@@ -45,6 +46,67 @@ _WRITE_STANDING: Final = """
     SET status = $2, frozen_by_staff = $3, changed_at = $4, seal = $5
     WHERE id = $1
 """
+_SEALS: Final = """
+    SELECT id::text AS row, 'its seal does not match its columns' AS detail
+    FROM wallets.wallets
+    WHERE seal <> platform.seal(id::text, owner_id::text, currency, label, status,
+        frozen_by_staff::text, is_default::text, platform.epoch_us(created_at)::text,
+        platform.epoch_us(changed_at)::text)
+"""
+_ACCOUNTS: Final = f"""
+    SELECT COALESCE(w.id, a.id)::text AS row,
+        CASE WHEN a.id IS NULL THEN 'it has no ledger account'
+            WHEN w.id IS NULL THEN 'it is an account without a wallet'
+            ELSE format('it is %s of %s in %s; its account is a %s, %s, of %s in %s', w.status,
+                w.owner_id, w.currency, a.type, a.status, a.owner_id, a.currency) END AS detail
+    FROM wallets.wallets w
+    FULL JOIN (SELECT * FROM ledger.accounts WHERE code = '{WALLET_ACCOUNT_CODE}') AS a
+        ON a.id = w.id
+    WHERE a.id IS NULL OR w.id IS NULL OR a.owner_id IS DISTINCT FROM w.owner_id
+       OR a.currency <> w.currency OR a.type <> 'liability'
+       OR a.status <> CASE w.status WHEN 'active' THEN 'open' WHEN 'closed' THEN 'closed'
+            ELSE 'frozen' END
+"""
+_CONTROLS: Final = """
+    SELECT w.id::text AS row, format('no control limits the %s of its owner', d.direction) AS detail
+    FROM wallets.wallets w CROSS JOIN (VALUES ('outflow'), ('inflow')) AS d(direction)
+    WHERE NOT EXISTS (
+        SELECT FROM ledger.controls c
+        WHERE c.subject_id = w.owner_id AND c.currency = w.currency AND c.direction = d.direction)
+"""
+_LIVES: Final = """
+    SELECT id::text AS row, 'it is ' || status || ', frozen by staff: ' || frozen_by_staff
+        || ', opened ' || created_at || ', changed ' || changed_at AS detail
+    FROM wallets.wallets
+    WHERE (frozen_by_staff AND status <> 'frozen') OR changed_at < created_at
+"""
+
+CHECKS: Final[tuple[Check, ...]] = (
+    sql_check(
+        "wallet seals",
+        table="wallets.wallets",
+        invariant="a seal covers every column of a wallet",
+        query=_SEALS,
+    ),
+    sql_check(
+        "wallet accounts",
+        table="wallets.wallets",
+        invariant="a wallet and its ledger account are of one owner, currency and status",
+        query=_ACCOUNTS,
+    ),
+    sql_check(
+        "wallet controls",
+        table="wallets.wallets",
+        invariant="what an owner pays out and pays in is limited in each currency",
+        query=_CONTROLS,
+    ),
+    sql_check(
+        "wallet lives",
+        table="wallets.wallets",
+        invariant="only a frozen wallet was frozen by staff, and none changed before it was opened",
+        query=_LIVES,
+    ),
+)
 
 
 class StoredWallet(Struct, frozen=True, kw_only=True):

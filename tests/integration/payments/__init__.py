@@ -1,0 +1,1 @@
+"""Payments on a real PostgreSQL, from several connections and processes."""
