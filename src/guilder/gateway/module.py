@@ -32,9 +32,9 @@ from prometheus_client import CollectorRegistry
 import guilder
 from guilder.gateway.admission import LOCAL_HOSTS, Hosts, Origins, RateLimit
 from guilder.gateway.documentation import documentation_routes
-from guilder.gateway.limiter import limiter_of
 from guilder.gateway.proxy import Upstreams
 from guilder.gateway.service import OWN, Gateway
+from guilder.gateway.shared_limiter import limiter_of
 from guilder.kernel.invariant import invariant
 from guilder.platform.http.asgi import HttpApp, Lifespan
 from guilder.platform.http.dispatcher import Dispatcher, TokenVerifier
@@ -108,6 +108,8 @@ def build(
                 yield
             finally:
                 await upstreams.close()
+                if limiter is not None:
+                    await limiter.close()
 
     proxies = TrustedProxies(settings.trusted_proxies)
     return HttpApp(gateway.respond, proxies=proxies, lifespan=whole_life)

@@ -62,6 +62,16 @@ async def test_strangers_are_counted_by_address() -> None:
     assert statuses == [404, 404, 429]
 
 
+async def test_one_line_of_ipv6_is_one_address() -> None:
+    async with _limited("1/day") as client:
+        statuses = [
+            (await client.get("/nothing", headers={"X-Forwarded-For": address})).status_code
+            for address in ("2001:db8:1:1::1", "2001:db8:1:1:ffff::2", "2001:db8:1:2::1")
+        ]
+
+    assert statuses == [404, 429, 404]
+
+
 async def test_bad_tokens_are_not_free() -> None:
     tokens = Tokens()
     async with _limited("2/day", tokens) as client:

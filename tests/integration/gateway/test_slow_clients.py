@@ -143,3 +143,14 @@ async def test_a_request_with_two_lengths_is_refused(address: Address) -> None:
 
     assert answered.startswith(b"HTTP/1.1 400")
     assert answered.count(b"HTTP/1.1") == 1
+
+
+async def test_large_answers_arrive_whole_however_late_they_are_read(address: Address) -> None:
+    get = b"GET /docs/swagger-ui.js HTTP/1.1\r\nHost: localhost\r\n"
+
+    alone = await address.exchange(get + b"Connection: close\r\n\r\n")
+    in_a_row = await address.exchange((get + b"\r\n") * 2 + get + b"Connection: close\r\n\r\n")
+
+    body = alone.partition(b"\r\n\r\n")[2]
+    assert len(body) > 1_000_000
+    assert in_a_row.count(body) == 3

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 
 import pytest
 
-from guilder.gateway.limiter import MemoryLimiter, limiter_of
+from guilder.gateway.limiter import MemoryLimiter
+from guilder.gateway.shared_limiter import RedisLimiter, limiter_of
 
 
 @dataclass
@@ -84,6 +86,15 @@ async def test_callers_who_left_take_no_memory() -> None:
     assert limiter.keys() == {"Anna"}
 
 
+async def test_a_flood_of_callers_takes_bounded_memory() -> None:
+    limiter = MemoryLimiter(limit=3, window_s=60, monotonic=Watch(), most_keys=10)
+
+    for number in range(1000):
+        await limiter.hit(f"caller {number}")
+
+    assert limiter.keys() == {f"caller {number}" for number in range(990, 1000)}
+
+
 def test_off_is_no_limiter_at_all() -> None:
     assert limiter_of("off") is None
 
@@ -103,3 +114,17 @@ def test_a_rate_is_read_as_it_is_written(rate: str, limit: int, window_s: int) -
 def test_a_rate_that_cannot_be_meant_is_refused(rate: str) -> None:
     with pytest.raises(ValueError, match=r"rate|notation"):
         limiter_of(rate)
+
+
+async def test_while_redis_is_away_each_process_counts_for_itself() -> None:
+    pytest.importorskip("redis", reason="the extra named redis is not installed")
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{nobody.getsockname()[1]}/0"
+        limiter = limiter_of("2/minute", redis_url=url)
+        assert isinstance(limiter, RedisLimiter)
+
+        verdicts = [await limiter.hit("Anna") for _ in range(3)]
+        await limiter.close()
+
+    assert [verdict.allowed for verdict in verdicts] == [True, True, False]

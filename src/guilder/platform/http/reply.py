@@ -29,7 +29,7 @@ _HTML: Final = b"text/html"
 
 _NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 _NO_STORE: Final = (b"cache-control", b"no-store")
-_HSTS: Final = (b"strict-transport-security", b"max-age=63072000; includeSubDomains")
+_HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _PAGE_HEADERS: Final = (
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
