@@ -114,6 +114,13 @@ def test_unknown_fields_are_ruled_out(document: dict[str, Any]) -> None:
     assert document["components"]["schemas"]["TransferBody"]["additionalProperties"] is False
 
 
+def test_a_field_that_may_be_left_out_has_no_null_default(document: dict[str, Any]) -> None:
+    transfer = document["components"]["schemas"]["TransferBody"]
+
+    assert "default" not in transfer["properties"]["description"]
+    assert "description" not in transfer["required"]
+
+
 def test_a_query_parameter_is_never_null(document: dict[str, Any]) -> None:
     parameters = {
         parameter["name"]: parameter

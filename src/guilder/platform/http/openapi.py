@@ -153,11 +153,20 @@ class _Schemas:
             self._types, schema_hook=_schema_hook, ref_template=_REF
         )
         self._schemas = dict(zip(self._types, made, strict=True))
+        for component in self.components.values():
+            _leave_out_null_defaults(component)
         for query in {route.query for route in routes if route.query is not None}:
             self.components.pop(query.__name__, None)
 
     def of(self, type_: Any) -> Schema:
         return self._schemas[type_]
+
+
+def _leave_out_null_defaults(schema: Schema) -> None:
+    """A field that is null by default is one that may be left out; generators read it otherwise."""
+    for field in schema.get("properties", {}).values():
+        if field.get("default", ...) is None:
+            del field["default"]
 
 
 def _schema_hook(type_: type[Any]) -> Schema:
