@@ -26,6 +26,10 @@ def test_numbers_flags_and_text_are_read() -> None:
     assert (search.limit, search.text, search.pending) == (7, "a b&é", True)
 
 
+def test_the_word_null_is_a_word_like_any_other() -> None:
+    assert parse_query(b"text=null", Search).text == "null"
+
+
 def test_nothing_gives_the_defaults() -> None:
     assert parse_query(b"", Search) == Search()
 
@@ -45,6 +49,7 @@ def test_nothing_gives_the_defaults() -> None:
         (b"colour=red", "colour"),
         (b"pending=maybe", "pending"),
         (b"at=2026-11-20", "at"),
+        (b"at=null", "at"),
         (b"&", "query"),
     ],
 )

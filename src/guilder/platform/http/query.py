@@ -28,9 +28,10 @@ def parse_query(query_string: bytes, type_: type[Q]) -> Q:
     """
     text = read_query(query_string)
     query = convert(text, type_, from_text=True)
-    odd = [name for name in text if not _is_plain(getattr(query, name), text[name])]
-    if odd:
-        raise ValidationFailed(fields=dict.fromkeys(odd, "must be a whole number"))
+    read = ((name, _misread(getattr(query, name), sent)) for name, sent in text.items())
+    reasons = {name: reason for name, reason in read if reason is not None}
+    if reasons:
+        raise ValidationFailed(fields=reasons)
     return query
 
 
@@ -66,9 +67,14 @@ def read_query(query_string: bytes) -> Mapping[str, str]:
     return read
 
 
-def _is_plain(value: object, text: str) -> bool:
-    """Whether a number was written plainly: msgspec also reads ``1.0`` and ``1e2`` as one."""
-    return type(value) is not int or (text == str(value) and abs(value) <= _MAX_INTEGER)
+def _misread(value: object, text: str) -> str | None:
+    """What is wrong with a value that msgspec reads more kindly than people mean it."""
+    if value is None:
+        # It takes the text "null" for nothing, and a filter would silently be none.
+        return "is not valid"
+    if type(value) is int and (text != str(value) or abs(value) > _MAX_INTEGER):
+        return "must be a whole number"
+    return None
 
 
 def _text(escaped: bytes) -> str:
