@@ -1,0 +1,18 @@
+"""Waiting for something to become true, with a deadline, where nothing can tell that it did."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+PATIENCE_S = 60.0
+_PAUSE_S = 0.01
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Ask again and again until ``condition`` holds; fail when it does not in a minute."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not await condition():
+        assert time.monotonic() < deadline, f"it never came true: {what}"
+        await asyncio.sleep(_PAUSE_S)
