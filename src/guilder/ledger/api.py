@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 from uuid import UUID, uuid5
 
 from msgspec import Struct
@@ -21,18 +21,25 @@ from guilder.platform.db import Tx
 
 
 class AccountType(StrEnum):
-    """The five types of the accounting equation."""
+    """The five types of the accounting equation.
 
-    ASSET = "asset"
+    ``is_debit_normal`` says whether debits raise the balance: true for assets and expenses.
+    """
+
+    is_debit_normal: bool
+
+    def __new__(cls, value: str, is_debit_normal: bool = False) -> Self:  # noqa: FBT001, FBT002 - an enum's value is written as a tuple
+        """A member, which knows its normal side without being asked twice."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.is_debit_normal = is_debit_normal
+        return member
+
+    ASSET = "asset", True
     LIABILITY = "liability"
     EQUITY = "equity"
     INCOME = "income"
-    EXPENSE = "expense"
-
-    @property
-    def is_debit_normal(self) -> bool:
-        """Whether debits raise the balance: true for assets and expenses."""
-        return self in {AccountType.ASSET, AccountType.EXPENSE}
+    EXPENSE = "expense", True
 
 
 class AccountStatus(StrEnum):

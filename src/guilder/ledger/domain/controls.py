@@ -113,15 +113,17 @@ class Controls:
 
     def charges(self, kind: str, flows: Iterable[Flow]) -> list[Charge]:
         """What a transaction of this kind uses of which controls, their windows brought to now."""
-        if not self._by_subject:
+        by_subject = self._by_subject
+        if not by_subject:
             return []
         charged: dict[UUID, Charge] = {}
         for account, flow in flows:
             direction = Direction.OUTFLOW if flow < 0 else Direction.INFLOW
-            for control in self._on(account):
+            owned = () if account.owner_id is None else by_subject.get(account.owner_id, ())
+            for control in (*by_subject.get(account.id, ()), *owned):
                 if (
                     control.direction is direction
-                    and control.currency == account.currency
+                    and control.currency is account.currency
                     and control.covers(kind)
                 ):
                     control.roll(self._now)
@@ -148,11 +150,6 @@ class Controls:
     def restore(self, copies: dict[UUID, list[Control]]) -> None:
         """Forget what was counted since the copies were made."""
         self._by_subject.update(copies)
-
-    def _on(self, account: Account) -> Iterable[Control]:
-        yield from self._by_subject.get(account.id, ())
-        if account.owner_id is not None:
-            yield from self._by_subject.get(account.owner_id, ())
 
 
 def local_date(moment: datetime, time_zone: str) -> date:
