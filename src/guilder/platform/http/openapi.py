@@ -43,7 +43,7 @@ _AMOUNT: Final[Schema] = {
     "description": "An amount in major units: text, or a number that is read digit by digit.",
     "anyOf": [
         {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,4})?$"},
-        {"type": "number", "exclusiveMinimum": 0},
+        {"type": "number", "minimum": 0},
     ],
     "examples": ["5000.00"],
 }
