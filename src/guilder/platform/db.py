@@ -80,6 +80,11 @@ class Limits:
     connect_s: float = 10.0
 
 
+def rows_done(tag: str) -> int:
+    """How many rows a statement wrote, by its command tag (``INSERT 0 3``)."""
+    return int(tag.rpartition(" ")[2])
+
+
 class NotDurable(RuntimeError):
     """The server would acknowledge what it can lose: a durability setting is off."""
 
@@ -104,7 +109,10 @@ class Database:
         max_connections: int = 10,
         limits: Limits | None = None,
     ) -> Database:
-        """Open a pool on ``url``, each session acting as ``role`` when one is given."""
+        """A pool on ``url``, each session acting as ``role`` when one is given.
+
+        It connects when it is first used.
+        """
         limits = limits or Limits()
         session = {
             "application_name": application_name,
@@ -121,7 +129,7 @@ class Database:
             session["role"] = role
         pool = await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,  # the server may be away now and come back: readiness tells, not the start
             max_size=max_connections,
             timeout=limits.connect_s,
             command_timeout=limits.command_s,

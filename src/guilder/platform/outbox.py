@@ -19,10 +19,7 @@ from guilder.platform.identifiers import new_id
 
 CHANNEL: Final = "guilder_outbox"
 
-_APPEND: Final = """
-    INSERT INTO platform.outbox (id, type, key, data)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]::jsonb[])
-"""
+_COLUMNS: Final = ("id", "type", "key", "data")
 _READ: Final = """
     SELECT id, type, key, created_at, data, transaction::text AS transaction, position
     FROM platform.outbox
@@ -71,12 +68,11 @@ async def append(tx: Tx, events: Sequence[Outgoing], *, wake: bool = True) -> No
     """
     if not events:
         return
-    await tx.execute(
-        _APPEND,
-        [event.id for event in events],
-        [event.type for event in events],
-        [event.key for event in events],
-        [event.data for event in events],
+    await tx.copy_records_to_table(
+        "outbox",
+        schema_name="platform",
+        columns=_COLUMNS,
+        records=[(event.id, event.type, event.key, event.data) for event in events],
     )
     if wake:
         await tx.execute("SELECT pg_notify($1, '')", CHANNEL)

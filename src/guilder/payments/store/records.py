@@ -20,7 +20,7 @@ from guilder.ledger.api import (
 from guilder.payments.api import Payment, PaymentOrder, PaymentStatus, PaymentType
 from guilder.payments.domain import KEY_LIFETIME, Claim
 from guilder.payments.store.seals import details, fingerprint, payment_seal
-from guilder.platform.db import Row, Tx
+from guilder.platform.db import Row, Tx, rows_done
 from guilder.wallets.api import WalletNotActive
 
 COLUMNS: Final = """
@@ -35,33 +35,35 @@ _FIND_CLAIMS: Final = f"""
     JOIN payments.transactions t ON t.id = i.transaction_id
     WHERE i.created_at > $3
 """
+_PAYMENT_COLUMNS: Final = (
+    "id",
+    "type",
+    "status",
+    "owner_id",
+    "from_wallet_id",
+    "to_wallet_id",
+    "amount_minor",
+    "currency",
+    "description",
+    "idempotency_key",
+    "failure_code",
+    "failure_message",
+    "failure_details",
+    "created_at",
+    "seal",
+)
 # A key whose day is over is taken again in its place. One that another transaction has taken since
 # we looked is left alone, and the count tells: our batch then looks again.
-_WRITE: Final = """
-    WITH kept AS (
-        INSERT INTO payments.transactions (id, type, status, owner_id, from_wallet_id,
-            to_wallet_id, amount_minor, currency, description, idempotency_key, failure_code,
-            failure_message, failure_details, created_at, seal)
-        SELECT id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
-            description, key, failure_code, failure_message, failure_details::json, $16, seal
-        FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[],
-            $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-            $13::text[], $14::bytea[])
-            AS t(id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
-                description, key, failure_code, failure_message, failure_details, seal)
-    ), claimed AS (
-        INSERT INTO payments.idempotency AS i
-            (owner_id, key, fingerprint, transaction_id, outcome, created_at)
-        SELECT owner_id, key, fingerprint, id, outcome, $16
-        FROM unnest($4::uuid[], $10::text[], $15::bytea[], $1::uuid[], $17::text[])
-            AS c(owner_id, key, fingerprint, id, outcome)
-        ON CONFLICT (owner_id, key) DO UPDATE
-            SET fingerprint = excluded.fingerprint, transaction_id = excluded.transaction_id,
-                outcome = excluded.outcome, created_at = excluded.created_at
-            WHERE i.created_at <= $18
-        RETURNING 1
-    )
-    SELECT count(*) FROM claimed
+_CLAIM: Final = """
+    INSERT INTO payments.idempotency AS i
+        (owner_id, key, fingerprint, transaction_id, outcome, created_at)
+    SELECT owner_id, key, fingerprint, transaction_id, outcome, $6
+    FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::text[])
+        AS c(owner_id, key, fingerprint, transaction_id, outcome)
+    ON CONFLICT (owner_id, key) DO UPDATE
+        SET fingerprint = excluded.fingerprint, transaction_id = excluded.transaction_id,
+            outcome = excluded.outcome, created_at = excluded.created_at
+        WHERE i.created_at <= $7
 """
 _FORGET: Final = """
     DELETE FROM payments.idempotency
@@ -100,41 +102,53 @@ async def write(tx: Tx, payments: Sequence[Payment], *, now: datetime) -> bool:
     """Write payments and claim their keys; false when a key was taken in the meantime."""
     # In the order of their keys, so that two batches that share some wait and never deadlock.
     ordered = sorted(payments, key=lambda kept: (kept.order.caller_id.bytes, kept.order.key))
-    orders = [kept.order for kept in ordered]
-    failures = [kept.failure for kept in ordered]
-    codes = [failure.code if failure else None for failure in failures]
-    fingerprints = [fingerprint(order) for order in orders]
-    claimed: int = await tx.fetchval(
-        _WRITE,
-        [kept.id for kept in ordered],
-        [order.type.value for order in orders],
-        [kept.status.value for kept in ordered],
-        [order.caller_id for order in orders],
-        [order.from_wallet_id for order in orders],
-        [order.to_wallet_id for order in orders],
-        [order.amount_minor for order in orders],
-        [order.currency.code for order in orders],
-        [order.description for order in orders],
-        [order.key for order in orders],
-        codes,
-        [failure.message if failure else None for failure in failures],
-        [details(failure) if failure else None for failure in failures],
-        [
-            payment_seal(kept, fingerprint=mark)
-            for kept, mark in zip(ordered, fingerprints, strict=True)
-        ],
+    fingerprints = [fingerprint(kept.order) for kept in ordered]
+    done = await tx.execute(
+        _CLAIM,
+        [kept.order.caller_id for kept in ordered],
+        [kept.order.key for kept in ordered],
         fingerprints,
+        [kept.id for kept in ordered],
+        [kept.failure.code if kept.failure else kept.status.value for kept in ordered],
         now,
-        [code or PaymentStatus.COMPLETED.value for code in codes],
         now - KEY_LIFETIME,
     )
-    return claimed == len(ordered)
+    if rows_done(done) != len(ordered):
+        return False
+    await tx.copy_records_to_table(
+        "transactions",
+        schema_name="payments",
+        columns=_PAYMENT_COLUMNS,
+        records=[_record(kept, mark) for kept, mark in zip(ordered, fingerprints, strict=True)],
+    )
+    return True
+
+
+def _record(kept: Payment, mark: bytes) -> tuple[object, ...]:
+    order, failure = kept.order, kept.failure
+    return (
+        kept.id,
+        order.type.value,
+        kept.status.value,
+        order.caller_id,
+        order.from_wallet_id,
+        order.to_wallet_id,
+        order.amount_minor,
+        order.currency.code,
+        order.description,
+        order.key,
+        failure.code if failure else None,
+        failure.message if failure else None,
+        details(failure) if failure else None,
+        kept.created_at,
+        payment_seal(kept, fingerprint=mark),
+    )
 
 
 async def forget_old_claims(tx: Tx, *, limit: int) -> int:
     """Delete claims whose day is over; nobody can tell, for their keys are new again anyway."""
     done = await tx.execute(_FORGET, KEY_LIFETIME, limit)
-    return int(done.rpartition(" ")[2])
+    return rows_done(done)
 
 
 def payment(row: Row) -> Payment:
