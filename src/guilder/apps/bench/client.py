@@ -10,19 +10,25 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeAlias, cast
 from uuid import uuid4
 
 import msgspec
 import uvloop
 
-from guilder.apps.bench.load import Loaded, Mode, Request
+from guilder.apps.bench.load import IN_BULK, Loaded, Mode, Request
+
+Purse: TypeAlias = tuple[str, str]
+"""A token and the id of a wallet that it may take money out of."""
+Pair: TypeAlias = Callable[[], tuple[Purse, Purse]]
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _GOOD: Final = (b"HTTP/1.1 200", b"HTTP/1.1 201")
+_REFUSED: Final = re.compile(rb'"refused":[1-9]')
 _HOST: Final = "HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer"
 
 
@@ -62,7 +68,7 @@ class Connection(asyncio.Protocol):
         self.ended = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport = cast("asyncio.WriteTransport", transport)
         self._next()
 
     def data_received(self, data: bytes) -> None:
@@ -74,7 +80,8 @@ class Connection(asyncio.Protocol):
         if len(self._received) < head_end + 4 + (int(length[1]) if length else 0):
             return
         self._tally.times_s.append(time.perf_counter() - self._sent_at)
-        self._tally.failed += not self._received.startswith(_GOOD)
+        is_good = self._received.startswith(_GOOD) and not _REFUSED.search(self._received)
+        self._tally.failed += not is_good
         self._received = b""
         self._next()
 
@@ -96,7 +103,7 @@ class Connection(asyncio.Protocol):
         asyncio.get_running_loop().call_later(rest_s, self._send)
 
     def _send(self) -> None:
-        if self._stops or not isinstance(self._transport, asyncio.WriteTransport):
+        if self._stops:
             return
         self._sent_at = time.perf_counter()
         self._transport.write(self._make())
@@ -122,31 +129,50 @@ async def put_load(request: Request, *, port: int) -> Loaded:
 
 def maker(request: Request) -> Callable[[], bytes]:
     """What makes the next request, as the bytes that are sent."""
-    lines = [line.split("\t") for line in request.file.read_text().splitlines()]
+    lines = [line.split("\t") for line in Path(request.file).read_text().splitlines()]
     if request.mode is Mode.GET:
         gets = [f"GET {path} {_HOST} {token}\r\n\r\n".encode() for token, path in lines]
         return lambda: random.choice(gets)  # noqa: S311 - spread, no secret
+    operator = next(words[0] for words in lines if len(words) == 1)
     purses = [(token, wallet) for token, *wallets in lines for wallet in wallets]
-    run, numbers = uuid4().hex, count()
     hot = purses[0] if request.mode is Mode.HOT else None
+    keys = (f"{uuid4().hex}-{number}" for number in count())
+    post = partial(_bulk, operator) if request.mode is Mode.BULK else _transfer
+    return lambda: post(lambda: _pair(purses, hot=hot), key=next(keys))
 
-    def transfer() -> bytes:
-        source = target = random.choice(purses)  # noqa: S311 - spread, no secret
-        while target is source:
-            target = hot or random.choice(purses)  # noqa: S311 - the same
-            if target is source:
-                source = random.choice(purses)  # noqa: S311 - the same
-        body = (
-            f'{{"from_wallet_id":"{source[1]}","to_wallet_id":"{target[1]}",'
-            '"amount":"0.01","currency":"INR"}'
+
+def _transfer(pair: Pair, *, key: str) -> bytes:
+    (token, source), (_, target) = pair()
+    body = (
+        f'{{"from_wallet_id":"{source}","to_wallet_id":"{target}",'
+        '"amount":"0.01","currency":"INR"}'
+    )
+    return _post("transactions/transfer", token=token, key=key, body=body)
+
+
+def _bulk(operator: str, pair: Pair, *, key: str) -> bytes:
+    items = []
+    for _ in range(IN_BULK):
+        (_, source), (_, target) = pair()
+        items.append(
+            f'{{"entries":[{{"account_id":"{source}","direction":"debit","amount":"0.01"}},'
+            f'{{"account_id":"{target}","direction":"credit","amount":"0.01"}}]}}'
         )
-        return (
-            f"POST /api/v1/transactions/transfer {_HOST} {source[0]}\r\n"
-            f"Idempotency-Key: {run}-{next(numbers)}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n{body}"
-        ).encode()
+    body = f'{{"transactions":[{",".join(items)}]}}'
+    return _post("ledger/transactions/bulk", token=operator, key=key, body=body)
 
-    return transfer
+
+def _post(path: str, *, token: str, key: str, body: str) -> bytes:
+    return (
+        f"POST /api/v1/{path} {_HOST} {token}\r\nIdempotency-Key: {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+
+
+def _pair(purses: Sequence[Purse], *, hot: Purse | None) -> tuple[Purse, Purse]:
+    while (source := random.choice(purses)) is (target := hot or random.choice(purses)):  # noqa: S311 - spread, no secret
+        continue
+    return source, target
 
 
 def main() -> None:

@@ -89,8 +89,8 @@ async def measure(
         target=2.5,
         detail={
             "transfers": done,
-            "Python µs a transfer": round(own_s * 1e6 / done, 1),
-            "PostgreSQL µs a transfer": round(server_s * 1e6 / done, 1),
+            "Guilder µs": round(own_s * 1e6 / done, 1),
+            "PostgreSQL µs": round(server_s * 1e6 / done, 1),
         },
     )
 

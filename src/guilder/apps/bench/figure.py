@@ -28,8 +28,8 @@ class Figure(msgspec.Struct, kw_only=True):
 
     @property
     def reached(self) -> bool | None:
-        """Whether the target is reached; None without one."""
-        if self.target is None:
+        """Whether the target is reached; None without one, or without what it is relative to."""
+        if self.target is None or (self.against and self.ratio is None):
             return None
         shown = self.value if self.ratio is None else self.ratio
         return shown <= self.target if self.is_cost else shown >= self.target

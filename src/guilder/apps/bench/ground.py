@@ -17,10 +17,14 @@ from guilder.apps.bench.machine import file_system
 from guilder.apps.signals import undisturbed
 from guilder.platform.db import Database, Limits
 from guilder.platform.keys import KeyFolder
-from guilder.platform.postgres.access import Access, create_database, embedded_access
+from guilder.platform.postgres.access import (
+    DATABASE,
+    Access,
+    create_database,
+    embedded_access,
+)
 from guilder.platform.postgres.folder import SUPERUSER
 from guilder.platform.postgres.migrator import migrate
-from guilder.platform.postgres.roles import APP
 from guilder.platform.postgres.server import EmbeddedPostgres
 
 Report = Callable[[str], None]
@@ -50,6 +54,7 @@ class Ground:
     folder: Path
     server: EmbeddedPostgres
     keys: KeyFolder
+    database: str = DATABASE
 
     @property
     def access(self) -> Access:
@@ -104,11 +109,6 @@ def own_ground(*, inside: Path | None, report: Report) -> Iterator[Ground]:
         with undisturbed():
             server.stop()
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def application_url(ground: Ground) -> str:
-    """The address of Guilder's database with the application's password: a secret."""
-    return ground.server.url(APP, database=ground.access.url.rpartition("/")[2].partition("?")[0])
 
 
 def _disk() -> Path:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from msgspec import structs
+
 from guilder.apps.bench.figure import Detail, Figure
 from guilder.apps.bench.ground import Ground, Report
-from guilder.apps.bench.load import Generator, Loaded, Mode, Request
+from guilder.apps.bench.load import IN_BULK, Generator, Loaded, Mode, Request
 from guilder.apps.bench.serving import Served, served
 from guilder.apps.bench.usage import processor_s
 
 CONNECTIONS: Final = 128
+_BULK_CONNECTIONS: Final = 4
 _WARM_UP_S: Final = 2.0
+_PARTIES: Final = ("Guilder", "PostgreSQL", "load generator")
+"""Whose processor time is told, per request."""
 
 
 class Load:
@@ -31,8 +37,8 @@ class Load:
         *,
         mode: Mode,
         file: Path | None = None,
-        rest_ms: float = 0.0,
         connections: int = CONNECTIONS,
+        rest_ms: float = 0.0,
     ) -> tuple[Loaded, Detail]:
         """Warm up, let the disk come to rest, and measure.
 
@@ -41,30 +47,32 @@ class Load:
         """
         request = Request(
             mode=mode,
-            file=file or self._file,
-            seconds=min(_WARM_UP_S, self._seconds),
-            connections=connections,
-            rest_ms=rest_ms,
-        )
-        self._generator.run(request, port=on.port)
-        await self._ground.settle()
-        server_before, own_before = processor_s(self._ground.server.pid), processor_s(on.pid)
-        full = Request(
-            mode=mode,
-            file=request.file,
+            file=str(file or self._file),
             seconds=self._seconds,
             connections=connections,
             rest_ms=rest_ms,
         )
-        loaded = self._generator.run(full, port=on.port)
-        own_s = processor_s(on.pid) - own_before
-        server_s = processor_s(self._ground.server.pid) - server_before
-        return loaded, {
-            "p50 ms": round(loaded.p50_ms, 2),
-            "p99 ms": round(loaded.p99_ms, 2),
-            "Python µs a request": round(own_s * 1e6 / loaded.requests, 1),
-            "PostgreSQL µs a request": round(server_s * 1e6 / loaded.requests, 1),
+        warm_up = structs.replace(request, seconds=min(_WARM_UP_S, self._seconds))
+        self._generator.run(warm_up, port=on.port)
+        await self._ground.settle()
+        before = self._used(on)
+        loaded = self._generator.run(request, port=on.port)
+        spent = zip(_PARTIES, before, self._used(on), strict=True)
+        cost = {
+            f"{party} µs": round((after_s - before_s) * 1e6 / loaded.requests, 1)
+            for party, before_s, after_s in spent
         }
+        times = {"p50 ms": round(loaded.p50_ms, 2), "p99 ms": round(loaded.p99_ms, 2)}
+        return loaded, {"connections": connections, **times, **cost}
+
+    def _used(self, on: Served) -> tuple[float, float, float]:
+        """Seconds of processor time that each party has used."""
+        waited_for = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (
+            processor_s(on.pid),
+            processor_s(self._ground.server.pid),
+            waited_for.ru_utime + waited_for.ru_stime,
+        )
 
 
 async def uniform(
@@ -78,7 +86,7 @@ async def uniform(
             found[count] = await load.put(server, mode=Mode.TRANSFER)
     best = max(found, key=lambda count: found[count][0].rate)
     loaded, detail = found[best]
-    others = {f"with {count} workers": round(other.rate) for count, (other, _) in found.items()}
+    others = {f"with {count}": round(other.rate) for count, (other, _) in found.items()}
     figure = Figure(
         name="http",
         title="transfers over HTTP",
@@ -87,7 +95,7 @@ async def uniform(
         against="pgbench",
         ratio=None if base is None else loaded.rate / base,
         target=1.0,
-        detail={"connections": CONNECTIONS, "workers": best, **others, **detail},
+        detail={"workers": best, **others, **detail},
     )
     return figure, best
 
@@ -118,5 +126,21 @@ async def hot(load: Load, *, on: Served, uniform: float) -> Figure:
         against="transfers over HTTP",
         ratio=loaded.rate / uniform,
         target=0.9,
+        detail=detail,
+    )
+
+
+async def bulk(load: Load, *, on: Served, base: float | None) -> Figure:
+    """Transactions of the ledger a second when a request brings a thousand."""
+    loaded, detail = await load.put(on, mode=Mode.BULK, connections=_BULK_CONNECTIONS)
+    rate = loaded.rate * IN_BULK
+    return Figure(
+        name="bulk",
+        title="ledger transactions over HTTP, 1,000 a request",
+        unit="/s",
+        value=rate,
+        against="pgbench",
+        ratio=None if base is None else rate / base,
+        target=2.5,
         detail=detail,
     )

@@ -20,13 +20,19 @@ _CLIENT: Final = "guilder.apps.bench.client"
 _PATIENCE_S: Final = 60
 
 
+IN_BULK: Final = 1000
+"""Postings in a request of `Mode.BULK`; the script for wrk says the same."""
+
+
 class Mode(StrEnum):
-    """What is sent."""
+    """What is sent. Except for GET the file is `Town.write`'s."""
 
     TRANSFER = "transfer"
-    """Transfers of the smallest sum between any two wallets; the file lists people."""
+    """Transfers of the smallest sum between any two wallets."""
     HOT = "hot"
     """The same, all into the first wallet."""
+    BULK = "bulk"
+    """As transfers, but a thousand postings of the ledger in each request."""
     GET = "get"
     """Whatever the file lists: a token and a path a line."""
 
@@ -35,7 +41,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A load to be put on. ``rest_ms`` is how long each connection rests before each request."""
 
     mode: Mode
-    file: Path
+    file: str
     seconds: float
     connections: int = 64
     rest_ms: float = 0.0
@@ -100,7 +106,7 @@ class Wrk:
                 f"http://127.0.0.1:{port}",
                 "--",
                 request.mode.value,
-                str(request.file),
+                request.file,
                 uuid4().hex,
                 str(request.rest_ms),
             ],

@@ -25,7 +25,7 @@ class CannotMeasure(CannotStart):
     """A program that measures did not do what it should."""
 
 
-async def tpc_b(ground: Ground, *, seconds: int, scale: int, report: Report) -> Figure:
+async def tpc_b(ground: Ground, *, seconds: float, scale: int, report: Report) -> Figure:
     """Transactions a second, the best of 8 and 32 clients.
 
     Raises:
@@ -55,14 +55,14 @@ async def tpc_b(ground: Ground, *, seconds: int, scale: int, report: Report) -> 
     )
 
 
-def _measure(ground: Ground, *, clients: int, seconds: int) -> float:
+def _measure(ground: Ground, *, clients: int, seconds: float) -> float:
     said = _run(
         ground,
         [
             "--protocol=prepared",
             f"--client={clients}",
             "--jobs=2",
-            f"--time={seconds}",
+            f"--time={max(1, round(seconds))}",
             "--no-vacuum",
         ],
         patience_s=seconds + _PATIENCE_S,

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from guilder.apps.bench.figure import Figure, Skipped
 from guilder.apps.bench.machine import Machine
+from guilder.apps.bench.profile import Share, table
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -25,6 +26,7 @@ class Report(msgspec.Struct, kw_only=True):
     seconds: float
     figures: list[Figure]
     skipped: list[Skipped]
+    profile: list[Share]
 
 
 def write(report: Report, *, folder: Path) -> Path:
@@ -48,12 +50,21 @@ def show(report: Report, *, console: Console) -> None:
     )
     durable = ", ".join(f"{name} {value}" for name, value in postgres.items() if name[0] != "s")
     console.print(f"{durable}, synchronous_commit {postgres['synchronous_commit']}\n")
-    table = Table(box=None, pad_edge=False)
-    for heading in ("figure", "value", "ratio", "target", ""):
-        table.add_column(heading, justify="left" if heading in {"figure", ""} else "right")
+    figures = Table(box=None, pad_edge=False)
+    figures.add_column("figure")
+    for heading in ("value", "ratio", "target"):
+        figures.add_column(heading, justify="right", no_wrap=True)
     for figure in report.figures:
-        table.add_row(*_row(figure))
-    console.print(table)
+        figures.add_row(*_row(figure))
+    console.print(figures)
+    for figure in report.figures:
+        said = ", ".join(
+            f"{name} {value:{_format(value)}}" for name, value in figure.detail.items()
+        )
+        console.print(Text.assemble((f"\n{figure.name}: ", "bold"), (said, "dim")), end="")
+    console.print()
+    if report.profile:
+        console.print(table(report.profile))
     for skipped in report.skipped:
         console.print(Text(f"{skipped.name} was not measured: {skipped.reason}", style="yellow"))
 
@@ -62,14 +73,17 @@ def _row(figure: Figure) -> tuple[Text | str, ...]:
     ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
     target = "" if figure.target is None else f"{'≤' if figure.is_cost else '≥'} {figure.target:g}"
     style = {True: "green", False: "red", None: ""}[figure.reached]
-    detail = ", ".join(f"{name}: {value}" for name, value in figure.detail.items())
+    against = f" (ratio to {figure.against})" if figure.against not in {"", "pgbench"} else ""
     return (
-        Text(figure.title, style="bold"),
+        Text.assemble((figure.title, "bold"), against),
         f"{figure.value:,.{0 if figure.value >= 100 else 2}f} {figure.unit}",
         Text(ratio, style=style),
         Text(target, style=style),
-        Text(detail, style="dim"),
     )
+
+
+def _format(value: float | str) -> str:
+    return "" if isinstance(value, str) else ",.6g"
 
 
 def now() -> datetime:

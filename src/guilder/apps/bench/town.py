@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,8 @@ from guilder.platform.access_tokens import AccessClaims
 from guilder.platform.auth import AUDIENCE, ISSUER
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
-from guilder.platform.keys import KeyFolder
+from guilder.platform.keys import KeyFolder, SigningKey
+from guilder.platform.permissions import CUSTOMER, OPERATIONS
 from guilder.wallets.module import build_service
 
 START_MINOR: Final = 100_000
@@ -43,6 +43,8 @@ class Town:
     """Everybody who is measured with."""
 
     people: tuple[Person, ...]
+    operator: str
+    """The token of somebody who may post in the ledger."""
 
     @property
     def purses(self) -> tuple[tuple[UserId, WalletId], ...]:
@@ -50,9 +52,9 @@ class Town:
         return tuple((person.id, wallet) for person in self.people for wallet in person.wallets)
 
     def write(self, path: Path) -> None:
-        """A line for each person: the token, then the wallets, with tabs between."""
+        """The operator's token, then for each person a line of token and wallets, tabs between."""
         lines = ("\t".join((person.token, *map(str, person.wallets))) for person in self.people)
-        path.write_text("".join(f"{line}\n" for line in lines))
+        path.write_text("".join(f"{line}\n" for line in (self.operator, *lines)))
         path.chmod(0o600)
 
 
@@ -76,12 +78,13 @@ async def settle_town(
         return owner_id, await db.run(open_all)
 
     settled = await asyncio.gather(*(settle() for _ in range(people)))
-    tokens = await _tokens(keys, [owner_id for owner_id, _ in settled])
+    key = await keys.signing_key()
     return Town(
+        operator=_token(UserId(new_id()), role=OPERATIONS, key=key),
         people=tuple(
-            Person(id=owner_id, wallets=wallets, token=token)
-            for (owner_id, wallets), token in zip(settled, tokens, strict=True)
-        )
+            Person(id=owner_id, wallets=wallets, token=_token(owner_id, role=CUSTOMER, key=key))
+            for owner_id, wallets in settled
+        ),
     )
 
 
@@ -108,22 +111,18 @@ async def fund(town: Town, *, payments: Payments) -> None:
         invariant(refused is None, f"every wallet is funded: {refused}")
 
 
-async def _tokens(keys: KeyFolder, people: Sequence[UserId]) -> list[str]:
-    key = await keys.signing_key()
+def _token(owner_id: UserId, *, role: str, key: SigningKey) -> str:
     now = int(time.time())
-    return [
-        access_tokens.sign(
-            AccessClaims(
-                iss=ISSUER,
-                aud=AUDIENCE,
-                sub=owner_id,
-                jti=new_id(),
-                iat=now,
-                exp=now + _TOKEN_LIFE_S,
-                account_type="user",
-                roles=("customer",),
-            ),
-            key=key,
-        )
-        for owner_id in people
-    ]
+    return access_tokens.sign(
+        AccessClaims(
+            iss=ISSUER,
+            aud=AUDIENCE,
+            sub=owner_id,
+            jti=new_id(),
+            iat=now,
+            exp=now + _TOKEN_LIFE_S,
+            account_type="user",
+            roles=(role,),
+        ),
+        key=key,
+    )

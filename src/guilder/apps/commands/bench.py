@@ -34,10 +34,16 @@ def bench(
     only: Annotated[
         str, typer.Option(help=f"Figures, with commas between: {', '.join(FIGURES)}.")
     ] = ",".join(FIGURES),
-    seconds: Annotated[int, typer.Option(min=1, help="How long each figure is measured.")] = 10,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each figure is measured.")] = 10,
     scale: Annotated[int, typer.Option(min=1, help="Scale of pgbench's tables.")] = 50,
     people: Annotated[int, typer.Option(min=2, help="People, with ten wallets each.")] = 1000,
     workers: Annotated[str, typer.Option(help="Numbers of server processes to try.")] = "1,2",
+    growth: Annotated[
+        int, typer.Option(min=2, help="Entries to store before growth is measured.")
+    ] = 1_000_000,
+    profile: Annotated[
+        bool, typer.Option(help="Also tell what each statement costs a transfer in the server.")
+    ] = False,
     own_client: Annotated[bool, typer.Option(help="Do not use wrk, though it is there.")] = False,
     folder: Annotated[
         Path | None, typer.Option(help="Where the temporary data folder goes: the disk to measure.")
@@ -54,6 +60,8 @@ def bench(
         scale=scale,
         people=people,
         workers=tuple(int(count) for count in workers.split(",")),
+        growth=growth,
+        profile=profile,
     )
     generator = best_generator(own=own_client)
     with (
@@ -74,11 +82,12 @@ async def _measure(ground: Ground, *, plan: Plan, generator: Generator) -> repor
         guilder=__version__,
         measured_at=reports.now(),
         machine=machine,
-        postgres=await ground.settings(),
+        postgres=run.settings,
         generator=generator.name,
         seconds=plan.seconds,
         figures=run.figures,
         skipped=run.skipped,
+        profile=run.profile,
     )
 
 
