@@ -1,0 +1,94 @@
+"""Idempotency keys over time: a day long they replay, then they are new, and are cleared away."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from guilder.kernel.ids import UserId
+from guilder.payments.api import PaymentOrder
+from guilder.payments.service.forget_claims import forget_old_claims
+from tests.support.bank import Bank, person, refusals, transfer
+from tests.support.tampering import Connection
+
+
+@pytest.fixture
+async def order(bank: Bank) -> PaymentOrder:
+    anna = person()
+    annas, bens = await bank.open(anna, funds_minor=1_000), await bank.open(person())
+    return transfer(anna, annas, bens, amount_minor=300)
+
+
+async def test_a_key_is_replayed_until_its_day_is_over_and_then_it_is_new(
+    bank: Bank, superuser: Connection, order: PaymentOrder
+):
+    first = await bank.engine.pay(order)
+    await _age(superuser, order, by=timedelta(hours=23, minutes=59))
+    still = await bank.engine.pay(order)
+    await _age(superuser, order, by=timedelta(minutes=1))
+    new = await bank.engine.pay(order)
+    again = await bank.engine.pay(order)
+
+    assert [outcome.is_replay for outcome in (first, still, new, again)] == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    ids = [outcome.payment.id for outcome in (first, still, new, again) if outcome.payment]
+    assert ids[0] == ids[1] != ids[2] == ids[3]
+    assert order.from_wallet_id is not None
+    assert await bank.balances((order.caller_id, order.from_wallet_id)) == [400]
+
+
+async def test_another_payload_is_accepted_once_the_day_is_over(
+    bank: Bank, superuser: Connection, order: PaymentOrder
+):
+    await bank.engine.pay(order)
+    assert order.from_wallet_id is not None
+    assert order.to_wallet_id is not None
+    other = transfer(
+        order.caller_id, order.from_wallet_id, order.to_wallet_id, key=order.key, amount_minor=1
+    )
+
+    early = await bank.engine.pay(other)
+    await _age(superuser, order, by=timedelta(hours=24))
+    late = await bank.engine.pay(other)
+
+    assert refusals([early, late]) == ["IDEMPOTENCY_KEY_REUSED"]
+
+
+async def test_only_keys_whose_day_is_over_are_cleared_away(
+    bank: Bank, superuser: Connection, order: PaymentOrder
+):
+    other = transfer(
+        order.caller_id,
+        order.from_wallet_id,
+        order.to_wallet_id,
+    )
+    await bank.engine.pay(order)
+    await bank.engine.pay(other)
+    await _age(superuser, order, by=timedelta(hours=24))
+
+    await forget_old_claims(bank.db)
+
+    assert await _keys(superuser, order.caller_id) >= {other.key}
+    assert order.key not in await _keys(superuser, order.caller_id)
+
+
+async def _age(superuser: Connection, order: PaymentOrder, *, by: timedelta) -> None:
+    await superuser.execute(
+        "UPDATE payments.idempotency SET created_at = created_at - $3::interval "
+        "WHERE owner_id = $1 AND key = $2",
+        order.caller_id,
+        order.key,
+        by,
+    )
+
+
+async def _keys(superuser: Connection, owner_id: UserId) -> set[str]:
+    rows = await superuser.fetch(
+        "SELECT key FROM payments.idempotency WHERE owner_id = $1", owner_id
+    )
+    return {row[0] for row in rows}

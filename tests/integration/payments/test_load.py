@@ -1,0 +1,192 @@
+"""The queue on a real database: bad rows among good ones, a queue that is full, locks that last."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+from prometheus_client import CollectorRegistry
+
+from guilder.kernel.errors import Overloaded
+from guilder.kernel.ids import UserId, WalletId
+from guilder.payments.http import routes
+from guilder.payments.service.reading import PaymentReading
+from guilder.platform.db import Database, Limits
+from guilder.platform.http.asgi import HttpApp
+from guilder.platform.http.dispatcher import Dispatcher
+from guilder.platform.http.forwarded import TrustedProxies
+from guilder.platform.http.metrics import RequestMetrics
+from guilder.platform.permissions import permissions_of
+from guilder.wallets.service import InMoneyCore
+from tests.integration.payments.conftest import NewBank
+from tests.support.bank import Bank, opened, person, refusals, transfer
+from tests.support.database import OwnDatabase
+from tests.support.shop import ANNA, Tokens, caller
+from tests.support.tampering import Connection
+from tests.support.waiting import until
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\ud800"], ids=["nul", "lone surrogate"])
+async def test_a_row_that_the_database_refuses_hurts_none_of_its_batch(
+    bank: Bank, new_bank: NewBank, text: str
+):
+    """HTTP refuses such texts; whatever else comes into a batch must not stop it either."""
+    anna = person()
+    annas, bens = await bank.open(anna, funds_minor=1_000), await bank.open(person())
+    one_lane = await new_bank(lanes=1)
+    orders = [
+        transfer(anna, annas, bens, amount_minor=10, description=text if number == 13 else "tea")
+        for number in range(30)
+    ]
+
+    outcomes = await asyncio.gather(
+        *(one_lane.engine.pay(order) for order in orders), return_exceptions=True
+    )
+
+    failed = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, BaseException)]
+    assert failed == [13]
+    assert refusals(outcome for n, outcome in enumerate(outcomes) if n != 13) == []
+    assert await bank.balances((anna, annas)) == [1_000 - 290]
+    assert await bank.verify() == []
+
+
+async def test_a_full_queue_refuses_at_once_and_does_what_it_accepted(
+    bank: Bank, new_bank: NewBank, superuser: Connection
+):
+    anna = person()
+    annas, bens = await bank.open(anna, funds_minor=1_000), await bank.open(person())
+    small = await new_bank(max_batch=4, max_waiting=8, lanes=1)
+
+    async with _locked(superuser, annas):
+        accepted = [asyncio.ensure_future(_pay(small, anna, annas, bens)) for _ in range(4)]
+        await asyncio.sleep(0)
+        await _waits(bank, superuser)
+        accepted += [asyncio.ensure_future(_pay(small, anna, annas, bens)) for _ in range(8)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await _pay(small, anna, annas, bens)
+    outcomes = await asyncio.gather(*accepted)
+
+    assert outcomes == [None] * 12
+    assert await bank.balances((anna, annas)) == [1_000 - 120]
+
+
+async def test_over_http_a_full_queue_is_503_and_says_when_to_come_back(
+    bank: Bank, new_bank: NewBank, superuser: Connection
+):
+    anna = person()
+    annas, bens = await bank.open(anna, funds_minor=1_000), await bank.open(person())
+    small = await new_bank(max_batch=1, max_waiting=1, lanes=1)
+    body = {
+        "from_wallet_id": str(annas),
+        "to_wallet_id": str(bens),
+        "amount": "0.10",
+        "currency": "INR",
+    }
+
+    async with _served(small, anna) as http:
+        async with _locked(superuser, annas):
+            first = asyncio.ensure_future(_pay(small, anna, annas, bens))
+            await asyncio.sleep(0)
+            await _waits(bank, superuser)
+            second = asyncio.ensure_future(_pay(small, anna, annas, bens))
+            await asyncio.sleep(0)
+            refused = await http.post("/api/v1/transactions/transfer", json=body)
+        done = [await first, await second]
+        accepted = await http.post("/api/v1/transactions/transfer", json=body)
+
+    assert refused.status_code == 503
+    assert refused.json()["error"]["code"] == "OVERLOADED"
+    assert int(refused.headers["retry-after"]) >= 1
+    assert done == [None, None]
+    assert accepted.status_code == 201
+
+
+async def test_an_account_that_stays_locked_is_given_up_and_nothing_is_kept(
+    bank: Bank, database: OwnDatabase, superuser: Connection
+):
+    anna = person()
+    annas, bens = await bank.open(anna, funds_minor=1_000), await bank.open(person())
+    pool = await Database.connect(database.url(), limits=Limits(lock_ms=100))
+    order = transfer(anna, annas, bens, amount_minor=10)
+
+    async with opened(pool) as hasty:
+        async with _locked(superuser, annas):
+            with pytest.raises(Overloaded):
+                await hasty.engine.pay(order)
+        outcome = await hasty.engine.pay(order)
+    await pool.close()
+
+    assert outcome.refusal is None
+    assert not outcome.is_replay
+
+
+async def test_a_caller_who_leaves_finds_the_payment_made(
+    bank: Bank, new_bank: NewBank, superuser: Connection
+):
+    anna = person()
+    annas, bens = await bank.open(anna, funds_minor=1_000), await bank.open(person())
+    other = await new_bank()
+    order = transfer(anna, annas, bens, amount_minor=10)
+
+    async with _locked(superuser, annas):
+        leaving = asyncio.ensure_future(other.engine.pay(order))
+        await asyncio.sleep(0)
+        await _waits(bank, superuser)
+        leaving.cancel()
+    await other.engine.close()
+
+    outcome = await bank.engine.pay(order)
+    assert outcome.is_replay
+    assert await bank.balances((anna, annas)) == [990]
+
+
+async def _pay(bank: Bank, anna: UserId, annas: WalletId, bens: WalletId) -> object:
+    outcome = await bank.engine.pay(transfer(anna, annas, bens, amount_minor=10))
+    return outcome.refusal
+
+
+@asynccontextmanager
+async def _locked(superuser: Connection, wallet_id: WalletId) -> AsyncIterator[None]:
+    """Somebody holds the wallet's account until the block ends."""
+    async with superuser.transaction():
+        await superuser.execute("SELECT FROM ledger.accounts WHERE id = $1 FOR UPDATE", wallet_id)
+        yield
+
+
+async def _waits(bank: Bank, superuser: Connection) -> None:
+    """Return once a session waits for a lock that the superuser holds."""
+    pid = superuser.get_server_pid()
+    await until(lambda: _is_waited_for(bank, pid), "a payment waits for the account")
+
+
+async def _is_waited_for(bank: Bank, pid: int) -> bool:
+    waiting = await bank.db.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))", pid
+    )
+    return bool(waiting)
+
+
+@asynccontextmanager
+async def _served(bank: Bank, user_id: UserId) -> AsyncIterator[httpx2.AsyncClient]:
+    """The bank's payments over HTTP, as ``user_id``."""
+    customer = caller(permissions_of(["customer"]))
+    tokens = Tokens(callers={ANNA: dataclasses.replace(customer, user_id=user_id)})
+    reading = PaymentReading(bank.db, wallets=InMoneyCore())
+    dispatcher = Dispatcher(
+        {"payments": routes(bank.engine, reading)},
+        verifier=tokens,
+        metrics=RequestMetrics(CollectorRegistry()),
+        service_names=("transaction",),
+    )
+    app = HttpApp(dispatcher.respond, proxies=TrustedProxies())
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app),
+        base_url="http://guilder.test",
+        headers={"Authorization": f"Bearer {ANNA}"},
+    ) as http:
+        yield http
