@@ -1,4 +1,4 @@
-"""Compares two results of ``guilder bench``: ``python benchmarks/compare.py before.json after.json``.
+"""Compares two results of ``guilder bench``: name the file before and the file after.
 
 A machine's mood is not the code's: look at the ratios to pgbench of the same run.
 """
