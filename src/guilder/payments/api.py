@@ -11,6 +11,7 @@ from msgspec import Struct
 from guilder.kernel.currencies import Currency
 from guilder.kernel.errors import Conflict, Family, NotFound, Refusal, ValidationFailed
 from guilder.kernel.ids import TransactionId, UserId, WalletId
+from guilder.platform.origin import NOWHERE, Origin
 
 
 class PaymentType(StrEnum):
@@ -43,6 +44,8 @@ class PaymentOrder(Struct, frozen=True, kw_only=True):
     from_wallet_id: WalletId | None = None
     to_wallet_id: WalletId | None = None
     description: str = ""
+    origin: Origin = NOWHERE
+    """In which request it was asked for; no part of what a key stands for."""
 
 
 class Payment(Struct, frozen=True, kw_only=True):

@@ -37,6 +37,7 @@ from guilder.payments.service.reading import AFTER_ALL, PaymentReading
 from guilder.platform.http.fields import Amount, CurrencyCode, Description, Moment
 from guilder.platform.http.pages import Page, decode_cursor, encode_cursor, page_meta
 from guilder.platform.http.route import Answer, AnyAnswer, Handler, RefusedAnswer, Request, Route
+from guilder.platform.origin import current
 from guilder.wallets.api import WalletNotActive, WalletNotFound
 
 _TAG: Final = "Payments"
@@ -183,6 +184,7 @@ class PaymentRoutes:
                     from_wallet_id=body.wallet_id if goes_out else None,
                     to_wallet_id=None if goes_out else body.wallet_id,
                     description=body.description or "",
+                    origin=current(),
                 )
             )
             return _answer(outcome)
@@ -208,6 +210,7 @@ class PaymentRoutes:
                 from_wallet_id=body.from_wallet_id,
                 to_wallet_id=body.to_wallet_id,
                 description=body.description or "",
+                origin=current(),
             )
         )
         return _answer(outcome)

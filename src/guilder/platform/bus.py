@@ -18,7 +18,8 @@ import structlog
 
 from guilder.kernel.ids import EventId
 from guilder.platform import outbox
-from guilder.platform.db import Database, Tx
+from guilder.platform.db import Database, Row, Tx
+from guilder.platform.origin import NOWHERE, Origin
 
 _BATCH: Final = 256
 _LOOK_EVERY_S: Final = 0.2
@@ -42,22 +43,29 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One fact as a subscriber hears it. ``key`` is the aggregate whose order is kept."""
+    """One fact as a subscriber hears it. ``key`` is the aggregate whose order is kept.
+
+    ``origin`` says who caused it, in which request.
+    """
 
     id: EventId
     type: str
     key: str
     time: datetime
     data: Mapping[str, Any]
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscription:
-    """``group`` hears events of ``types``; its effect happens in the transaction it is given."""
+    """``group`` hears events of ``types`` (None: all), several at a time, in the order of each key.
+
+    Its effect happens in the transaction it is given.
+    """
 
     group: str
-    types: frozenset[str]
-    hear: Callable[[Tx, Event], Awaitable[None]]
+    types: frozenset[str] | None
+    hear: Callable[[Tx, Sequence[Event]], Awaitable[None]]
 
 
 class Bus:
@@ -102,17 +110,22 @@ async def _deliver(tx: Tx, subscription: Subscription) -> int:
         return 0
     after = outbox.Position(offset["transaction"], offset["position"])
     rows = await outbox.read(tx, after, limit=_BATCH)
-    for row in rows:
-        if row["type"] in subscription.types:
-            event = Event(
-                id=row["id"],
-                type=row["type"],
-                key=row["key"],
-                time=row["created_at"],
-                data=msgspec.json.decode(row["data"]),
-            )
-            await subscription.hear(tx, event)
+    types = subscription.types
+    events = [_event(row) for row in rows if types is None or row["type"] in types]
+    if events:
+        await subscription.hear(tx, events)
     if rows:
         last = rows[-1]
         await tx.execute(_MOVE, subscription.group, last["transaction"], last["position"])
     return len(rows)
+
+
+def _event(row: Row) -> Event:
+    return Event(
+        id=row["id"],
+        type=row["type"],
+        key=row["key"],
+        time=row["created_at"],
+        data=msgspec.json.decode(row["data"]),
+        origin=Origin(row["actor_id"], row["request_id"], row["trace_id"]),
+    )

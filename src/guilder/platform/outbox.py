@@ -16,12 +16,14 @@ from msgspec import Struct
 from guilder.kernel.ids import EventId
 from guilder.platform.db import Row, Tx
 from guilder.platform.identifiers import new_id
+from guilder.platform.origin import NOWHERE, Origin, current
 
 CHANNEL: Final = "guilder_outbox"
 
-_COLUMNS: Final = ("id", "type", "key", "data")
+_COLUMNS: Final = ("id", "type", "key", "data", "actor_id", "request_id", "trace_id")
 _READ: Final = """
-    SELECT id, type, key, created_at, data, transaction::text AS transaction, position
+    SELECT id, type, key, created_at, data, actor_id, request_id, trace_id,
+        transaction::text AS transaction, position
     FROM platform.outbox
     WHERE (transaction, position) > ($1::text::xid8, $2)
       AND transaction < pg_snapshot_xmin(pg_current_snapshot())
@@ -37,6 +39,7 @@ class Outgoing(Struct, frozen=True, gc=False):
     type: str
     key: str
     data: str
+    origin: Origin = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,17 @@ class Fact(Protocol):
     TYPE: ClassVar[str]
 
 
-def outgoing(fact: Fact, *, key: str) -> Outgoing:
-    """The fact as an event to be published, in order among those with the same ``key``."""
+def outgoing(fact: Fact, *, key: str, origin: Origin | None = None) -> Outgoing:
+    """The fact as an event to be published, in order among those with the same ``key``.
+
+    ``origin`` is where it comes from; None: from what is being done just now.
+    """
     return Outgoing(
-        id=EventId(new_id()), type=fact.TYPE, key=key, data=msgspec.json.encode(fact).decode()
+        EventId(new_id()),
+        fact.TYPE,
+        key,
+        msgspec.json.encode(fact).decode(),
+        current() if origin is None else origin,
     )
 
 
@@ -72,7 +82,18 @@ async def append(tx: Tx, events: Sequence[Outgoing], *, wake: bool = True) -> No
         "outbox",
         schema_name="platform",
         columns=_COLUMNS,
-        records=[(event.id, event.type, event.key, event.data) for event in events],
+        records=[
+            (
+                event.id,
+                event.type,
+                event.key,
+                event.data,
+                event.origin.actor_id,
+                event.origin.request_id,
+                event.origin.trace_id,
+            )
+            for event in events
+        ],
     )
     if wake:
         await tx.execute("SELECT pg_notify($1, '')", CHANNEL)

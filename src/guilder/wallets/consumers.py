@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -20,12 +21,13 @@ def subscriptions(
 ) -> tuple[Subscription, ...]:
     """A new user's default wallet is opened in ``default_currency``, once."""
 
-    async def open_default_wallet(tx: Tx, event: Event) -> None:
-        owner_id = UserId(UUID(event.data["user_id"]))
-        await service.open_default_wallet(tx, owner_id, default_currency)
+    async def open_default_wallets(tx: Tx, events: Sequence[Event]) -> None:
+        for event in events:
+            owner_id = UserId(UUID(event.data["user_id"]))
+            await service.open_default_wallet(tx, owner_id, default_currency)
 
     return (
         Subscription(
-            group=_GROUP, types=frozenset({UserRegistered.TYPE}), hear=open_default_wallet
+            group=_GROUP, types=frozenset({UserRegistered.TYPE}), hear=open_default_wallets
         ),
     )

@@ -125,4 +125,5 @@ def _event(payment: Payment) -> outbox.Outgoing:
             reason=payment.failure.code,
             failed_at=payment.created_at,
         )
-    return outbox.outgoing(fact, key=str(order.from_wallet_id or order.to_wallet_id))
+    key = str(order.from_wallet_id or order.to_wallet_id)
+    return outbox.outgoing(fact, key=key, origin=order.origin)

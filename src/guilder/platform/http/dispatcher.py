@@ -22,6 +22,7 @@ from guilder.platform.http.refusals import ClientGone, MethodNotAllowed
 from guilder.platform.http.reply import Reply, header_pairs, reply_of
 from guilder.platform.http.route import RefusedAnswer, Request, Route
 from guilder.platform.http.status import bug_reply, refusal_reply
+from guilder.platform.origin import Origin, begin
 
 _log = structlog.get_logger("guilder.http")
 
@@ -150,6 +151,9 @@ class Dispatcher:
 
     async def _call(self, endpoint: Endpoint, incoming: Incoming, values: tuple[str, ...]) -> Reply:
         route = endpoint.route
+        caller = await self._admitted(endpoint, incoming)
+        actor_id = None if caller is None else caller.user_id
+        begin(Origin(actor_id, incoming.request_id, incoming.trace_id()))
         request = Request(
             method=route.method,
             path=incoming.path,
@@ -157,7 +161,7 @@ class Dispatcher:
             headers=incoming.headers,
             request_id=incoming.request_id,
             client_address=incoming.client_address,
-            caller=await self._admitted(endpoint, incoming),
+            caller=caller,
             query=endpoint.query(incoming),
             body=await endpoint.body(incoming),
             idempotency_key=endpoint.idempotency_key(incoming) if route.moves_money else "",

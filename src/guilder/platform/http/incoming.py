@@ -26,6 +26,7 @@ from guilder.platform.identifiers import new_id_text
 RawHeaders = dict[bytes, bytes]
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_TRACE_PARENT: Final = re.compile(rb"[0-9a-f]{2}-((?!0{32})[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 # Where two of these disagree, two readers of one request could believe different things.
 _SINGLE: Final = frozenset(
     {
@@ -125,6 +126,14 @@ class Incoming:
         if value is None or value[:7].lower() != b"bearer ":
             return None
         return value[7:].decode("latin-1")
+
+    def trace_id(self) -> str | None:
+        """The trace that the request belongs to (W3C Trace Context); None without a sound one."""
+        said = self.raw.get(b"traceparent")
+        if said is None:
+            return None
+        found = _TRACE_PARENT.fullmatch(said)
+        return None if found is None else found[1].decode("ascii")
 
     async def body(self, *, limit: int) -> bytes:
         """The whole body.

@@ -18,6 +18,9 @@ def upgrade() -> None:
             type text NOT NULL,
             key text NOT NULL,
             data jsonb NOT NULL,
+            actor_id uuid,
+            request_id text,
+            trace_id text,
             created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
             PRIMARY KEY (transaction, position)
         );
