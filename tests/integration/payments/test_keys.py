@@ -10,6 +10,7 @@ from guilder.kernel.ids import UserId
 from guilder.payments.api import PaymentOrder
 from guilder.payments.service.forget_claims import forget_old_claims
 from tests.support.bank import Bank, person, refusals, transfer
+from tests.support.branch import served
 from tests.support.tampering import Connection
 
 
@@ -40,6 +41,34 @@ async def test_a_key_is_replayed_until_its_day_is_over_and_then_it_is_new(
     assert ids[0] == ids[1] != ids[2] == ids[3]
     assert order.from_wallet_id is not None
     assert await bank.balances((order.caller_id, order.from_wallet_id)) == [400]
+
+
+async def test_over_http_a_key_is_new_after_a_day(
+    bank: Bank, superuser: Connection, order: PaymentOrder
+):
+    body = {
+        "from_wallet_id": str(order.from_wallet_id),
+        "to_wallet_id": str(order.to_wallet_id),
+        "amount": "3.00",
+        "currency": "INR",
+    }
+
+    async with served(bank, order.caller_id) as http:
+        answers = []
+        for hours in (0, 23, 1):
+            await _age(superuser, order, by=timedelta(hours=hours))
+            answers.append(
+                await http.post(
+                    "/api/v1/transactions/transfer",
+                    json=body,
+                    headers={"Idempotency-Key": order.key},
+                )
+            )
+
+    assert [answer.status_code for answer in answers] == [201] * 3
+    replayed = [answer.headers.get("idempotency-replayed") for answer in answers]
+    assert replayed == [None, "true", None]
+    assert len({answer.json()["data"]["id"] for answer in answers}) == 2
 
 
 async def test_another_payload_is_accepted_once_the_day_is_over(

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx2
 import pytest
-from prometheus_client import CollectorRegistry
 
 from guilder.kernel.errors import Overloaded
 from guilder.kernel.ids import UserId, WalletId
-from guilder.payments.http import routes
-from guilder.payments.service.reading import PaymentReading
 from guilder.platform.db import Database, Limits
-from guilder.platform.http.asgi import HttpApp
-from guilder.platform.http.dispatcher import Dispatcher
-from guilder.platform.http.forwarded import TrustedProxies
-from guilder.platform.http.metrics import RequestMetrics
-from guilder.platform.permissions import permissions_of
-from guilder.wallets.service import InMoneyCore
 from tests.integration.payments.conftest import NewBank
 from tests.support.bank import Bank, opened, person, refusals, transfer
+from tests.support.branch import served
 from tests.support.database import OwnDatabase
-from tests.support.shop import ANNA, Tokens, caller
 from tests.support.tampering import Connection
 from tests.support.waiting import until
 
@@ -88,7 +77,7 @@ async def test_over_http_a_full_queue_is_503_and_says_when_to_come_back(
         "currency": "INR",
     }
 
-    async with _served(small, anna) as http:
+    async with served(small, anna) as http:
         async with _locked(superuser, annas):
             first = asyncio.ensure_future(_pay(small, anna, annas, bens))
             await asyncio.sleep(0)
@@ -169,24 +158,3 @@ async def _is_waited_for(bank: Bank, pid: int) -> bool:
         "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))", pid
     )
     return bool(waiting)
-
-
-@asynccontextmanager
-async def _served(bank: Bank, user_id: UserId) -> AsyncIterator[httpx2.AsyncClient]:
-    """The bank's payments over HTTP, as ``user_id``."""
-    customer = caller(permissions_of(["customer"]))
-    tokens = Tokens(callers={ANNA: dataclasses.replace(customer, user_id=user_id)})
-    reading = PaymentReading(bank.db, wallets=InMoneyCore())
-    dispatcher = Dispatcher(
-        {"payments": routes(bank.engine, reading)},
-        verifier=tokens,
-        metrics=RequestMetrics(CollectorRegistry()),
-        service_names=("transaction",),
-    )
-    app = HttpApp(dispatcher.respond, proxies=TrustedProxies())
-    async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app),
-        base_url="http://guilder.test",
-        headers={"Authorization": f"Bearer {ANNA}"},
-    ) as http:
-        yield http

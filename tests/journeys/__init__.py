@@ -1,0 +1,1 @@
+"""What people want to do, over HTTP against everything in one running Guilder."""
