@@ -53,14 +53,25 @@ def test_a_start_becomes_ready_and_ctrl_c_leaves_nothing_running(tmp_path: Path)
         assert "Traceback" not in "\n".join(up.said)
 
 
-def test_a_term_signal_stops_it_cleanly_too(tmp_path: Path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
+def test_other_signals_stop_it_cleanly_too(tmp_path: Path, number: signal.Signals):
     with Running("up", env=environment(tmp_path), folder=tmp_path) as up:
         up.address()
 
-        up.process.terminate()
+        up.process.send_signal(number)
 
         assert up.end() == 0
         assert processes_on(cluster_of(tmp_path)) == frozenset()
+
+
+def test_ctrl_c_before_it_is_ready_leaves_nothing_running_either(tmp_path: Path):
+    env = environment(tmp_path, FAILPOINTS="migrate.before_commit=sleep:60000")
+    with Running("up", env=env, folder=tmp_path) as up:
+        up.wait_for("failpoint migrate.before_commit: sleep")
+
+        assert up.interrupt() == 130
+        assert processes_on(cluster_of(tmp_path)) == frozenset()
+        assert "Traceback" not in "\n".join(up.said)
 
 
 def test_a_start_after_kill_9_adopts_the_database(tmp_path: Path):

@@ -138,3 +138,20 @@ async def test_a_server_that_may_lose_commits_is_not_ready(other: OtherServer, t
 
     assert answer.status_code == 503
     assert answer.json()["error"]["details"]["checks"]["durability"] is False
+
+
+async def test_a_server_starts_before_its_database_and_becomes_ready_with_it(
+    other: OtherServer, tmp_path: Path
+):
+    await bring_up_to_date(other.access(MAKERS), server=None, report=print)
+    env = environment(tmp_path / "data", DATABASE_URL=other.url(MAKERS))
+    other.server.stop()
+
+    with Running("serve", env=env, folder=tmp_path) as serve:
+        address = serve.wait_for(r"(http://[\w.:]+)")[1]
+        before = readiness(address)
+        other.server.start()
+        after = readiness(address)
+        assert serve.interrupt() == 0
+
+    assert (before.status_code, after.status_code) == (503, 200)

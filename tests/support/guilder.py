@@ -10,7 +10,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 from typing import Self
 
 import httpx2
@@ -73,11 +75,13 @@ class Running:
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """The first line from now on that ``pattern`` is found in."""
-        while (line := self._lines.get(timeout=PATIENCE_S)) is not None:
-            self.said.append(line)
-            if found := re.search(pattern, line):
-                return found
-        raise AssertionError(f"it ended without saying {pattern!r}: {self.said}")
+        until = monotonic() + PATIENCE_S
+        with suppress(queue.Empty):
+            while (line := self._lines.get(timeout=max(0, until - monotonic()))) is not None:
+                self.said.append(line)
+                if found := re.search(pattern, line):
+                    return found
+        raise AssertionError(f"it did not say {pattern!r}: {self.said}")
 
     def address(self) -> str:
         """Where it answers, once it says so."""

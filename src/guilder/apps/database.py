@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -14,7 +13,6 @@ from guilder.apps.signals import undisturbed
 from guilder.platform.db import Database
 from guilder.platform.postgres.access import (
     Access,
-    DatabaseUnreachable,
     bring_up_to_date,
     create_database,
     embedded_access,
@@ -29,7 +27,6 @@ from guilder.platform.settings import Settings
 Report = Callable[[str], None]
 
 _log = structlog.get_logger("guilder.database")
-_LONGEST_PAUSE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,29 +102,17 @@ def running_access(settings: Settings) -> Access:
 
 @asynccontextmanager
 async def pool(access: Access, *, settings: Settings, name: str) -> AsyncIterator[Database]:
-    """A pool of connections as the application, waited for as long as the server is away."""
-    database = await _connected(access, settings=settings, name=name)
+    """A pool of connections as the application."""
+    database = await Database.connect(
+        access.url,
+        role=access.role,
+        application_name=f"guilder {name}",
+        max_connections=settings.database_connections,
+    )
     try:
         yield database
     finally:
         await database.close()
-
-
-async def _connected(access: Access, *, settings: Settings, name: str) -> Database:
-    pause_s = 0.1
-    while True:
-        try:
-            with told_plainly():
-                return await Database.connect(
-                    access.url,
-                    role=access.role,
-                    application_name=f"guilder {name}",
-                    max_connections=settings.database_connections,
-                )
-        except DatabaseUnreachable as error:
-            _log.warning("database.unreachable", reason=str(error))
-        await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
 @contextmanager

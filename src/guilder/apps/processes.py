@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,6 +17,7 @@ from guilder.apps.background import in_background
 from guilder.apps.compose import build_house, http_app, running
 from guilder.apps.database import pool
 from guilder.apps.server import serve_http
+from guilder.apps.signals import heeded
 from guilder.platform.postgres.access import Access
 from guilder.platform.postgres.server import EmbeddedPostgres
 from guilder.platform.settings import Settings
@@ -35,7 +35,6 @@ class Work:
     background: bool
     only: Sequence[str] = ()
     ready: Callable[[], None] = field(default=lambda: None)
-    stops_on: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM)
     server: EmbeddedPostgres | None = None
     """An embedded PostgreSQL to start again should it end while this runs."""
 
@@ -49,7 +48,7 @@ def run(work: Work) -> None:
 async def _run(work: Work) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in work.stops_on:
+    for number in heeded():
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         if work.server is not None:

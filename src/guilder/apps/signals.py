@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heeded() -> list[signal.Signals]:
+    """The signals that mean stop to this process: not those that whoever started it switched off.
+
+    ``nohup`` ignores the closing of a terminal, and a parent that decides for its children lets
+    them ignore Ctrl-C.
+    """
+    return [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 @contextmanager
@@ -23,8 +32,10 @@ def undisturbed() -> Iterator[None]:
 
 
 def end_on_term() -> None:
-    """Make SIGTERM end this process as Ctrl-C does, so that what was opened is closed."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Make TERM and HUP end this process as Ctrl-C does, so that what was opened is closed."""
+    for number in heeded():
+        if number != signal.SIGINT:
+            signal.signal(number, _interrupt)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -19,7 +19,9 @@ from typing import Final
 
 import structlog
 
+from guilder.apps.signals import heeded
 from guilder.platform.postgres.server import EmbeddedPostgres
+from guilder.platform.startup import CannotStart
 
 _log = structlog.get_logger("guilder.workers")
 _SET_DEATH_SIGNAL: Final = 1
@@ -57,7 +59,9 @@ class Workers:
         *,
         server: EmbeddedPostgres | None,
         ready: Callable[[], None],
+        patience_s: float = _LONGEST_STOP_S,
     ) -> None:
+        self._patience_s = patience_s
         self._children = [_Child(duty=duty) for duty in duties]
         self._server = server
         self._ready = ready
@@ -65,9 +69,12 @@ class Workers:
         self._unready = len(duties)
 
     def run(self) -> None:
-        """Start every duty and return after SIGINT or SIGTERM, once every child has ended.
+        """Start every duty and return after a signal to stop, once every child has ended.
 
         ``ready`` is called when each of them has become ready for the first time.
+
+        Raises:
+            CannotStart: one of them ended before all were ready.
         """
         with _signals() as signalled:
             try:
@@ -83,11 +90,13 @@ class Workers:
             if not child.pid and now >= child.due_at:
                 self._start(child)
         happened = self._wait(signalled)
+        if self._readable in happened:
+            self._count_ready()
         for child in self._children:
             if child.pid and child.watched in happened:
                 _bury(child)
-        if self._readable in happened:
-            self._count_ready()
+                if self._unready > 0:
+                    raise CannotStart(f"{child.duty.name} could not start; the log says why")
         if self._server is not None and self._server.wait(timeout_s=0):
             _log.error("database.ended")
             self._server.start()
@@ -133,7 +142,7 @@ class Workers:
         child.pid, child.watched, child.started_at = pid, os.pidfd_open(pid), monotonic()
 
     def _stop(self) -> None:
-        for number, patience_s in ((signal.SIGTERM, _LONGEST_STOP_S), (signal.SIGKILL, None)):
+        for number, patience_s in ((signal.SIGTERM, self._patience_s), (signal.SIGKILL, None)):
             until = None if patience_s is None else monotonic() + patience_s
             for child in self._children:
                 if child.pid:
@@ -166,7 +175,8 @@ def _live(duty: Duty, *, parent: int, ready: Callable[[], None]) -> None:
     try:
         signal.set_wakeup_fd(-1)
         # a Ctrl-C reaches the whole group; the parent alone decides what it means
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() == parent:
@@ -182,11 +192,9 @@ def _live(duty: Duty, *, parent: int, ready: Callable[[], None]) -> None:
 
 @contextmanager
 def _signals() -> Iterator[int]:
-    """A descriptor that can be read once SIGINT or SIGTERM has come."""
+    """A descriptor that can be read once a signal to stop has come."""
     readable, writable = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = {
-        number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    before = {number: signal.signal(number, lambda *_: None) for number in heeded()}
     woken = signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
     try:
         yield readable

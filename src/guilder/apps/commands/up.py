@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -78,7 +77,6 @@ def _duties(
                 on=on,
                 background=on is None,
                 ready=ready,
-                stops_on=(signal.SIGTERM,),
             )
         )
 

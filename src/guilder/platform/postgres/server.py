@@ -89,7 +89,7 @@ class EmbeddedPostgres:
         try:
             self._start(folder)
         except BaseException:
-            self.let_go()
+            self.stop()
             raise
 
     def _start(self, folder: Folder) -> None:
@@ -157,13 +157,14 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stop the server in order: sessions end, everything is written, the folder is free."""
-        if self._pid is not None:
+        if self._pid is not None and not self.wait(timeout_s=0):
             # after a while, without the last checkpoint: the next start replays the log instead
             for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
                 with suppress(ProcessLookupError):
                     os.kill(self._pid, number)
                 if self.wait(timeout_s=_LONGEST_STOP_S):
                     break
+        if self._held is not None:
             folders.remove_socket_folder_elsewhere(folders.folder_in(self._data_dir))
         self.let_go()
 
