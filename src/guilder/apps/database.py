@@ -108,6 +108,7 @@ async def pool(access: Access, *, settings: Settings, name: str) -> AsyncIterato
         role=access.role,
         application_name=f"guilder {name}",
         max_connections=settings.database_connections,
+        finds_by_index=True,
     )
     try:
         yield database

@@ -29,6 +29,10 @@ Tx: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 Queries take ``$1``-style parameters; a list parameter becomes an array.
 """
 
+# A prepared statement keeps its plan. One made while the tables were empty reads them whole, and
+# goes on doing so while they grow, until their statistics are gathered anew.
+_WHOLE_TABLE_PLANS: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
+
 _ATTEMPTS: Final = 6
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
@@ -108,10 +112,13 @@ class Database:
         application_name: str = "guilder",
         max_connections: int = 10,
         limits: Limits | None = None,
+        finds_by_index: bool = False,
     ) -> Database:
         """A pool on ``url``, each session acting as ``role`` when one is given.
 
-        It connects when it is first used.
+        It connects when it is first used. ``finds_by_index`` is for sessions that look rows up by
+        their keys: the planner then reads no table whole, however small it was when a statement
+        was prepared.
         """
         limits = limits or Limits()
         session = {
@@ -125,6 +132,8 @@ class Database:
             "tcp_keepalives_idle": "10",
             "jit": "off",
         }
+        if finds_by_index:
+            session |= dict.fromkeys(_WHOLE_TABLE_PLANS, "off")
         if role is not None:
             session["role"] = role
         pool = await asyncpg.create_pool(

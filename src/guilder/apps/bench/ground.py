@@ -64,7 +64,9 @@ class Ground:
     @asynccontextmanager
     async def pool(self, *, connections: int = 10) -> AsyncIterator[Database]:
         """Connections to Guilder's database as the application has them."""
-        db = await Database.connect(self.access.url, max_connections=connections)
+        db = await Database.connect(
+            self.access.url, max_connections=connections, finds_by_index=True
+        )
         try:
             yield db
         finally:
