@@ -53,6 +53,7 @@ _SEALS: Final = """
         frozen_by_staff::text, is_default::text, platform.epoch_us(created_at)::text,
         platform.epoch_us(changed_at)::text)
 """
+# Whoever runs the ledger may freeze an active wallet's account; nothing opens the others'.
 _ACCOUNTS: Final = f"""
     SELECT COALESCE(w.id, a.id)::text AS row,
         CASE WHEN a.id IS NULL THEN 'it has no ledger account'
@@ -64,8 +65,8 @@ _ACCOUNTS: Final = f"""
         ON a.id = w.id
     WHERE a.id IS NULL OR w.id IS NULL OR a.owner_id IS DISTINCT FROM w.owner_id
        OR a.currency <> w.currency OR a.type <> 'liability'
-       OR a.status <> CASE w.status WHEN 'active' THEN 'open' WHEN 'closed' THEN 'closed'
-            ELSE 'frozen' END
+       OR (w.status = 'closed') <> (a.status = 'closed')
+       OR (w.status IN ('pending', 'frozen') AND a.status <> 'frozen')
 """
 _CONTROLS: Final = """
     SELECT w.id::text AS row, format('no control limits the %s of its owner', d.direction) AS detail
@@ -91,7 +92,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     sql_check(
         "wallet accounts",
         table="wallets.wallets",
-        invariant="a wallet and its ledger account are of one owner, currency and status",
+        invariant="a wallet has an account of its owner and currency, open only while it is active",
         query=_ACCOUNTS,
     ),
     sql_check(

@@ -35,7 +35,8 @@ _SEAL: Final = f"""sha256(
     uuid_send(p.id) || uuid_send(p.owner_id) || int8send(platform.epoch_us(p.created_at))
     || {_FINGERPRINT} || {_sized("p.status")} || {_sized("p.idempotency_key")}
     || {_sized("p.failure_code")} || {_sized("p.failure_message")}
-    || {_sized("p.failure_details::text")})"""
+    || {_sized("p.failure_details::text")}
+    || COALESCE(int8send(platform.epoch_us(p.effective_at)), ''::bytea))"""
 """Both as `guilder.payments.store.seals` lays them out."""
 
 _SEALS: Final = f"""
@@ -77,13 +78,17 @@ _POSTED: Final = """
     FROM payments.transactions p LEFT JOIN ledger.transactions t ON t.id = p.id
     WHERE (t.id IS NOT NULL) <> (p.status = 'completed')
        OR t.kind <> p.type OR t.description <> p.description OR t.recorded_at <> p.created_at
-       OR t.effective_at <> p.created_at OR t.expires_at IS NOT NULL OR t.reverses_id IS NOT NULL
+       OR t.effective_at <> COALESCE(p.effective_at, p.created_at)
+       OR t.expires_at IS NOT NULL OR t.reverses_id IS NOT NULL
 """
-_PAID: Final = f"""
+_ORDERED: Final = f"""
     SELECT t.id::text AS row, format('a %s was posted that nobody ordered', t.kind) AS detail
     FROM ledger.transactions t
     WHERE t.kind IN ({_KINDS})
       AND NOT EXISTS (SELECT FROM payments.transactions p WHERE p.id = t.id)
+      AND EXISTS (
+        SELECT FROM ledger.entries e JOIN wallets.wallets w ON w.id = e.account_id
+        WHERE e.transaction_id = t.id)
 """
 _ENTRIES: Final = """
     WITH posted AS (
@@ -163,11 +168,12 @@ _TOLD: Final = f"""
     WITH told AS (
         SELECT id, type, key, data, data->>'transaction_id' AS payment_id,
             COALESCE(data->>'completed_at', data->>'failed_at') AS at,
+            (data->>'effective_at')::timestamptz AS effective_at,
             count(*) OVER (PARTITION BY data->>'transaction_id') AS times
         FROM platform.outbox
         WHERE type IN ('{TransactionCompleted.TYPE}', '{TransactionFailed.TYPE}')
     ), due AS (
-        SELECT p.id::text AS payment_id, p.created_at,
+        SELECT p.id::text AS payment_id, p.created_at, p.effective_at,
             COALESCE(p.from_wallet_id, p.to_wallet_id)::text AS key,
             CASE p.status WHEN 'completed' THEN '{TransactionCompleted.TYPE}'
                 ELSE '{TransactionFailed.TYPE}' END AS type,
@@ -187,7 +193,8 @@ _TOLD: Final = f"""
     FROM due FULL JOIN told ON told.payment_id = due.payment_id
     WHERE told.id IS NULL OR due.payment_id IS NULL OR told.times > 1
        OR told.type <> due.type OR told.key <> due.key
-       OR told.data - 'completed_at' - 'failed_at' <> due.data
+       OR told.data - 'completed_at' - 'failed_at' - 'effective_at' <> due.data
+       OR told.effective_at IS DISTINCT FROM due.effective_at
        OR told.at::timestamptz IS DISTINCT FROM due.created_at
 """
 
@@ -213,8 +220,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     sql_check(
         "postings ordered",
         table="ledger.transactions",
-        invariant="nothing is posted as a payment that nobody ordered",
-        query=_PAID,
+        invariant="nothing is posted to a wallet as a payment that nobody ordered",
+        query=_ORDERED,
     ),
     sql_check(
         "payment entries",
