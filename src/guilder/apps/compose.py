@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from httpx2 import AsyncClient
 from prometheus_client import CollectorRegistry
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
@@ -21,11 +23,14 @@ from guilder.platform import failpoints
 from guilder.platform.auth import TokenVerifier
 from guilder.platform.db import Database
 from guilder.platform.http.asgi import HttpApp
-from guilder.platform.keys import KeyFolder
+from guilder.platform.keys import JWKS_PATH, KeyFolder, VerificationKeys
 from guilder.platform.module import Module
+from guilder.platform.remote_keys import RemoteKeys
 from guilder.platform.settings import Settings
 from guilder.platform.startup import CannotStart
 from guilder.wallets import module as wallets
+
+_IDENTITY: Final = "identity"
 
 
 class UnknownContext(CannotStart):
@@ -56,6 +61,20 @@ def every_failpoint() -> Mapping[str, str]:
 def key_folder(settings: Settings) -> KeyFolder:
     """Where the keys are that sign access tokens."""
     return KeyFolder(Path(settings.data_dir) / "keys")
+
+
+def prepare_keys(settings: Settings) -> None:
+    """See that there is a key to sign with, where identity runs here."""
+    if _IDENTITY not in settings.service_urls:
+        key_folder(settings).ensure()
+
+
+def verification_keys(settings: Settings) -> VerificationKeys:
+    """What access tokens are verified with: this folder's keys, or those identity publishes."""
+    elsewhere = settings.service_urls.get(_IDENTITY)
+    if elsewhere is None:
+        return key_folder(settings)
+    return RemoteKeys(f"{elsewhere}{JWKS_PATH}", client=AsyncClient())
 
 
 def build_house(settings: Settings, *, db: Database, only: Sequence[str] = ()) -> House:
@@ -96,7 +115,7 @@ def http_app(house: House) -> HttpApp:
     build = gateway.build if house.is_whole else gateway.build_service
     return build(
         modules=house.modules if house.is_whole else house.here,
-        verifier=TokenVerifier(house.keys),
+        verifier=TokenVerifier(verification_keys(house.settings)),
         readiness=DatabaseReadiness(house.db),
         registry=registry,
         settings=gateway_settings(house.settings),

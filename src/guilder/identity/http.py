@@ -20,7 +20,7 @@ from guilder.identity.service.register import Registration
 from guilder.identity.service.sign_in import SignIn
 from guilder.kernel.errors import Overloaded, ValidationFailed
 from guilder.platform.http.route import Access, Answer, RawAnswer, Request, Route
-from guilder.platform.keys import JWKS_MAX_AGE_S, KeyFolder
+from guilder.platform.keys import JWKS_MAX_AGE_S, JWKS_PATH, KeyFolder
 
 _TAG: Final = "identity"
 _MAX_USER_AGENT_CHARACTERS: Final = 200
@@ -191,7 +191,7 @@ class IdentityRoutes:
             ),
             Route(
                 method="GET",
-                path="/.well-known/jwks.json",
+                path=JWKS_PATH,
                 handler=self.jwks,
                 access=Access.PUBLIC,
                 summary="Public keys of access tokens",

@@ -21,8 +21,11 @@ from typing import Any, Final, Protocol
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from guilder.platform.startup import CannotStart
+
 ALGORITHM: Final = "ES256"
 ACCESS_TOKEN_LIFE_S: Final = 15 * 60
+JWKS_PATH: Final = "/.well-known/jwks.json"
 JWKS_MAX_AGE_S: Final = 60
 PUBLISHED_BEFORE_USE_S: Final = 2 * JWKS_MAX_AGE_S
 REREAD_EVERY_S: Final = 10
@@ -34,7 +37,7 @@ _SUFFIX: Final = ".jwk"
 UnixTime = Callable[[], float]
 
 
-class KeyUnusable(RuntimeError):
+class KeyUnusable(CannotStart):
     """A key file cannot be trusted or read, or there is none where one is needed."""
 
 

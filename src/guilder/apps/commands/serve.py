@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from guilder.apps.compose import key_folder
+from guilder.apps.compose import prepare_keys
 from guilder.apps.database import running_access
 from guilder.apps.processes import Work, run
 from guilder.apps.server import address_of, listen
@@ -27,7 +27,7 @@ def serve(
     settings = begin()
     access = running_access(settings)
     (listening,) = listen(settings.host, port=settings.port)
-    key_folder(settings).ensure()
+    prepare_keys(settings)
 
     def ready() -> None:
         what = ", ".join(contexts) if contexts else "the API"

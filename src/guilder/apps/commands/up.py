@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from guilder import __version__
-from guilder.apps.compose import key_folder
+from guilder.apps.compose import prepare_keys
 from guilder.apps.database import Reached, own_database
 from guilder.apps.processes import Work, run
 from guilder.apps.server import address_of, listen
@@ -32,7 +32,7 @@ def up() -> None:
     settings = begin()
     sockets = listen(settings.host, port=settings.port, count=settings.workers)
     with own_database(settings, report=say) as reached:
-        key_folder(settings).ensure()
+        prepare_keys(settings)
         ready = _announcement(settings, address=address_of(sockets[0]))
         if settings.workers == 1:
             run(_everything(settings, reached, on=sockets[0], ready=ready))
