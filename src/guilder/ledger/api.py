@@ -452,6 +452,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     amount_minor: int
     balance_after_minor: int
     recorded_at: datetime
+    effective_at: datetime
     kind: str
     description: str
 

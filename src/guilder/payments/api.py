@@ -44,6 +44,8 @@ class PaymentOrder(Struct, frozen=True, kw_only=True):
     from_wallet_id: WalletId | None = None
     to_wallet_id: WalletId | None = None
     description: str = ""
+    effective_at: datetime | None = None
+    """When it counts, where that is before it is recorded: for imports and corrections."""
     origin: Origin = NOWHERE
     """In which request it was asked for; no part of what a key stands for."""
 

@@ -101,6 +101,7 @@ def _replay(numbered: Numbered, known: Payment) -> Outcome:
             ("amount", order.amount_minor, known.order.amount_minor),
             ("currency", order.currency, known.order.currency),
             ("description", order.description, known.order.description),
+            ("effective_at", order.effective_at, known.order.effective_at),
         )
         if given != before
     ]
@@ -132,6 +133,7 @@ def _execute(numbered: Numbered, state: State) -> Outcome:
                 EntryDraft(destination, -order.amount_minor),
             ),
             description=order.description,
+            effective_at=order.effective_at,
         )
     )
     if failure is not None:

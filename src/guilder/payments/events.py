@@ -10,7 +10,7 @@ from msgspec import Struct
 from guilder.kernel.ids import TransactionId, UserId, WalletId
 
 
-class TransactionCompleted(Struct, frozen=True, kw_only=True):
+class TransactionCompleted(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Money has moved. ``amount`` is in major units, as text."""
 
     TYPE: ClassVar[str] = "com.guilder.transaction.completed"
@@ -23,9 +23,11 @@ class TransactionCompleted(Struct, frozen=True, kw_only=True):
     amount: str
     currency: str
     completed_at: datetime
+    effective_at: datetime | None = None
+    """When it counts, where that is before it was recorded; left out otherwise."""
 
 
-class TransactionFailed(Struct, frozen=True, kw_only=True):
+class TransactionFailed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A payment was refused after its execution began; no money has moved."""
 
     TYPE: ClassVar[str] = "com.guilder.transaction.failed"
@@ -39,3 +41,5 @@ class TransactionFailed(Struct, frozen=True, kw_only=True):
     currency: str
     reason: str
     failed_at: datetime
+    effective_at: datetime | None = None
+    """When it would have counted, where that is before it was recorded; left out otherwise."""

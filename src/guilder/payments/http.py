@@ -86,7 +86,10 @@ class Transfer(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class PaymentBody(Struct, kw_only=True, omit_defaults=True):
-    """A payment as its parties see it; the amount is in major units."""
+    """A payment as its parties see it; the amount is in major units.
+
+    ``effective_at`` is when it counts, where that is before it was recorded.
+    """
 
     id: TransactionId
     type: str
@@ -95,6 +98,7 @@ class PaymentBody(Struct, kw_only=True, omit_defaults=True):
     currency: str
     description: str
     created_at: datetime
+    effective_at: datetime | None = None
     from_wallet_id: WalletId | None = None
     to_wallet_id: WalletId | None = None
     failure_code: str | None = None
@@ -339,6 +343,7 @@ def _body(payment: Payment) -> PaymentBody:
         currency=order.currency.code,
         description=order.description,
         created_at=payment.created_at,
+        effective_at=order.effective_at,
         from_wallet_id=order.from_wallet_id,
         to_wallet_id=order.to_wallet_id,
         failure_code=failure.code if failure else None,

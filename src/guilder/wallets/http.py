@@ -68,7 +68,10 @@ class BalanceBody(Struct, kw_only=True, omit_defaults=True):
 
 
 class HistoryLine(Struct, kw_only=True):
-    """One change of a wallet's balance. ``direction`` is seen from its owner."""
+    """One change of a wallet's balance. ``direction`` is seen from its owner.
+
+    ``created_at`` is when it was recorded, ``effective_at`` when it counts.
+    """
 
     sequence: int
     transaction_id: UUID
@@ -79,6 +82,7 @@ class HistoryLine(Struct, kw_only=True):
     currency: str
     description: str
     created_at: datetime
+    effective_at: datetime
 
 
 class FreezeOwner(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -342,6 +346,7 @@ def _line(entry: Entry, unit: Currency) -> HistoryLine:
         currency=unit.code,
         description=entry.description,
         created_at=entry.recorded_at,
+        effective_at=entry.effective_at,
     )
 
 

@@ -33,7 +33,7 @@ _BALANCE_AFTER: Final = """
 """
 _ENTRY_COLUMNS: Final = """
     e.account_id, e.sequence, e.transaction_id, e.amount_minor, e.balance_after_minor,
-    e.recorded_at, t.kind, t.description
+    e.recorded_at, t.effective_at, t.kind, t.description
 """
 _ENTRIES: Final = f"""
     SELECT {_ENTRY_COLUMNS}

@@ -112,6 +112,7 @@ def _event(payment: Payment) -> outbox.Outgoing:
             amount=amount,
             currency=order.currency.code,
             completed_at=payment.created_at,
+            effective_at=order.effective_at,
         )
     else:
         fact = TransactionFailed(
@@ -124,6 +125,7 @@ def _event(payment: Payment) -> outbox.Outgoing:
             currency=order.currency.code,
             reason=payment.failure.code,
             failed_at=payment.created_at,
+            effective_at=order.effective_at,
         )
     key = str(order.from_wallet_id or order.to_wallet_id)
     return outbox.outgoing(fact, key=key, origin=order.origin)

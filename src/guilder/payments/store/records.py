@@ -26,7 +26,7 @@ from guilder.wallets.api import WalletNotActive
 COLUMNS: Final = """
     t.id, t.type, t.status, t.owner_id, t.from_wallet_id, t.to_wallet_id, t.amount_minor,
     t.currency, t.description, t.idempotency_key, t.failure_code, t.failure_message,
-    t.failure_details::text, t.created_at
+    t.failure_details::text, t.created_at, t.effective_at
 """
 _FIND_CLAIMS: Final = f"""
     SELECT {COLUMNS}
@@ -50,6 +50,7 @@ _PAYMENT_COLUMNS: Final = (
     "failure_message",
     "failure_details",
     "created_at",
+    "effective_at",
     "seal",
 )
 # A key whose day is over is taken again in its place. One that another transaction has taken since
@@ -141,6 +142,7 @@ def _record(kept: Payment, mark: bytes) -> tuple[object, ...]:
         failure.message if failure else None,
         details(failure) if failure else None,
         kept.created_at,
+        order.effective_at,
         payment_seal(kept, fingerprint=mark),
     )
 
@@ -164,6 +166,7 @@ def payment(row: Row) -> Payment:
             from_wallet_id=row["from_wallet_id"],
             to_wallet_id=row["to_wallet_id"],
             description=row["description"],
+            effective_at=row["effective_at"],
         ),
         status=PaymentStatus(row["status"]),
         created_at=row["created_at"],

@@ -21,6 +21,7 @@ from guilder.payments.api import Payment, PaymentOrder
 _NO_ID: Final = bytes(16)
 _ORDER: Final = Struct(">16s16sq3s").pack
 _PAYMENT: Final = Struct(">16s16sq32s").pack
+_MOMENT: Final = Struct(">q").pack
 _ABSENT: Final = LENGTH(-1)
 
 
@@ -57,7 +58,13 @@ def payment_seal(payment: Payment, *, fingerprint: bytes) -> bytes:
         + _sized(payment.status.value)
         + _sized(payment.order.key)
         + reason
+        + _effective(payment.order)
     ).digest()
+
+
+def _effective(order: PaymentOrder) -> bytes:
+    """Nothing for a payment that counts when it is recorded, as nearly all do."""
+    return b"" if order.effective_at is None else _MOMENT(epoch_microseconds(order.effective_at))
 
 
 def details(failure: Refusal) -> str:
