@@ -86,11 +86,12 @@ def moved(source: str, target: str, amount: str) -> list[dict[str, str]]:
 @asynccontextmanager
 async def opened(db: Database) -> AsyncIterator[CountingHouse]:
     """The ledger on ``db``, called as operations, as long as the block lasts."""
-    ledger = build(db=db, ledger=build_ledger())
+    registry = CollectorRegistry()
+    ledger = build(db=db, ledger=build_ledger(), registry=registry)
     dispatcher = Dispatcher(
         {ledger.name: ledger.routes},
         verifier=Callers(),
-        metrics=RequestMetrics(CollectorRegistry()),
+        metrics=RequestMetrics(registry),
         service_names=ledger.service_names,
     )
     app = HttpApp(dispatcher.respond, proxies=TrustedProxies())

@@ -44,6 +44,7 @@ class House:
     settings: Settings
     db: Database
     keys: KeyFolder
+    registry: CollectorRegistry
     modules: tuple[Module, ...]
     here: tuple[Module, ...]
 
@@ -84,7 +85,8 @@ def build_house(settings: Settings, *, db: Database, only: Sequence[str] = ()) -
         UnknownContext: there is no context of a name that was given.
     """
     keys = key_folder(settings)
-    modules = _modules(settings, db=db, keys=keys)
+    registry = CollectorRegistry()
+    modules = _modules(settings, db=db, keys=keys, registry=registry)
     names = {module.name for module in modules}
     unknown = sorted((set(only) | set(settings.service_urls)) - names)
     if unknown:
@@ -93,15 +95,17 @@ def build_house(settings: Settings, *, db: Database, only: Sequence[str] = ()) -
         )
     wanted = set(only) or names - set(settings.service_urls)
     here = tuple(module for module in modules if module.name in wanted)
-    return House(settings=settings, db=db, keys=keys, modules=modules, here=here)
+    return House(settings=settings, db=db, keys=keys, registry=registry, modules=modules, here=here)
 
 
-def _modules(settings: Settings, *, db: Database, keys: KeyFolder) -> tuple[Module, ...]:
+def _modules(
+    settings: Settings, *, db: Database, keys: KeyFolder, registry: CollectorRegistry
+) -> tuple[Module, ...]:
     books = ledger.build_ledger()
     funding = payments.simulated_funding if settings.funds_simulated else payments.no_funding
     return (
         identity.build(db=db, keys=keys, default_region=settings.default_region),
-        ledger.build(db=db, ledger=books),
+        ledger.build(db=db, ledger=books, registry=registry),
         wallets.build(db=db, ledger=books, time_zone=settings.time_zone),
         payments.build(db=db, ledger=books, wallets=wallets.in_money_core(), funding=funding),
     )
@@ -109,7 +113,7 @@ def _modules(settings: Settings, *, db: Database, keys: KeyFolder) -> tuple[Modu
 
 def http_app(house: House) -> HttpApp:
     """The application that answers: the gateway before everything, or some contexts alone."""
-    registry = CollectorRegistry()
+    registry = house.registry
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     build = gateway.build if house.is_whole else gateway.build_service

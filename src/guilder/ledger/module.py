@@ -24,10 +24,10 @@ def build_ledger() -> Ledger:
     return PostgresLedger()
 
 
-def build(*, db: Database, ledger: Ledger, registry: CollectorRegistry | None = None) -> Module:
+def build(*, db: Database, ledger: Ledger, registry: CollectorRegistry) -> Module:
     """The wired context. ``registry`` takes ``ledger_invariant_violations_total``."""
     holds = EndHolds(db, ledger=ledger)
-    verification = VerifyRecent(db, report=reporter(registry or CollectorRegistry()))
+    verification = VerifyRecent(db, report=reporter(registry))
     return Module(
         name="ledger",
         service_names=("ledger",),
