@@ -7,15 +7,24 @@ serve hundreds of commands. The queue is bounded, and a bad command never hurts 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from guilder.kernel.errors import Overloaded, Refusal
 from guilder.kernel.invariant import invariant
 
 Command = TypeVar("Command")
 Outcome = TypeVar("Outcome")
+
+_LOOKED_THROUGH: Final = 4
+"""How many batches' worth of waiting commands are looked through for one that can run."""
+
+
+class _Waiting(NamedTuple, Generic[Command, Outcome]):
+    command: Command
+    touches: Sequence[Hashable]
+    answer: asyncio.Future[Outcome]
 
 
 class Batcher(Generic[Command, Outcome]):
@@ -24,21 +33,28 @@ class Batcher(Generic[Command, Outcome]):
     ``execute`` gets commands in the order they came and answers one outcome for each. When it
     fails as a whole (a bug, or a row the database will not take), the batch is run again in
     halves, down to the one command that cannot be executed; `Overloaded` is told to all of them.
+
+    ``touches`` names what a command will lock. One whose things another batch has in hand would
+    only wait for it inside the database, with a batch behind it; it stays in the queue instead,
+    and what came later for the same things stays behind it.
     """
 
     def __init__(
         self,
         execute: Callable[[Sequence[Command]], Awaitable[Sequence[Outcome]]],
         *,
+        touches: Callable[[Command], Iterable[Hashable]] = lambda _: (),
         max_batch: int = 256,
         max_waiting: int = 4096,
         lanes: int = 2,
     ) -> None:
         self._execute = execute
+        self._touches = touches
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._lanes = lanes
-        self._waiting: deque[tuple[Command, asyncio.Future[Outcome]]] = deque()
+        self._waiting: deque[_Waiting[Command, Outcome]] = deque()
+        self._in_hand: Counter[Hashable] = Counter()
         self._running: set[asyncio.Task[None]] = set()
 
     async def submit(self, command: Command) -> Outcome:
@@ -51,44 +67,70 @@ class Batcher(Generic[Command, Outcome]):
         """
         if len(self._waiting) >= self._max_waiting:
             raise Overloaded
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((command, future))
-        if len(self._running) < self._lanes:
-            task = asyncio.create_task(self._drain())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-        return await future
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(command, tuple(self._touches(command)), answer))
+        self._open_lane()
+        return await answer
 
     async def close(self) -> None:
         """Wait until everything that was accepted has been executed."""
         while self._running:
             await asyncio.wait(self._running)
 
-    async def _drain(self) -> None:
-        while self._waiting:
-            size = min(len(self._waiting), self._max_batch)
-            await self._answer([self._waiting.popleft() for _ in range(size)])
+    def _open_lane(self) -> None:
+        if self._waiting and len(self._running) < self._lanes:
+            lane = asyncio.create_task(self._drain())
+            self._running.add(lane)
+            lane.add_done_callback(self._running.discard)
 
-    async def _answer(self, batch: list[tuple[Command, asyncio.Future[Outcome]]]) -> None:
+    async def _drain(self) -> None:
+        while batch := self._take():
+            things = [thing for waiting in batch for thing in waiting.touches]
+            self._in_hand.update(things)
+            try:
+                await self._answer(batch)
+            finally:
+                self._in_hand.subtract(things)
+                self._in_hand = +self._in_hand
+            self._open_lane()
+
+    def _take(self) -> list[_Waiting[Command, Outcome]]:
+        batch: list[_Waiting[Command, Outcome]] = []
+        passed_over: list[_Waiting[Command, Outcome]] = []
+        blocked = set(self._in_hand)
+        queue = self._waiting
+        for _ in range(min(len(queue), self._max_batch * _LOOKED_THROUGH)):
+            waiting = queue.popleft()
+            if blocked and not blocked.isdisjoint(waiting.touches):
+                passed_over.append(waiting)
+                blocked.update(waiting.touches)
+                continue
+            batch.append(waiting)
+            if len(batch) == self._max_batch:
+                break
+        queue.extendleft(reversed(passed_over))
+        return batch
+
+    async def _answer(self, batch: Sequence[_Waiting[Command, Outcome]]) -> None:
         try:
-            outcomes = await self._execute([command for command, _ in batch])
+            outcomes = await self._execute([waiting.command for waiting in batch])
             invariant(len(outcomes) == len(batch), "every command has one outcome")
         except Refusal as refusal:
-            for _, future in batch:
-                _fail(future, refusal)
+            for waiting in batch:
+                _fail(waiting.answer, refusal)
         except Exception as error:  # noqa: BLE001 - the one command at fault is told, below
             if len(batch) == 1:
-                _fail(batch[0][1], error)
+                _fail(batch[0].answer, error)
                 return
             middle = len(batch) // 2
             await self._answer(batch[:middle])
             await self._answer(batch[middle:])
         else:
-            for (_, future), outcome in zip(batch, outcomes, strict=True):
-                if not future.done():
-                    future.set_result(outcome)
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                if not waiting.answer.done():
+                    waiting.answer.set_result(outcome)
 
 
-def _fail(future: asyncio.Future[Outcome], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _fail(answer: asyncio.Future[Outcome], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)

@@ -39,7 +39,7 @@ class PaymentEngine:
         ledger: Ledger,
         wallets: Wallets,
         funding: Callable[[Currency], AccountId | None],
-        max_batch: int = 256,
+        max_batch: int = 128,
         max_waiting: int = 4096,
         lanes: int = 2,
     ) -> None:
@@ -48,7 +48,11 @@ class PaymentEngine:
         self._wallets = wallets
         self._funding = funding
         self._queue: Batcher[PaymentOrder, Outcome] = Batcher(
-            self._execute, max_batch=max_batch, max_waiting=max_waiting, lanes=lanes
+            self._execute,
+            touches=lambda order: account_ids(order, funding=funding),
+            max_batch=max_batch,
+            max_waiting=max_waiting,
+            lanes=lanes,
         )
 
     async def pay(self, order: PaymentOrder) -> Outcome:
