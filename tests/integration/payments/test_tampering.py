@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 import pytest_asyncio
 
@@ -12,6 +14,7 @@ from guilder.wallets.store import CHECKS as WALLET_CHECKS
 from tests.support.bank import Bank, deposit, person, topup, transfer, withdrawal
 from tests.support.tampering import Connection, edited, edits_of, findings_of, rows_of
 
+EARLIER = datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
 TABLES = ("payments.transactions", "payments.idempotency", "wallets.wallets")
 FORGERIES = {
     "platform.outbox": """
@@ -51,7 +54,7 @@ async def history(bank: Bank) -> None:
         annas = await bank.open(anna, funds_minor=10_050, currency=unit)
         bens = await bank.open(ben, currency=unit)
         for order in (
-            topup(anna, annas, amount_minor=7, currency=unit),
+            topup(anna, annas, amount_minor=7, currency=unit, effective_at=EARLIER),
             transfer(anna, annas, bens, amount_minor=3_005, currency=unit, description="Rént ₹"),
             withdrawal(ben, bens, amount_minor=1_000, currency=unit),
             withdrawal(ben, bens, amount_minor=10**9, currency=unit, description="Too much"),
