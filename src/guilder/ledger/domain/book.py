@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
@@ -40,6 +40,10 @@ from guilder.ledger.domain.reversals import Original, reversing_entries
 
 _MAX_SUM: Final = 2**62
 """Sums stay below this, a factor of two from the end of a 64-bit integer."""
+
+
+Line: TypeAlias = tuple[Account, int]
+"""An account of this book and the amount of an entry of it: debit positive, credit negative."""
 
 
 class PostedTransaction(Struct, frozen=True, kw_only=True):
@@ -101,24 +105,27 @@ class LockedBook:
         The order of the checks is the order of precedence: the draft's own shape, the accounts'
         status, controls, funds.
         """
-        refusal = self._misshapen(draft) or self._not_open(draft.entries)
+        lines = self._lines(draft.entries)
+        if isinstance(lines, Refusal):
+            return lines
+        refusal = self._misshapen(draft, lines) or _not_open(lines)
         if refusal is not None:
             return refusal
-        charges = (
-            [] if draft.reverses else self._controls.charges(draft.kind, self._flows(draft.entries))
-        )
+        charges = [] if draft.reverses else self._controls.charges(draft.kind, _flows(lines))
         for control, amount_minor in charges:
             refusal = control.refusal(amount_minor)
             if refusal is not None:
                 return refusal
-        expires_at = draft.expires_at
-        refusal = self._apply(draft) if expires_at is None else self._reserve(draft, expires_at)
+        if draft.expires_at is None:
+            refusal = self._apply(draft, lines)
+        else:
+            refusal = self._reserve(draft, lines, expires_at=draft.expires_at)
         if refusal is not None:
             return refusal
         for control, amount_minor in charges:
             control.use(amount_minor)
         if draft.reverses is not None:
-            undone = [EntryDraft(e.account_id, -e.amount_minor) for e in draft.entries]
+            undone = [(account, -amount_minor) for account, amount_minor in lines]
             self._give_back(draft.reverses.kind, undone, draft.reverses.recorded_at)
         return None
 
@@ -148,23 +155,22 @@ class LockedBook:
         if hold is None:
             return HoldNotFound(transaction_id=str(hold_id))
         amount_minor = hold.amount_minor if amount_minor is None else amount_minor
-        refusal = settle_refusal(hold, amount_minor, now=self.now) or self._not_open(hold.lines)
+        held = self._locked_lines(hold.lines)
+        refusal = settle_refusal(hold, amount_minor, now=self.now) or _not_open(held)
         if refusal is not None:
             return refusal
-        self._release(hold)
-        lines = hold.part(amount_minor)
-        posted = [line for line in lines if line.amount_minor]
+        self._release(held)
+        part = self._locked_lines(hold.part(amount_minor))
+        posted_lines = [line for line in part if line[1]]
         balances = []
-        for entry in posted:
-            account = self._accounts[entry.account_id]
-            _add_posted(account, entry, sign=1)
+        for account, posted_minor in posted_lines:
+            _add_posted(account, posted_minor, sign=1)
             balances.append(account.balance_minor)
-        for entry, balance_minor in zip(posted, balances, strict=True):
-            self._chain(hold.transaction_id, entry, balance_minor, hold.digest)
+        self._chain(hold_id, posted_lines, balances, digest=hold.digest)
         rest = [
-            EntryDraft(held.account_id, held.amount_minor - line.amount_minor)
-            for held, line in zip(hold.lines, lines, strict=True)
-            if held.amount_minor != line.amount_minor
+            (account, whole - posted)
+            for (account, whole), (_, posted) in zip(held, part, strict=True)
+            if whole != posted
         ]
         self._give_back(hold.kind, rest, hold.recorded_at)
         self._end(hold, HoldState.POSTED, posted_minor=amount_minor)
@@ -219,16 +225,25 @@ class LockedBook:
         """Controls whose use or window changed."""
         return self._controls.changed
 
-    def _misshapen(self, draft: TransactionDraft) -> Refusal | None:
-        sums: dict[str, int] = {}
-        for entry in draft.entries:
+    def _lines(self, entries: Iterable[EntryDraft]) -> list[Line] | AccountNotFound:
+        lines = []
+        for entry in entries:
             account = self._accounts.get(entry.account_id)
             if account is None:
                 return AccountNotFound(account_id=str(entry.account_id))
-            if not 0 < abs(entry.amount_minor) <= MAX_AMOUNT_MINOR:
+            lines.append((account, entry.amount_minor))
+        return lines
+
+    def _locked_lines(self, entries: Iterable[EntryDraft]) -> list[Line]:
+        return [(self._accounts[entry.account_id], entry.amount_minor) for entry in entries]
+
+    def _misshapen(self, draft: TransactionDraft, lines: Iterable[Line]) -> Refusal | None:
+        sums: dict[str, int] = {}
+        for account, amount_minor in lines:
+            if not 0 < abs(amount_minor) <= MAX_AMOUNT_MINOR:
                 return Unbalanced("An entry's amount is out of range.")
             code = account.currency.code
-            sums[code] = sums.get(code, 0) + entry.amount_minor
+            sums[code] = sums.get(code, 0) + amount_minor
         if not sums or any(sums.values()):
             return Unbalanced()
         return None if draft.expires_at is None else self._unholdable(draft.expires_at, sums)
@@ -240,64 +255,43 @@ class LockedBook:
             return HoldExpired("A hold ends after it begins.")
         return None
 
-    def _not_open(self, entries: Iterable[EntryDraft]) -> Refusal | None:
-        for entry in entries:
-            account = self._accounts[entry.account_id]
-            status = account.status
-            if status is AccountStatus.OPEN:
-                continue
-            if status is AccountStatus.CLOSED:
-                return AccountClosed(account_id=str(account.id))
-            if status is AccountStatus.FROZEN or _flow(account, entry.amount_minor) < 0:
-                return AccountFrozen(account_id=str(account.id))
-        return None
+    def _give_back(self, kind: str, lines: Iterable[Line], used_at: datetime) -> None:
+        self._controls.give_back(kind, _flows(lines), used_at=used_at)
 
-    def _flows(self, entries: Iterable[EntryDraft]) -> Iterable[Flow]:
-        for entry in entries:
-            account = self._accounts[entry.account_id]
-            yield account, _flow(account, entry.amount_minor)
-
-    def _give_back(self, kind: str, entries: Iterable[EntryDraft], used_at: datetime) -> None:
-        self._controls.give_back(kind, self._flows(entries), used_at=used_at)
-
-    def _apply(self, draft: TransactionDraft) -> Refusal | None:
+    def _apply(self, draft: TransactionDraft, lines: Sequence[Line]) -> Refusal | None:
         balances: list[int] = []
-        for entry in draft.entries:
-            account = self._accounts[entry.account_id]
-            refusal = _funds_refusal(account, entry.amount_minor)
+        for account, amount_minor in lines:
+            refusal = _funds_refusal(account, amount_minor)
             if refusal is not None:
-                for undone in draft.entries[: len(balances)]:
-                    _add_posted(self._accounts[undone.account_id], undone, sign=-1)
+                for done, undone_minor in lines[: len(balances)]:
+                    _add_posted(done, undone_minor, sign=-1)
                 return refusal
-            _add_posted(account, entry, sign=1)
+            _add_posted(account, amount_minor, sign=1)
             balances.append(account.balance_minor)
-        digest = self._record(draft)
-        for entry, balance_minor in zip(draft.entries, balances, strict=True):
-            self._chain(draft.id, entry, balance_minor, digest)
+        self._chain(draft.id, lines, balances, digest=self._record(draft))
         return None
 
-    def _reserve(self, draft: TransactionDraft, expires_at: datetime) -> Refusal | None:
-        for done, entry in enumerate(draft.entries):
-            account = self._accounts[entry.account_id]
-            refusal = _funds_refusal(account, entry.amount_minor)
+    def _reserve(
+        self, draft: TransactionDraft, lines: Sequence[Line], *, expires_at: datetime
+    ) -> Refusal | None:
+        for count, (account, amount_minor) in enumerate(lines):
+            refusal = _funds_refusal(account, amount_minor)
             if refusal is not None:
-                for undone in draft.entries[:done]:
-                    _add_pending(self._accounts[undone.account_id], undone, sign=-1)
+                for done, undone_minor in lines[:count]:
+                    _add_pending(done, undone_minor, sign=-1)
                 return refusal
-            _add_pending(account, entry, sign=1)
-        for entry in draft.entries:
-            self._accounts[entry.account_id].moved_at = self.now
-        digest = self._record(draft)
-        self.holds.append(
-            Hold(
-                transaction_id=draft.id,
-                kind=draft.kind,
-                lines=draft.entries,
-                expires_at=expires_at,
-                recorded_at=self.now,
-                digest=digest,
-            )
+            _add_pending(account, amount_minor, sign=1)
+        for account, _ in lines:
+            account.moved_at = self.now
+        hold = Hold(
+            transaction_id=draft.id,
+            kind=draft.kind,
+            lines=draft.entries,
+            expires_at=expires_at,
+            recorded_at=self.now,
+            digest=self._record(draft),
         )
+        self.holds.append(hold)
         return None
 
     def _let_go(self, hold_id: TransactionId, state: HoldState) -> Refusal | None:
@@ -307,15 +301,15 @@ class LockedBook:
         refusal = end_refusal(hold)
         if refusal is not None:
             return refusal
-        self._release(hold)
-        self._give_back(hold.kind, hold.lines, hold.recorded_at)
+        held = self._locked_lines(hold.lines)
+        self._release(held)
+        self._give_back(hold.kind, held, hold.recorded_at)
         self._end(hold, state, posted_minor=0)
         return None
 
-    def _release(self, hold: Hold) -> None:
-        for entry in hold.lines:
-            account = self._accounts[entry.account_id]
-            _add_pending(account, entry, sign=-1)
+    def _release(self, held: Iterable[Line]) -> None:
+        for account, amount_minor in held:
+            _add_pending(account, amount_minor, sign=-1)
             account.moved_at = self.now
 
     def _end(self, hold: Hold, state: HoldState, *, posted_minor: int) -> None:
@@ -342,33 +336,50 @@ class LockedBook:
     def _chain(
         self,
         transaction_id: TransactionId,
-        entry: EntryDraft,
-        balance_after_minor: int,
+        lines: Sequence[Line],
+        balances: Sequence[int],
+        *,
         digest: bytes,
     ) -> None:
-        account = self._accounts[entry.account_id]
-        account.sequence += 1
-        account.last_hash = entry_hash(
-            previous=account.last_hash,
-            account_id=account.id,
-            sequence=account.sequence,
-            transaction_id=transaction_id,
-            amount_minor=entry.amount_minor,
-            balance_after_minor=balance_after_minor,
-            recorded_us=self._recorded_us,
-            digest=digest,
-        )
-        account.moved_at = self.now
-        self.entries.append(
-            PostedEntry(
-                account.id,
-                account.sequence,
-                transaction_id,
-                entry.amount_minor,
-                balance_after_minor,
-                account.last_hash,
+        for (account, amount_minor), balance_minor in zip(lines, balances, strict=True):
+            account.sequence += 1
+            account.last_hash = entry_hash(
+                previous=account.last_hash,
+                account_id=account.id,
+                sequence=account.sequence,
+                transaction_id=transaction_id,
+                amount_minor=amount_minor,
+                balance_after_minor=balance_minor,
+                recorded_us=self._recorded_us,
+                digest=digest,
             )
-        )
+            account.moved_at = self.now
+            self.entries.append(
+                PostedEntry(
+                    account.id,
+                    account.sequence,
+                    transaction_id,
+                    amount_minor,
+                    balance_minor,
+                    account.last_hash,
+                )
+            )
+
+
+def _not_open(lines: Iterable[Line]) -> Refusal | None:
+    for account, amount_minor in lines:
+        status = account.status
+        if status is AccountStatus.OPEN:
+            continue
+        if status is AccountStatus.CLOSED:
+            return AccountClosed(account_id=str(account.id))
+        if status is AccountStatus.FROZEN or _flow(account, amount_minor) < 0:
+            return AccountFrozen(account_id=str(account.id))
+    return None
+
+
+def _flows(lines: Iterable[Line]) -> Iterable[Flow]:
+    return ((account, _flow(account, amount_minor)) for account, amount_minor in lines)
 
 
 def _flow(account: Account, amount_minor: int) -> int:
@@ -393,15 +404,15 @@ def _funds_refusal(account: Account, amount_minor: int) -> Refusal | None:
     return None
 
 
-def _add_posted(account: Account, entry: EntryDraft, *, sign: int) -> None:
-    if entry.amount_minor > 0:
-        account.posted_debits += sign * entry.amount_minor
+def _add_posted(account: Account, amount_minor: int, *, sign: int) -> None:
+    if amount_minor > 0:
+        account.posted_debits += sign * amount_minor
     else:
-        account.posted_credits -= sign * entry.amount_minor
+        account.posted_credits -= sign * amount_minor
 
 
-def _add_pending(account: Account, entry: EntryDraft, *, sign: int) -> None:
-    if entry.amount_minor > 0:
-        account.pending_debits += sign * entry.amount_minor
+def _add_pending(account: Account, amount_minor: int, *, sign: int) -> None:
+    if amount_minor > 0:
+        account.pending_debits += sign * amount_minor
     else:
-        account.pending_credits -= sign * entry.amount_minor
+        account.pending_credits -= sign * amount_minor
