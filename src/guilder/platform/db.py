@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
+from asyncpg.pgproto.pgproto import UUID as DriverUUID  # noqa: N811 - for identifiers
 from asyncpg.pool import PoolConnectionProxy
 
 from guilder.kernel.errors import Overloaded
+
+__all__ = ["Database", "DriverUUID", "Limits", "NotDurable", "Row", "TryAgain", "Tx", "rows_done"]
 
 Result = TypeVar("Result")
 Row: TypeAlias = asyncpg.Record

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from uuid_utils import uuid7 as _native_uuid7
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
+
+from guilder.platform.db import DriverUUID
 
 
 def new_id() -> UUID:
-    """A new UUID version 7."""
-    return uuid7()
+    """A new UUID version 7, of the database driver's own kind.
+
+    It is a `uuid.UUID` like any other; as text and as bytes, which every id becomes several times
+    on its way, it is had for a tenth of the time.
+    """
+    return DriverUUID(uuid7().bytes)
 
 
 def new_id_text() -> str:
     """A new UUID version 7 as text, for what is only ever shown (six times cheaper)."""
-    return str(_native_uuid7())
+    return str(uuid7())
