@@ -51,6 +51,11 @@ def build(
     )
 
 
+def build_registration(*, db: Database, default_region: str = DEFAULT_REGION) -> Registration:
+    """Registers customers, for the command line."""
+    return Registration(db=db, passwords=Passwords(), default_region=default_region)
+
+
 def build_staff(*, db: Database, default_region: str = DEFAULT_REGION) -> Staff:
     """Appoints staff, for the command line."""
     return StaffAppointments(db=db, passwords=Passwords(at_once=1), default_region=default_region)

@@ -26,6 +26,15 @@ class WalletStatus(StrEnum):
     CLOSED = "closed"
 
 
+class Act(StrEnum):
+    """What can be done to a wallet."""
+
+    ACTIVATE = "activate"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
+    CLOSE = "close"
+
+
 class Wallet(Struct, frozen=True, kw_only=True):
     """A wallet as other contexts see it. What is in it only the ledger knows."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -12,16 +11,13 @@ from guilder.kernel.currencies import Currency
 from guilder.kernel.errors import Conflict, Refusal
 from guilder.kernel.ids import ControlId, UserId
 from guilder.ledger.api import ControlLimits, Direction, NewControl
-from guilder.wallets.api import WalletClosed, WalletFrozenByStaff, WalletNotActive, WalletStatus
-
-
-class Act(StrEnum):
-    """What can be done to a wallet."""
-
-    ACTIVATE = "activate"
-    FREEZE = "freeze"
-    UNFREEZE = "unfreeze"
-    CLOSE = "close"
+from guilder.wallets.api import (
+    Act,
+    WalletClosed,
+    WalletFrozenByStaff,
+    WalletNotActive,
+    WalletStatus,
+)
 
 
 class StandingWallet(Struct, frozen=True, kw_only=True):

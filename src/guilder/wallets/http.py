@@ -17,12 +17,12 @@ from guilder.platform.http.fields import CurrencyCode, Label, Moment
 from guilder.platform.http.pages import Page, Position, decode_cursor, encode_cursor, page_meta
 from guilder.platform.http.route import Answer, Request, Route
 from guilder.wallets.api import (
+    Act,
     WalletClosed,
     WalletFrozenByStaff,
     WalletNotActive,
     WalletNotFound,
 )
-from guilder.wallets.domain import Act
 from guilder.wallets.service import BEFORE_ALL, WalletService, WalletView
 
 _TAG: Final = "Wallets"

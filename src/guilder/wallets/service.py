@@ -25,8 +25,8 @@ from guilder.platform import outbox
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
 from guilder.wallets import store
-from guilder.wallets.api import WALLET_ACCOUNT_CODE, Wallet, WalletNotFound, WalletStatus
-from guilder.wallets.domain import Act, StandingWallet, next_standing, starting_controls
+from guilder.wallets.api import WALLET_ACCOUNT_CODE, Act, Wallet, WalletNotFound, WalletStatus
+from guilder.wallets.domain import StandingWallet, next_standing, starting_controls
 from guilder.wallets.events import WalletActivated, WalletCreated, WalletEnded, WalletFrozen
 from guilder.wallets.store import StoredWallet
 
@@ -119,6 +119,15 @@ class WalletService:
         wallet_id = WalletId(new_id())
         await self._open(tx, wallet_id, owner_id, currency, label=label, status=WalletStatus.ACTIVE)
         return wallet_id
+
+    async def set_limits(
+        self, tx: Tx, owner_id: UserId, *, currency: Currency, limits: ControlLimits
+    ) -> None:
+        """Let an owner pay out, and fund, as much as this in a currency from now on."""
+        for control in starting_controls(
+            owner_id, currency, limits=limits, time_zone=self._time_zone
+        ):
+            await self._ledger.set_control(tx, control)
 
     async def view(self, owner_id: UserId, *, wallet_id: WalletId) -> WalletView:
         """One wallet of its owner.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from guilder.identity import store
 from guilder.identity.api import AccountType, AccountView, AlreadyRegistered, Applicant
-from guilder.identity.domain import Person, read_applicant
+from guilder.identity.domain import Email, Malformed, Person, read_applicant, read_email
 from guilder.identity.events import UserRegistered
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.store import NewUser
+from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.platform.db import Database, Tx
@@ -38,6 +39,36 @@ class Registration:
         user = new_user(person, password_hash=await self._passwords.hash(person.password))
         user_admin_id = UserId(new_id())
         return await self._db.run(lambda tx: _write(tx, user, user_admin_id))
+
+    async def close(self) -> None:
+        """Stop what hashes passwords; for whoever built this alone."""
+        await self._passwords.close()
+
+    async def registered(self, email: str) -> AccountView | None:
+        """The customer account of whoever has registered with this email.
+
+        Raises:
+            ValidationFailed: it is no email address.
+        """
+        key = readable_email(email).key
+        row = await self._db.run(
+            lambda tx: store.sign_in_account(
+                tx, email_key=key, phone=None, account_type=AccountType.CUSTOMER
+            )
+        )
+        return None if row is None else row.account
+
+
+def readable_email(text: str) -> Email:
+    """The address in ``text``.
+
+    Raises:
+        ValidationFailed: it is no email address.
+    """
+    try:
+        return read_email(text)
+    except Malformed as problem:
+        raise ValidationFailed(fields={"email": str(problem)}) from None
 
 
 def new_user(person: Person, *, password_hash: str) -> NewUser:

@@ -6,10 +6,10 @@ from typing import Final
 
 from guilder.identity import store
 from guilder.identity.api import AccountType, Applicant, Appointed
-from guilder.identity.domain import Malformed, Person, read_applicant, read_email
+from guilder.identity.domain import Person, read_applicant
 from guilder.identity.events import RoleAssigned
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.service.register import add_user, new_user
+from guilder.identity.service.register import add_user, new_user, readable_email
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
@@ -71,10 +71,7 @@ class StaffAppointments:
         return Appointed(user_id=user.id, email=user.email, created=True)
 
     async def _holder(self, email: str) -> UserId | None:
-        try:
-            key = read_email(email).key
-        except Malformed as problem:
-            raise ValidationFailed(fields={"email": str(problem)}) from None
+        key = readable_email(email).key
         holders = await self._db.run(lambda tx: store.who_has(tx, email_key=key, phone=None))
         return next(iter(holders), None)
 
