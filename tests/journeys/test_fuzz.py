@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.journeys.conftest import Guilder
 from tests.support.customer import Customer, data
-from tests.support.staff import token_of_everybody
+from tests.support.tokens import token_of_everybody
 
 EXAMPLES = 12
 """For each operation, of each mode: requests as the document allows them, and others."""
