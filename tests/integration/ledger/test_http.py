@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import uuid4
 
+import asyncpg
+
 from guilder.kernel.ids import AccountId, UserId
 from tests.support.counting_house import CountingHouse, entry, moved
 from tests.support.ledger import Teller
@@ -356,3 +358,82 @@ async def test_opening_the_same_account_twice_opens_one(house: CountingHouse):
 
     other = await house.post("/accounts", id=id_, code="else", type="asset", currency="INR")
     assert other.status_code == 409
+
+
+async def test_the_routes_of_nivo_do_the_same(house: CountingHouse):
+    opened = await house.post(
+        "/accounts/create", code="wallet", type="liability", currency="JPY", owner_id=str(uuid4())
+    )
+    yen = opened.json()["data"]["id"]
+    bank = await house.open("bank", type="asset", currency="JPY", floor=None)
+
+    posted = await house.post("/entries/create", entries=moved(bank, yen, "500"))
+
+    assert (opened.status_code, posted.status_code) == (201, 201)
+    found = (await house.get(f"/accounts/{yen}")).json()["data"]
+    assert (found["balance"], found["floor"]) == ("500", None)
+
+
+async def test_a_balance_in_the_past_is_the_one_of_then(house: CountingHouse, teller: Teller):
+    anna, ben = await funded(house), await house.open()
+    then = await teller.now()
+    await house.post("/transactions", entries=moved(anna, ben, "7"))
+
+    past = await house.get(f"/accounts/{anna}/balance?at={then:%Y-%m-%dT%H:%M:%S.%fZ}")
+    now = await house.get(f"/accounts/{anna}/balance")
+
+    assert past.json()["data"]["balance"] == "100.00"
+    assert now.json()["data"]["balance"] == "93.00"
+
+
+async def test_a_statement_is_paged_to_its_end(house: CountingHouse):
+    anna, ben = await funded(house), await house.open()
+    for amount in ("1", "2", "3"):
+        await house.post("/transactions", entries=moved(anna, ben, amount))
+
+    amounts: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = (await house.get(f"/accounts/{ben}/statement?limit=2{cursor}")).json()
+        amounts += [e["amount"] for e in page["data"]["entries"]]
+        following = page["meta"]["next_cursor"]
+        cursor = None if following is None else f"&cursor={following}"
+
+    assert amounts == ["1.00", "2.00", "3.00"]
+
+
+async def test_what_does_not_exist_is_not_found(house: CountingHouse):
+    nothing = str(uuid4())
+
+    answers = [
+        await house.get(f"/accounts/{nothing}"),
+        await house.get(f"/wallets/{nothing}/chain"),
+        await house.get(f"/transactions/{nothing}"),
+        await house.get(f"/transactions/{nothing}/verify"),
+        await house.post(f"/transactions/{nothing}/post"),
+        await house.post(f"/transactions/{nothing}/void"),
+        await house.post(f"/transactions/{nothing}/reverse"),
+        await house.post(f"/accounts/{nothing}/close"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404] * 8
+
+
+async def test_an_edited_chain_names_where_it_was_edited(
+    house: CountingHouse, superuser: asyncpg.Connection[asyncpg.Record]
+):
+    anna, ben = await funded(house), await house.open()
+    for amount in ("1", "2", "3"):
+        posted = await house.post("/transactions", entries=moved(anna, ben, amount))
+    id_ = posted.json()["data"]["id"]
+    edit = "UPDATE ledger.transactions SET description = $2 WHERE id = $1"
+    await superuser.execute("SET session_replication_role = replica")
+    await superuser.execute(edit, id_, "For something else")
+
+    edited = await house.get(f"/wallets/{ben}/chain")
+
+    await superuser.execute(edit, id_, "")
+    await superuser.execute("RESET session_replication_role")
+    whole = await house.get(f"/wallets/{ben}/chain")
+    assert edited.json()["data"] == {"valid": False, "tampered_at": f"{ben}:3"}
+    assert whole.json()["data"] == {"valid": True}

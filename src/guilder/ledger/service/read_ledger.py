@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -25,6 +25,7 @@ from guilder.ledger.store.transactions import lines_of
 from guilder.platform.db import Database, Row, Tx
 
 VERIFIED_AT_ONCE: Final = 20_000
+_REMEMBERED: Final = 100_000
 
 
 class EntryView(Struct, frozen=True, kw_only=True):
@@ -78,6 +79,7 @@ class ReadLedger:
     def __init__(self, db: Database, *, ledger: Ledger) -> None:
         self._db = db
         self._ledger = ledger
+        self._currencies: dict[AccountId, Currency] = {}
 
     async def account(self, account_id: AccountId, *, seen_by: UserId | None = None) -> Account:
         """One account.
@@ -95,11 +97,20 @@ class ReadLedger:
         async with self._db.snapshot() as tx:
             return await views.list_accounts(tx, wanted, after=after, limit=limit)
 
-    async def currencies(self, account_ids: set[AccountId]) -> dict[AccountId, Currency]:
-        """In which currency each of these accounts is; those that do not exist are left out."""
-        async with self._db.snapshot() as tx:
-            found = await self._ledger.accounts(tx, account_ids)
-        return {account_id: account.currency for account_id, account in found.items()}
+    async def currencies(self, account_ids: set[AccountId]) -> Mapping[AccountId, Currency]:
+        """In which currency each of these accounts is; others may be in it, missing ones are not.
+
+        The currency of an account never changes, so it is read once and remembered.
+        """
+        unknown = account_ids - self._currencies.keys()
+        if unknown:
+            async with self._db.snapshot() as tx:
+                found = await views.currencies(tx, unknown)
+            if len(self._currencies) + len(found) > _REMEMBERED:
+                self._currencies = {}
+                return {**found, **await self.currencies(account_ids - found.keys())}
+            self._currencies.update(found)
+        return self._currencies
 
     async def transaction(self, transaction_id: TransactionId) -> TransactionView:
         """One transaction with its entries.

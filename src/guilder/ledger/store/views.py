@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
+from guilder.kernel.currencies import CURRENCIES, Currency
 from guilder.kernel.ids import AccountId, TransactionId
 from guilder.ledger.api import Account
 from guilder.ledger.domain.listings import AccountFilter, TrialLine
@@ -22,6 +23,7 @@ _LIST: Final = f"""
       AND ($6::text IS NULL OR status = $6)
     ORDER BY id LIMIT $7
 """
+_CURRENCIES: Final = "SELECT id, currency FROM ledger.accounts WHERE id = ANY($1::uuid[])"
 _TRANSACTION: Final = """
     SELECT t.id, t.kind, COALESCE(h.state, 'posted') AS state, t.description,
         t.metadata::text AS metadata, t.effective_at, t.recorded_at, t.expires_at, t.reverses_id,
@@ -48,14 +50,14 @@ _OLDEST_FIRST: Final = f"""
     ORDER BY e.sequence LIMIT $4
 """
 _TRIAL: Final = """
-    SELECT currency, type, code, count(*) AS accounts, sum(posted_debits)::bigint AS debits_minor,
-        sum(posted_credits)::bigint AS credits_minor
+    SELECT currency, type, code, count(*) AS accounts, sum(posted_debits) AS debits_minor,
+        sum(posted_credits) AS credits_minor
     FROM ledger.accounts GROUP BY currency, type, code ORDER BY currency, type, code
 """
 _TRIAL_AT: Final = """
     SELECT a.currency, a.type, a.code, count(DISTINCT a.id) AS accounts,
-        COALESCE(sum(s.debits), 0)::bigint AS debits_minor,
-        COALESCE(sum(s.credits), 0)::bigint AS credits_minor
+        COALESCE(sum(s.debits), 0) AS debits_minor,
+        COALESCE(sum(s.credits), 0) AS credits_minor
     FROM ledger.accounts a
     JOIN (
         SELECT account_id, sum(amount_minor) FILTER (WHERE amount_minor > 0) AS debits,
@@ -89,6 +91,11 @@ async def list_accounts(
     return [account_from(row) for row in rows]
 
 
+async def currencies(tx: Tx, ids: Collection[AccountId]) -> dict[AccountId, Currency]:
+    """In which currency each of these accounts is; those that do not exist are left out."""
+    return {row[0]: CURRENCIES[row[1]] for row in await tx.fetch(_CURRENCIES, ids)}
+
+
 async def transaction(tx: Tx, transaction_id: TransactionId) -> Row | None:
     """One transaction with the state of its hold."""
     return await tx.fetchrow(_TRANSACTION, transaction_id)
@@ -116,7 +123,18 @@ async def entries_between(
 async def trial_balance(tx: Tx, *, at: datetime | None) -> list[TrialLine]:
     """Debits and credits by currency, type and code; those recorded up to ``at``, or all."""
     rows = await (tx.fetch(_TRIAL) if at is None else tx.fetch(_TRIAL_AT, at))
-    return [TrialLine(**dict(row)) for row in rows]
+    return [
+        TrialLine(
+            currency=row["currency"],
+            type=row["type"],
+            code=row["code"],
+            accounts=row["accounts"],
+            # A sum of many accounts may leave the range of a bigint, so it comes as a numeric.
+            debits_minor=int(row["debits_minor"]),
+            credits_minor=int(row["credits_minor"]),
+        )
+        for row in rows
+    ]
 
 
 async def sums_by_currency(tx: Tx, transaction_id: TransactionId) -> Sequence[Row]:

@@ -8,6 +8,7 @@ a fraction is a `Decimal` with exactly the digits that were sent.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final, NoReturn, TypeVar
@@ -19,6 +20,9 @@ T = TypeVar("T")
 
 MAX_DEPTH: Final = 32
 _MAX_DIGITS: Final = 40
+# A string to its end, or to the end of the text where it has none.
+_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_BRACKET: Final = re.compile(r"[\[\]{}]")
 _MAX_INTEGER: Final = 2**63 - 1
 
 
@@ -57,21 +61,11 @@ def read_json(body: bytes) -> Any:
 def _depth(text: str) -> int:
     """How deep the brackets of ``text`` nest, those inside strings aside."""
     depth = deepest = 0
-    in_string = escaped = False
-    for character in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif character == "\\":
-                escaped = True
-            elif character == '"':
-                in_string = False
-        elif character == '"':
-            in_string = True
-        elif character in "{[":
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        if bracket in "{[":
             depth += 1
             deepest = max(deepest, depth)
-        elif character in "}]":
+        else:
             depth -= 1
     return deepest
 
