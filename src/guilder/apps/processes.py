@@ -16,6 +16,7 @@ import uvloop
 from guilder.apps.background import in_background
 from guilder.apps.compose import build_house, http_app, running
 from guilder.apps.database import pool
+from guilder.apps.garbage import collect_rarely
 from guilder.apps.server import serve_http
 from guilder.apps.signals import heeded
 from guilder.platform.postgres.access import Access
@@ -57,6 +58,7 @@ async def _run(work: Work) -> None:
         db = await stack.enter_async_context(pool(work.access, settings=work.settings, name=name))
         house = build_house(work.settings, db=db, only=work.only)
         await stack.enter_async_context(running(house.here))
+        collect_rarely()
         if work.background:
             await stack.enter_async_context(in_background(house.here, db=db))
         if work.on is None:

@@ -14,6 +14,7 @@ from guilder.apps.bench.pgbench import CannotMeasure, tpc_b
 from guilder.apps.bench.profile import Share
 from guilder.apps.bench.serving import Served, served
 from guilder.apps.bench.town import Town, fund, settle_town
+from guilder.apps.garbage import collect_rarely
 from guilder.ledger.module import build_ledger
 from guilder.payments.api import Payments
 
@@ -107,6 +108,7 @@ class Run:
             )
             async with engine.own_engine(db) as payments:
                 await fund(town, payments=payments)
+                collect_rarely()
                 if plan.wants("engine"):
                     self.report(f"engine: {engine.COMMANDS_AT_ONCE} commands at once")
                     await self._engine(payments, town=town)
