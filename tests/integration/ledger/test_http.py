@@ -109,6 +109,25 @@ async def test_linked_transactions_are_posted_together_or_not_at_all(house: Coun
     assert balances == ["40.00", "1.00"]
 
 
+async def test_a_group_is_repeated_as_a_whole_or_refused(house: CountingHouse):
+    anna, ben = await funded(house), await house.open()
+    first, second, third = (str(uuid4()) for _ in range(3))
+    gift = {"id": first, "entries": moved(anna, ben, "1")}
+    thanks = {"id": second, "entries": moved(ben, anna, "1")}
+    other = {"id": third, "entries": moved(ben, anna, "1")}
+
+    posted = await house.post("/transactions", **gift, linked=[thanks])
+    again = await house.post("/transactions", **gift, linked=[thanks])
+    mixed = await house.post("/transactions", **gift, linked=[other])
+    changed = await house.post("/transactions", **gift, linked=[{**thanks, "kind": "else"}])
+    twice = await house.post("/transactions", **other, linked=[other])
+
+    statuses = [answer.status_code for answer in (posted, again, mixed, changed, twice)]
+    assert statuses == [201, 201, 409, 409, 409]
+    assert [a.json()["error"]["details"]["index"] for a in (mixed, changed)] == [0, 1]
+    assert again.json() == posted.json()
+
+
 async def test_a_hold_is_posted_in_part_once(house: CountingHouse, teller: Teller):
     anna, ben = await funded(house), await house.open()
     until = (await teller.now() + timedelta(minutes=5)).isoformat()

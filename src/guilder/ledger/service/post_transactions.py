@@ -115,12 +115,14 @@ def _post_group(book: Book, group: Group, *, known: _Known) -> list[Outcome]:
 
 
 def _repeated(group: Group, *, known: _Known) -> list[Outcome]:
+    """A group is repeated as a whole; a part of it under new companions is another group."""
     same = [draft.id in known and known[draft.id].is_same_as(draft) for draft in group]
     if all(same):
         return [Posted(id=draft.id, is_replay=True) for draft in group]
+    is_complete = all(draft.id in known for draft in group)
     return [
         TransactionExists(transaction_id=str(draft.id))
-        if draft.id in known and not is_same
+        if draft.id in known and not (is_same and is_complete)
         else LinkedRefused()
         for draft, is_same in zip(group, same, strict=True)
     ]
