@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 from uuid import UUID, uuid5
 
 from msgspec import Struct
@@ -152,6 +152,14 @@ class Direction(StrEnum):
 
     OUTFLOW = "outflow"
     INFLOW = "inflow"
+
+
+class Movement(NamedTuple):
+    """That transactions of a kind may leave or enter an account."""
+
+    account_id: AccountId
+    direction: Direction
+    kind: str
 
 
 class ControlLimits(Struct, frozen=True, kw_only=True):
@@ -361,6 +369,7 @@ class Ledger(Protocol):
         tx: Tx,
         account_ids: Collection[AccountId],
         *,
+        movements: Collection[Movement] | None = None,
         holds: Collection[TransactionId] = (),
         originals: Collection[TransactionId] = (),
     ) -> Book:
@@ -368,7 +377,8 @@ class Ledger(Protocol):
 
         Each kind is locked in id order. The accounts that ``holds`` (to be ended) and
         ``originals`` (to be reversed) touch are locked too. Platform accounts named by
-        `platform_account_id` come into being on first use.
+        `platform_account_id` come into being on first use. ``movements`` says all that will be
+        posted, so that controls on anything else stay out of it; the book then posts nothing else.
         """
         ...
 

@@ -15,7 +15,14 @@ from msgspec import Struct
 from guilder.kernel.currencies import Currency
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import AccountId, TransactionId, UserId, WalletId
-from guilder.ledger.api import AccountFrozen, Book, EntryDraft, TransactionDraft
+from guilder.ledger.api import (
+    AccountFrozen,
+    Book,
+    Direction,
+    EntryDraft,
+    Movement,
+    TransactionDraft,
+)
 from guilder.payments.api import (
     CurrencyMismatch,
     FundingUnavailable,
@@ -78,16 +85,22 @@ def decide(orders: Sequence[Numbered], *, state: State) -> Decision:
     return decision
 
 
-def account_ids(
+def movements(
     order: PaymentOrder, *, funding: Callable[[Currency], AccountId | None]
-) -> list[AccountId]:
-    """The ledger accounts that an order touches, by what it names; they may not exist."""
-    ids = [AccountId(w) for w in (order.from_wallet_id, order.to_wallet_id) if w is not None]
-    if len(ids) == 1:
-        outside = funding(order.currency)
-        if outside is not None:
-            ids.append(outside)
-    return ids
+) -> list[Movement]:
+    """What an order would move, by the accounts it names; they may not exist."""
+    source, destination = order.from_wallet_id, order.to_wallet_id
+    out = funding(order.currency) if source is None else AccountId(source)
+    into = funding(order.currency) if destination is None else AccountId(destination)
+    # Outside money is an asset of the platform: it grows by what it gives to a wallet.
+    leaves = Direction.INFLOW if source is None else Direction.OUTFLOW
+    enters = Direction.OUTFLOW if destination is None else Direction.INFLOW
+    kind = order.type.value
+    return [
+        Movement(account_id, direction, kind)
+        for account_id, direction in ((out, leaves), (into, enters))
+        if account_id is not None
+    ]
 
 
 def _replay(numbered: Numbered, known: Payment) -> Outcome:

@@ -27,6 +27,7 @@ from guilder.ledger.api import (
     HoldNotFound,
     InsufficientFunds,
     LimitExceeded,
+    Movement,
     ReversalDraft,
     TransactionNotFound,
     Unbalanced,
@@ -137,6 +138,20 @@ def test_money_that_is_not_there_cannot_leave():
     assert here.post(transfer(1_000)) is None
     assert isinstance(here.post(transfer(1)), InsufficientFunds)
     assert balances(here) == [0, 1_000, 0]
+
+
+def test_a_book_posts_only_what_was_announced():
+    announced = [
+        Movement(ANNA, Direction.OUTFLOW, "transfer"),
+        Movement(BEN, Direction.INFLOW, "transfer"),
+    ]
+    here = LockedBook(accounts=people(), now=NOON, movements=announced)
+
+    assert here.post(transfer(1)) is None
+    with pytest.raises(InvariantViolation):
+        here.post(transfer(1, BEN, ANNA))
+    with pytest.raises(InvariantViolation):
+        here.post(transfer(1, kind="withdrawal"))
 
 
 def test_a_floor_below_zero_is_an_overdraft():

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guilder.kernel.ids import AccountId, WalletId
-from guilder.ledger.api import InsufficientFunds
+from guilder.kernel.ids import WalletId
+from guilder.ledger.api import Direction, InsufficientFunds
 from guilder.payments.api import PaymentOrder, PaymentStatus, PaymentType
-from guilder.payments.domain import account_ids
+from guilder.payments.domain import movements
 from tests.support.counter import (
     ANNA,
     BEN,
@@ -102,28 +102,31 @@ def test_how_orders_are_cut_into_batches_changes_nothing(
     assert final([*recut, rest]) == final(batches)
 
 
-def test_an_order_names_the_accounts_that_have_to_be_locked():
+def test_an_order_announces_what_leaves_and_enters_which_account():
     counter = Counter()
     annas, bens = counter.open(ANNA), counter.open(BEN)
     outside = funding(counter.wallets[annas].currency)
 
-    named = [
-        account_ids(made, funding=funding)
+    announced = [
+        movements(made, funding=funding)
         for made in (deposit(annas), withdrawal(annas), transfer(annas, bens))
     ]
 
-    assert named == [
-        [AccountId(annas), outside],
-        [AccountId(annas), outside],
-        [AccountId(annas), AccountId(bens)],
+    assert announced == [
+        # Outside money is an asset of the platform: what a wallet gives to it enters there, too.
+        [(outside, Direction.INFLOW, "deposit"), (annas, Direction.INFLOW, "deposit")],
+        [(annas, Direction.OUTFLOW, "withdrawal"), (outside, Direction.OUTFLOW, "withdrawal")],
+        [(annas, Direction.OUTFLOW, "transfer"), (bens, Direction.INFLOW, "transfer")],
     ]
 
 
-def test_without_funding_only_the_wallet_has_to_be_locked():
+def test_without_funding_only_the_wallet_moves():
     counter = Counter()
     annas = counter.open(ANNA)
 
-    assert account_ids(deposit(annas), funding=lambda currency: None) == [AccountId(annas)]
+    announced = movements(deposit(annas), funding=lambda currency: None)
+
+    assert announced == [(annas, Direction.INFLOW, "deposit")]
 
 
 def test_orders_of_a_batch_see_what_came_before_them():

@@ -1,4 +1,4 @@
-"""Idempotency keys as NovaPay describes them: scenarios A, D and E, and equal keys in a batch.
+"""Idempotency keys: the same again, after a day, with another payload, and equal keys in a batch.
 
 Scenarios B (several at once) and C (a crash) need a database and stand in the integration tests.
 """

@@ -23,10 +23,12 @@ from guilder.ledger.api import (
     AccountNotFound,
     AccountStatus,
     BalanceTooLarge,
+    Direction,
     EntryDraft,
     HoldExpired,
     HoldNotFound,
     InsufficientFunds,
+    Movement,
     OriginalTransaction,
     ReversalDraft,
     TransactionDraft,
@@ -79,8 +81,10 @@ class LockedBook:
         controls: Iterable[Control] = (),
         holds: Iterable[Hold] = (),
         originals: Iterable[Original] = (),
+        movements: Iterable[Movement] | None = None,
     ) -> None:
         self._accounts = {account.id: account for account in accounts}
+        self._movements = None if movements is None else frozenset(movements)
         self._loaded_holds = {hold.transaction_id: hold for hold in holds}
         self._originals = {original.id: original for original in originals}
         controls = list(controls)
@@ -111,7 +115,9 @@ class LockedBook:
         refusal = self._misshapen(draft, lines) or _not_open(lines)
         if refusal is not None:
             return refusal
-        charges = [] if draft.reverses else self._controls.charges(draft.kind, _flows(lines))
+        flows = list(_flows(lines))
+        self._require_announced(draft.kind, flows)
+        charges = [] if draft.reverses else self._controls.charges(draft.kind, flows)
         for control, amount_minor in charges:
             refusal = control.refusal(amount_minor)
             if refusal is not None:
@@ -128,6 +134,15 @@ class LockedBook:
             undone = [(account, -amount_minor) for account, amount_minor in lines]
             self._give_back(draft.reverses.kind, undone, draft.reverses.recorded_at)
         return None
+
+    def _require_announced(self, kind: str, flows: Iterable[Flow]) -> None:
+        # Controls on anything else are not in the book, so nothing else could be judged.
+        announced = self._movements
+        if announced is None:
+            return
+        for account, flow in flows:
+            direction = Direction.OUTFLOW if flow < 0 else Direction.INFLOW
+            invariant((account.id, direction, kind) in announced, "a book posts what was announced")
 
     def post_linked(self, drafts: Sequence[TransactionDraft]) -> tuple[int, Refusal] | None:
         """Post several transactions or none; answers the first refused one's index and reason.

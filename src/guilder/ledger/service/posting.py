@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.errors import Conflict, ValidationFailed
@@ -19,6 +20,7 @@ from guilder.ledger.api import (
     Book,
     Entry,
     InsufficientFunds,
+    Movement,
     NewAccount,
     NewControl,
     PlatformAccount,
@@ -43,6 +45,8 @@ _PLATFORM_ACCOUNTS = {
     for currency in CURRENCIES.values()
 }
 
+_MOMENT = timedelta(microseconds=1)
+
 
 class PostgresLedger:
     """Implements `guilder.ledger.api.Ledger`; it keeps nothing between calls."""
@@ -66,6 +70,7 @@ class PostgresLedger:
         tx: Tx,
         account_ids: Collection[AccountId],
         *,
+        movements: Collection[Movement] | None = None,
         holds: Collection[TransactionId] = (),
         originals: Collection[TransactionId] = (),
     ) -> LockedBook:
@@ -73,14 +78,14 @@ class PostgresLedger:
 
         Each kind is locked in id order. The accounts that ``holds`` (to be ended) and
         ``originals`` (to be reversed) touch are locked too. Platform accounts named by
-        `platform_account_id` come into being on first use.
+        `platform_account_id` come into being on first use. ``movements`` says all that will be
+        posted, so that controls on anything else stay out of it; the book then posts nothing else.
         """
         wanted = set(account_ids)
         if holds or originals:
             wanted |= await _touched(tx, holds=holds, originals=originals)
         accounts = await _lock_or_open(tx, wanted)
-        subjects = {account.owner_id for account in accounts if account.owner_id is not None}
-        locked_controls = await controls.lock_controls(tx, [*wanted, *subjects])
+        locked_controls = await _lock_controls(tx, accounts, movements)
         locked_holds = await lock_holds(tx, holds) if holds else []
         reversible = await transactions.read_originals(tx, originals) if originals else []
         # Judged after the locks: time spent waiting for them counts.
@@ -90,6 +95,7 @@ class PostgresLedger:
             controls=locked_controls,
             holds=locked_holds,
             originals=reversible,
+            movements=movements,
             now=now,
         )
 
@@ -155,13 +161,14 @@ class PostgresLedger:
             return account
         if floor_minor is not None and account.available_minor < floor_minor:
             raise InsufficientFunds
+        now = await books.database_time(tx)
         change = FloorChange(
             account_id=account_id,
             number=await books.floor_changes(tx, account_id) + 1,
             after_sequence=account.sequence,
             previous_floor_minor=account.floor_minor,
             floor_minor=floor_minor,
-            changed_at=await books.database_time(tx),
+            changed_at=now if account.moved_at is None else max(now, account.moved_at),
         )
         account.floor_minor = floor_minor
         await books.write_floor(tx, account, change=change)
@@ -179,8 +186,8 @@ class PostgresLedger:
         if await controls.control_exists(tx, control.id):
             return
         # What was recorded up to now was not counted: every posting from here on waits for us.
-        latest = [account.moved_at for account in accounts if account.moved_at is not None]
-        now = max([await books.database_time(tx), *latest])
+        moved = [account.moved_at for account in accounts if account.moved_at is not None]
+        now = max([await books.database_time(tx), *(moment + _MOMENT for moment in moved)])
         await controls.insert_control(tx, _new_control(control, now=now))
 
     async def set_control(self, tx: Tx, control: NewControl) -> None:
@@ -192,6 +199,9 @@ class PostgresLedger:
             Conflict: the one with this id is on another subject, currency or direction.
         """
         await self.create_control(tx, control)
+        # A posting locks the controls that its kinds are limited by, so one that this control is
+        # about to limit may be under way: its account's lock is waited for.
+        await books.lock_accounts_of(tx, control.subject_id)
         found = await controls.lock_control(tx, control.id)
         if found is None or _target(found) != _target(control):
             raise Conflict("The control limits something else.")
@@ -256,3 +266,22 @@ def _new_control(control: NewControl, *, now: datetime) -> Control:
 
 def _target(control: Control | NewControl) -> tuple[object, ...]:
     return control.subject_id, control.currency, control.direction
+
+
+async def _lock_controls(
+    tx: Tx, accounts: Collection[Account], movements: Collection[Movement] | None
+) -> list[Control]:
+    if movements is None:
+        owners = {account.owner_id for account in accounts if account.owner_id is not None}
+        return await controls.lock_controls(tx, [*(account.id for account in accounts), *owners])
+    owner_of = {account.id: account.owner_id for account in accounts}
+    subjects: set[tuple[UUID, str]] = {
+        (movement.account_id, movement.direction.value) for movement in movements
+    }
+    for account_id, direction, _ in movements:
+        owner_id = owner_of.get(account_id)
+        if owner_id is not None:
+            subjects.add((owner_id, direction.value))
+    return await controls.lock_controls_on(
+        tx, subjects, kinds={movement.kind for movement in movements}
+    )

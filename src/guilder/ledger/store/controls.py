@@ -22,6 +22,12 @@ _LOCK_ON: Final = f"""
     SELECT {_COLUMNS} FROM ledger.controls
     WHERE subject_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
+_LOCK_MOVED: Final = f"""
+    SELECT {_COLUMNS} FROM ledger.controls
+    WHERE (subject_id, direction) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+      AND (kinds IS NULL OR kinds && $3::text[])
+    ORDER BY id FOR NO KEY UPDATE OF controls
+"""
 _LOCK: Final = f"SELECT {_COLUMNS} FROM ledger.controls WHERE id = $1 FOR NO KEY UPDATE"
 _READ: Final = f"SELECT {_COLUMNS} FROM ledger.controls"
 _EXISTS: Final = "SELECT EXISTS (SELECT FROM ledger.controls WHERE id = $1)"
@@ -93,6 +99,19 @@ _USED: Final = """
 async def lock_controls(tx: Tx, subject_ids: Collection[UserId | AccountId]) -> list[Control]:
     """Lock the controls on accounts or owners in id order and read them."""
     return [_control(row) for row in await tx.fetch(_LOCK_ON, subject_ids)]
+
+
+async def lock_controls_on(
+    tx: Tx, subjects: Collection[tuple[UUID, str]], *, kinds: Collection[str]
+) -> list[Control]:
+    """Lock the controls on what leaves or enters subjects by these kinds, and read them."""
+    rows = await tx.fetch(
+        _LOCK_MOVED,
+        [subject_id for subject_id, _ in subjects],
+        [direction for _, direction in subjects],
+        kinds,
+    )
+    return [_control(row) for row in rows]
 
 
 async def lock_control(tx: Tx, control_id: ControlId) -> Control | None:

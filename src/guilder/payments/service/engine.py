@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Final
+from uuid import UUID
 
 from guilder.kernel.currencies import Currency
 from guilder.kernel.ids import AccountId, TransactionId
 from guilder.kernel.money import format_minor
 from guilder.ledger.api import Ledger
 from guilder.payments.api import Outcome, Payment, PaymentOrder
-from guilder.payments.domain import Numbered, State, account_ids, decide
+from guilder.payments.domain import Numbered, State, decide, movements
 from guilder.payments.events import TransactionCompleted, TransactionFailed
 from guilder.payments.store import records
 from guilder.platform import failpoints, outbox
@@ -49,7 +50,7 @@ class PaymentEngine:
         self._funding = funding
         self._queue: Batcher[PaymentOrder, Outcome] = Batcher(
             self._execute,
-            touches=lambda order: account_ids(order, funding=funding),
+            touches=self._touched,
             max_batch=max_batch,
             max_waiting=max_waiting,
             lanes=lanes,
@@ -67,6 +68,11 @@ class PaymentEngine:
         """Wait until every accepted order has been answered."""
         await self._queue.close()
 
+    def _touched(self, order: PaymentOrder) -> list[UUID]:
+        # The caller stands for the controls on what leaves, or is funded into, their wallets.
+        accounts = [moved.account_id for moved in movements(order, funding=self._funding)]
+        return [order.caller_id, *accounts]
+
     async def _execute(self, orders: Sequence[PaymentOrder]) -> list[Outcome]:
         numbered = [Numbered(TransactionId(new_id()), order) for order in orders]
         outcomes = await self._db.run(lambda tx: self._run_batch(tx, numbered))
@@ -75,12 +81,9 @@ class PaymentEngine:
 
     async def _run_batch(self, tx: Tx, batch: Sequence[Numbered]) -> list[Outcome]:
         orders = [numbered.order for numbered in batch]
-        touched = {
-            account_id
-            for order in orders
-            for account_id in account_ids(order, funding=self._funding)
-        }
-        book = await self._ledger.open_book(tx, touched)
+        announced = {m for order in orders for m in movements(order, funding=self._funding)}
+        accounts = {movement.account_id for movement in announced}
+        book = await self._ledger.open_book(tx, accounts, movements=announced)
         await failpoints.reach(LOCKED)
         wallet_ids = {w for o in orders for w in (o.from_wallet_id, o.to_wallet_id) if w}
         state = State(
@@ -97,7 +100,7 @@ class PaymentEngine:
             if not await records.write(tx, decision.made, now=book.now):
                 raise TryAgain("a key was taken by another process in the meantime")
             await failpoints.reach(CLAIMED)
-            await outbox.append(tx, [_event(payment) for payment in decision.made], wake=False)
+            await outbox.append(tx, [_event(payment) for payment in decision.made])
             await failpoints.reach(BEFORE_COMMIT)
         return decision.outcomes
 
