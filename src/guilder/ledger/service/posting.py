@@ -18,6 +18,7 @@ from guilder.ledger.api import (
     AccountNotFound,
     AccountStatus,
     Book,
+    Direction,
     Entry,
     InsufficientFunds,
     Movement,
@@ -275,13 +276,15 @@ async def _lock_controls(
         owners = {account.owner_id for account in accounts if account.owner_id is not None}
         return await controls.lock_controls(tx, [*(account.id for account in accounts), *owners])
     owner_of = {account.id: account.owner_id for account in accounts}
-    subjects: set[tuple[UUID, str]] = {
-        (movement.account_id, movement.direction.value) for movement in movements
-    }
+    subjects: dict[Direction, set[UUID]] = {direction: set() for direction in Direction}
     for account_id, direction, _ in movements:
+        subjects[direction].add(account_id)
         owner_id = owner_of.get(account_id)
         if owner_id is not None:
-            subjects.add((owner_id, direction.value))
+            subjects[direction].add(owner_id)
     return await controls.lock_controls_on(
-        tx, subjects, kinds={movement.kind for movement in movements}
+        tx,
+        leaves=subjects[Direction.OUTFLOW],
+        enters=subjects[Direction.INFLOW],
+        kinds={movement.kind for movement in movements},
     )

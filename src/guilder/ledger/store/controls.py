@@ -24,9 +24,10 @@ _LOCK_ON: Final = f"""
 """
 _LOCK_MOVED: Final = f"""
     SELECT {_COLUMNS} FROM ledger.controls
-    WHERE (subject_id, direction) IN (SELECT * FROM unnest($1::uuid[], $2::text[]))
+    WHERE (subject_id = ANY($1::uuid[]) AND direction = 'outflow'
+            OR subject_id = ANY($2::uuid[]) AND direction = 'inflow')
       AND (kinds IS NULL OR kinds && $3::text[])
-    ORDER BY id FOR NO KEY UPDATE OF controls
+    ORDER BY id FOR NO KEY UPDATE
 """
 _LOCK: Final = f"SELECT {_COLUMNS} FROM ledger.controls WHERE id = $1 FOR NO KEY UPDATE"
 _READ: Final = f"SELECT {_COLUMNS} FROM ledger.controls"
@@ -102,16 +103,10 @@ async def lock_controls(tx: Tx, subject_ids: Collection[UserId | AccountId]) -> 
 
 
 async def lock_controls_on(
-    tx: Tx, subjects: Collection[tuple[UUID, str]], *, kinds: Collection[str]
+    tx: Tx, *, leaves: Collection[UUID], enters: Collection[UUID], kinds: Collection[str]
 ) -> list[Control]:
     """Lock the controls on what leaves or enters subjects by these kinds, and read them."""
-    rows = await tx.fetch(
-        _LOCK_MOVED,
-        [subject_id for subject_id, _ in subjects],
-        [direction for _, direction in subjects],
-        kinds,
-    )
-    return [_control(row) for row in rows]
+    return [_control(row) for row in await tx.fetch(_LOCK_MOVED, leaves, enters, kinds)]
 
 
 async def lock_control(tx: Tx, control_id: ControlId) -> Control | None:
