@@ -15,6 +15,7 @@ from msgspec import Struct
 from guilder.kernel.currencies import Currency
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import AccountId, TransactionId, UserId, WalletId
+from guilder.kernel.invariant import invariant
 from guilder.ledger.api import (
     AccountFrozen,
     Book,
@@ -130,6 +131,9 @@ def _replay(numbered: Numbered, known: Payment) -> Outcome:
 
 def _execute(numbered: Numbered, state: State) -> Outcome:
     order = numbered.order
+    # A negative amount would take from the wallet that receives, past the checks on the giver.
+    invariant(order.amount_minor > 0, "an order moves a positive amount")
+    invariant(order.from_wallet_id != order.to_wallet_id, "an order moves money somewhere else")
     refusal = _unfit(order, state)
     if refusal is not None:
         return Outcome(refusal=refusal)

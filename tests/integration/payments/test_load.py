@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -19,16 +21,26 @@ from tests.support.tampering import Connection
 from tests.support.waiting import until
 
 
-@pytest.mark.parametrize("text", ["a\x00b", "\ud800"], ids=["nul", "lone surrogate"])
-async def test_a_row_that_the_database_refuses_hurts_none_of_its_batch(
-    bank: Bank, new_bank: NewBank, text: str
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"description": "a\x00b"},
+        {"description": "\ud800"},
+        {"amount_minor": -10},
+        {"effective_at": datetime(2999, 1, 1, tzinfo=UTC)},
+        {"key": "a\x00b"},
+    ],
+    ids=lambda bad: next(iter(bad)),
+)
+async def test_an_order_that_cannot_be_stored_hurts_none_of_its_batch(
+    bank: Bank, new_bank: NewBank, bad: dict[str, Any]
 ):
-    """HTTP refuses such texts; whatever else comes into a batch must not stop it either."""
+    """HTTP refuses such orders; whatever else comes into a batch must not stop it either."""
     anna = person()
     annas, bens = await bank.open(anna, funds_minor=1_000), await bank.open(person())
     one_lane = await new_bank(lanes=1)
     orders = [
-        transfer(anna, annas, bens, amount_minor=10, description=text if number == 13 else "tea")
+        transfer(anna, annas, bens, **{"amount_minor": 10, **(bad if number == 13 else {})})
         for number in range(30)
     ]
 

@@ -10,6 +10,7 @@ import pytest
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import ControlId, WalletId
+from guilder.kernel.invariant import InvariantViolation
 from guilder.ledger.api import (
     AccountClosed,
     AccountFrozen,
@@ -206,3 +207,24 @@ def test_a_frozen_settlement_account_is_not_taken_for_the_wallet():
 
     assert isinstance(outcome.refusal, AccountFrozen)
     assert "wallet_id" not in outcome.refusal.details
+
+
+@pytest.mark.parametrize("amount_minor", [0, -1, -(10**15)])
+def test_an_order_without_a_positive_amount_is_a_bug_that_moves_nothing(amount_minor: int):
+    counter = Counter()
+    annas, bens = counter.open(ANNA, funds_minor=500), counter.open(BEN, funds_minor=500)
+
+    with pytest.raises(InvariantViolation):
+        counter.judge(transfer(annas, bens, amount_minor=amount_minor))
+
+    assert (counter.balance(annas), counter.balance(bens)) == (500, 500)
+
+
+def test_an_order_that_ends_where_it_begins_is_a_bug_that_moves_nothing():
+    counter = Counter()
+    annas = counter.open(ANNA, funds_minor=500)
+
+    with pytest.raises(InvariantViolation):
+        counter.judge(transfer(annas, annas))
+
+    assert counter.balance(annas) == 500
