@@ -378,7 +378,8 @@ class Ledger(Protocol):
         Each kind is locked in id order. The accounts that ``holds`` (to be ended) and
         ``originals`` (to be reversed) touch are locked too. Platform accounts named by
         `platform_account_id` come into being on first use. ``movements`` says all that will be
-        posted, so that controls on anything else stay out of it; the book then posts nothing else.
+        posted, so that controls on anything else stay out of it; the book then posts nothing else,
+        and is opened without holds and originals.
         """
         ...
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.errors import Conflict, ValidationFailed
 from guilder.kernel.ids import AccountId, TransactionId
-from guilder.kernel.invariant import InvariantViolation
+from guilder.kernel.invariant import InvariantViolation, invariant
 from guilder.ledger.api import (
     Account,
     AccountClosed,
@@ -82,6 +82,8 @@ class PostgresLedger:
         `platform_account_id` come into being on first use. ``movements`` says all that will be
         posted, so that controls on anything else stay out of it; the book then posts nothing else.
         """
+        is_narrow = movements is not None and bool(holds or originals)
+        invariant(not is_narrow, "what holds and reversals give back needs every control")
         wanted = set(account_ids)
         if holds or originals:
             wanted |= await _touched(tx, holds=holds, originals=originals)
