@@ -24,6 +24,9 @@ _LINE: Final = rf"^[^\s{_UNSEEN}](?:[^{_UNSEEN}]*[^\s{_UNSEEN}])?\Z"
 # The same for JSON Schema, whose regular expressions know no \Z and mean the end by $.
 _LINE_SCHEMA: Final = {"pattern": _LINE.removesuffix(r"\Z") + "$"}
 
+_TEXT: Final = rf"^[^{_UNSEEN}]*\Z"
+_TEXT_SCHEMA: Final = {"pattern": _TEXT.removesuffix(r"\Z") + "$"}
+
 Name = Annotated[
     str, Meta(min_length=1, max_length=120, pattern=_LINE, extra_json_schema=_LINE_SCHEMA)
 ]
@@ -34,10 +37,8 @@ Label = Annotated[
 ]
 """One short line."""
 
-Description = Annotated[
-    str, Meta(min_length=1, max_length=500, pattern=_LINE, extra_json_schema=_LINE_SCHEMA)
-]
-"""One line that somebody wrote for somebody else to read."""
+Description = Annotated[str, Meta(max_length=500, pattern=_TEXT, extra_json_schema=_TEXT_SCHEMA)]
+"""One line that somebody wrote for somebody else to read, or nothing."""
 
 CurrencyCode = Annotated[
     str, Meta(pattern=r"^[A-Z]{3}\Z", extra_json_schema={"pattern": "^[A-Z]{3}$"})
