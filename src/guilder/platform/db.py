@@ -12,6 +12,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -36,7 +37,9 @@ Queries take ``$1``-style parameters; a list parameter becomes an array.
 # goes on doing so while they grow, until their statistics are gathered anew.
 _WHOLE_TABLE_PLANS: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 
+_NOTIFY: Final = "SELECT pg_notify(channel, '') FROM unnest($1::text[]) AS channel"
 _ATTEMPTS: Final = 6
+_NOTIFY_EVERY_S: Final = 0.02
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 
@@ -45,7 +48,7 @@ class TryAgain(Exception):
     """Raised by work that has to look again at what another transaction has just committed."""
 
 
-_TRY_AGAIN: Final = (
+TRANSIENT: Final = (
     TryAgain,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
@@ -57,6 +60,7 @@ _TRY_AGAIN: Final = (
     ConnectionError,
     FileNotFoundError,
 )
+"""Failures of the moment, not of the work: `Database.run` repeats the work after them."""
 _BUSY: Final = (
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
@@ -64,6 +68,8 @@ _BUSY: Final = (
     TimeoutError,
 )
 
+
+_notified: ContextVar[set[str] | None] = ContextVar("guilder_notified", default=None)
 
 UNREADABLE: Final = (asyncpg.DataError, LookupError, ValueError)
 """Raised where stored data is not what its column promises: somebody edited it past Guilder."""
@@ -74,6 +80,16 @@ async def savepoint(tx: Tx) -> AsyncIterator[None]:
     """A part of a transaction that can fail alone: what it did is undone, the rest goes on."""
     async with tx.transaction():
         yield
+
+
+def notify_after_commit(channel: str) -> None:
+    """Wake whoever listens to ``channel`` once the transaction has committed that is open here.
+
+    Several within a moment are one. It can be lost: whoever listens looks by itself as well.
+    """
+    channels = _notified.get()
+    if channels is not None:
+        channels.add(channel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +121,7 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
+        self._notifier = _Notifier(pool)
 
     @classmethod
     async def connect(
@@ -156,6 +173,7 @@ class Database:
 
     async def close(self) -> None:
         """Give every connection back to the server, waiting for running work for a while."""
+        await self._notifier.close()
         try:
             async with asyncio.timeout(10):
                 await self._pool.close()
@@ -168,8 +186,16 @@ class Database:
 
         Prefer `run`, which also tries again and cannot be cut off by the caller's cancellation.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
-            yield connection
+        channels: set[str] = set()
+        before = _notified.get()
+        _notified.set(channels)
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                yield connection
+        finally:
+            _notified.set(before)
+        if channels:
+            self._notifier.notify(channels)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Tx]:
@@ -198,7 +224,7 @@ class Database:
                     result = await work(tx)
             except _BUSY as error:
                 raise Overloaded from error
-            except _TRY_AGAIN as error:
+            except TRANSIENT as error:
                 if attempt == _ATTEMPTS:
                     raise Overloaded from error
             else:
@@ -223,21 +249,38 @@ class Database:
     async def listen(self, channel: str) -> AsyncIterator[asyncio.Event]:
         """An event that is set whenever somebody notifies ``channel``, as long as the block lasts.
 
-        It only wakes: where the listening connection is lost, nothing is set any more, so whoever
-        waits looks by itself from time to time.
+        It only wakes: while the listening connection is lost, and until there is another, nothing
+        is set, so whoever waits looks by itself from time to time.
         """
         woken = asyncio.Event()
+        listening = asyncio.create_task(self._listen(channel, woken=woken))
+        try:
+            yield woken
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
+    async def _listen(self, channel: str, *, woken: asyncio.Event) -> None:
         def wake(*_: object) -> None:
             woken.set()
 
-        async with self._pool.acquire() as connection:
-            await connection.add_listener(channel, wake)
-            try:
-                yield woken
-            finally:
-                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                    await connection.remove_listener(channel, wake)
+        while True:
+            lost = asyncio.Event()
+
+            def lose(*_: object, lost: asyncio.Event = lost) -> None:
+                lost.set()
+
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                async with self._pool.acquire() as connection:
+                    connection.add_termination_listener(lose)
+                    await connection.add_listener(channel, wake)
+                    woken.set()  # what came before is not announced any more
+                    try:
+                        await lost.wait()
+                    finally:
+                        connection.remove_termination_listener(lose)
+                        await connection.remove_listener(channel, wake)
+            await asyncio.sleep(_LONGEST_PAUSE_S)
 
     async def check_durability(self) -> None:
         """Prove that this server keeps what it acknowledges, as our own sessions see it.
@@ -255,3 +298,30 @@ class Database:
         ]
         if off:
             raise NotDurable(f"the database runs with {', '.join(sorted(off))} off")
+
+
+class _Notifier:
+    """Notifies channels on a connection that does nothing else meanwhile, not too often."""
+
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+        self._pool = pool
+        self._due: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def notify(self, channels: set[str]) -> None:
+        self._due |= channels
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._send())
+
+    async def close(self) -> None:
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _send(self) -> None:
+        while self._due:
+            channels, self._due = sorted(self._due), set()
+            with contextlib.suppress(
+                asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError
+            ):
+                await self._pool.execute(_NOTIFY, channels)
+            await asyncio.sleep(_NOTIFY_EVERY_S)

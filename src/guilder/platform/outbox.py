@@ -1,35 +1,26 @@
 """Events wait here in the transaction of the change they speak of, until the bus has read them.
 
-Their order is (transaction id, position), and readers stay below the oldest transaction still
-running: a row that commits late is then never skipped, which a cursor on a sequence would do.
+Their order is (transaction, position), which for each key is the order in which the changes were
+made. Readers stay below the oldest transaction still running: an event that commits late is then
+never skipped, which a cursor on a sequence would do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from guilder.kernel.ids import EventId
-from guilder.platform.db import Row, Tx
+from guilder.platform.db import Tx, notify_after_commit
 from guilder.platform.identifiers import new_id
 from guilder.platform.origin import NOWHERE, Origin, current
 
 CHANNEL: Final = "guilder_outbox"
 
 _COLUMNS: Final = ("id", "type", "key", "data", "actor_id", "request_id", "trace_id")
-_READ: Final = """
-    SELECT id, type, key, created_at, data, actor_id, request_id, trace_id,
-        transaction::text AS transaction, position
-    FROM platform.outbox
-    WHERE (transaction, position) > ($1::text::xid8, $2)
-      AND transaction < pg_snapshot_xmin(pg_current_snapshot())
-    ORDER BY transaction, position
-    LIMIT $3
-"""
 
 
 class Outgoing(Struct, frozen=True, gc=False):
@@ -40,14 +31,6 @@ class Outgoing(Struct, frozen=True, gc=False):
     key: str
     data: str
     origin: Origin = NOWHERE
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """How far a reader has come: the last event it has read."""
-
-    transaction: str = "0"
-    position: int = 0
 
 
 class Fact(Protocol):
@@ -70,11 +53,11 @@ def outgoing(fact: Fact, *, key: str, origin: Origin | None = None) -> Outgoing:
     )
 
 
-async def append(tx: Tx, events: Sequence[Outgoing], *, wake: bool = True) -> None:
+async def append(tx: Tx, events: Sequence[Outgoing]) -> None:
     """Write events beside the change they speak of; they exist if and only if it commits.
 
-    ``wake`` tells readers at once. On paths with thousands of commits a second leave it out:
-    PostgreSQL lets commits that notify pass one at a time, and readers look by themselves.
+    Readers are woken once it has, by another connection: PostgreSQL lets transactions that notify
+    commit one at a time.
     """
     if not events:
         return
@@ -95,10 +78,4 @@ async def append(tx: Tx, events: Sequence[Outgoing], *, wake: bool = True) -> No
             for event in events
         ],
     )
-    if wake:
-        await tx.execute("SELECT pg_notify($1, '')", CHANNEL)
-
-
-async def read(tx: Tx, after: Position, *, limit: int) -> Sequence[Row]:
-    """The next events after a position, oldest first, none of which can be joined by an earlier."""
-    return await tx.fetch(_READ, after.transaction, after.position, limit)
+    notify_after_commit(CHANNEL)

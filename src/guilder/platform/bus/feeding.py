@@ -1,0 +1,116 @@
+"""Keeps every subscription fed from the outbox, in as many processes as run a `Bus`.
+
+One look at the database tells which groups have news. It is taken when somebody notifies, shortly
+after when an older transaction still keeps events back, and from time to time by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+
+from guilder.platform import failpoints, outbox
+from guilder.platform.bus import positions
+from guilder.platform.bus.delivery import Delivered, deliver
+from guilder.platform.bus.parking import Patience
+from guilder.platform.bus.positions import PARTITIONS
+from guilder.platform.bus.subscription import Subscription
+from guilder.platform.db import Database
+
+AFTER_COMMIT: Final = failpoints.declare(
+    "bus.after_commit", "a group's effect and its position are committed"
+)
+_AT_ONCE: Final = 4
+_LOOK_EVERY_S: Final = 0.25
+_LOOK_AGAIN_S: Final = 0.01
+_FIRST_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 10.0
+
+_log = structlog.get_logger("guilder.bus")
+
+
+class Bus:
+    """Feeds subscriptions. At most four deliveries of a process are under way at once."""
+
+    def __init__(
+        self,
+        db: Database,
+        subscriptions: Sequence[Subscription],
+        *,
+        patience: Patience | None = None,
+    ) -> None:
+        self._db = db
+        self._subscriptions = {heard.group: heard for heard in subscriptions}
+        self._patience = patience or Patience()
+        self._news = {group: asyncio.Event() for group in self._subscriptions}
+        self._at_most = dict.fromkeys(self._subscriptions, PARTITIONS)
+        self._turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        await self.join()
+        async with asyncio.TaskGroup() as group:
+            for subscription in self._subscriptions.values():
+                group.create_task(self._feed(subscription))
+            group.create_task(self._watch())
+
+    async def join(self) -> None:
+        """Give every group its positions, where it begins."""
+        for subscription in self._subscriptions.values():
+            await self._db.run(partial(positions.join, subscription=subscription))
+
+    async def deliver(self, subscription: Subscription) -> int:
+        """Deliver the next events to one group in one transaction.
+
+        It answers 0 when there is nothing new, or when others feed all that is; else more.
+        """
+        return (await self._deliver(subscription)).count
+
+    async def _deliver(self, subscription: Subscription) -> Delivered:
+        group = subscription.group
+        done = await self._db.run(
+            lambda tx: deliver(
+                tx, subscription, patience=self._patience, at_most=self._at_most[group]
+            )
+        )
+        # a group that is far behind leaves partitions to other workers; else one commit takes all
+        self._at_most[group] = 1 if done.is_full else PARTITIONS
+        if done.count:
+            await failpoints.reach(AFTER_COMMIT)
+        return done
+
+    async def _feed(self, subscription: Subscription) -> None:
+        news, pause_s = self._news[subscription.group], _FIRST_PAUSE_S
+        while True:
+            await news.wait()
+            news.clear()
+            try:
+                async with self._turns:
+                    done = await self._deliver(subscription)
+            except Exception:  # noqa: BLE001 - the database, or a subscriber: in a while, again
+                _log.exception("bus.delivery_failed", group=subscription.group)
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                continue
+            pause_s = _FIRST_PAUSE_S
+            if done.count:
+                news.set()
+
+    async def _watch(self) -> None:
+        groups, again_s = list(self._subscriptions), _LOOK_AGAIN_S
+        async with self._db.listen(outbox.CHANNEL) as woken:
+            while True:
+                woken.clear()
+                found = await positions.look(self._db, groups)
+                for group, is_ready in found.items():
+                    if is_ready:
+                        self._news[group].set()
+                # an event that is kept back is announced by nobody once it no longer is
+                again_s = min(again_s * 2, _LOOK_EVERY_S) if found else _LOOK_AGAIN_S
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(woken.wait(), again_s if found else _LOOK_EVERY_S)

@@ -1,0 +1,192 @@
+"""How far each group has read the outbox: a position in each partition of the keys, as SQL.
+
+Events are read in the order of (transaction, position) and only below the oldest transaction that
+still runs, so that one which commits late is never skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from guilder.platform.bus.subscription import Event, Start, Subscription
+from guilder.platform.db import Database, Row, Tx
+from guilder.platform.origin import Origin
+
+PARTITIONS: Final = 8
+HERE: Final = "outbox"
+KAFKA: Final = "kafka"
+
+_JOIN: Final = """
+    INSERT INTO platform.consumer_positions AS c (group_name, partition, transaction, feed)
+    SELECT $1, partition,
+        CASE WHEN $2 THEN pg_snapshot_xmin(pg_current_snapshot()) ELSE '0'::xid8 END, $3
+    FROM generate_series(0, 7) AS partition
+    ON CONFLICT (group_name, partition) DO UPDATE SET feed = excluded.feed
+    WHERE c.feed <> excluded.feed
+"""
+# The first event after each position: is there one, and has every transaction before it ended?
+_LOOK: Final = """
+    SELECT c.group_name,
+        bool_or(first.transaction < pg_snapshot_xmin(pg_current_snapshot())) AS is_ready
+    FROM platform.consumer_positions c
+    CROSS JOIN LATERAL (
+        SELECT o.transaction FROM platform.outbox o
+        WHERE platform.partition_of(o.key) = c.partition
+          AND (o.transaction, o.position) > (c.transaction, c.position)
+        ORDER BY o.transaction, o.position LIMIT 1
+    ) first
+    WHERE c.group_name = ANY($1::text[]) AND c.feed = 'outbox'
+    GROUP BY c.group_name
+    UNION ALL
+    SELECT DISTINCT group_name, true FROM platform.parked_events
+    WHERE group_name = ANY($1::text[]) AND state = 'waiting'
+      AND next_attempt_at <= clock_timestamp()
+"""
+_TAKE: Final = """
+    SELECT c.partition, c.transaction::text AS transaction, c.position
+    FROM platform.consumer_positions c
+    WHERE c.group_name = $1 AND (
+        EXISTS (
+            SELECT FROM platform.outbox o
+            WHERE platform.partition_of(o.key) = c.partition
+              AND (o.transaction, o.position) > (c.transaction, c.position)
+              AND o.transaction < pg_snapshot_xmin(pg_current_snapshot())
+        ) OR EXISTS (
+            SELECT FROM platform.parked_events p
+            WHERE p.group_name = c.group_name AND p.state = 'waiting'
+              AND p.next_attempt_at <= clock_timestamp()
+              AND platform.partition_of(p.key) = c.partition
+        ))
+    ORDER BY c.moved_at, c.partition LIMIT $2 FOR UPDATE OF c SKIP LOCKED
+"""
+_HOLD: Final = """
+    SELECT partition FROM platform.consumer_positions
+    WHERE group_name = $1 AND partition = ANY($2::int[]) ORDER BY partition FOR UPDATE
+"""
+# Events of other types are passed over, and the last of each partition says how far that went.
+_READ: Final = """
+    SELECT taken.partition, next.transaction::text AS transaction, next.position,
+        next.is_last, next.seen,
+        next.is_wanted AND NOT ($6 AND EXISTS (
+            SELECT FROM platform.heard_events h WHERE h.group_name = $7 AND h.event_id = next.id
+        )) AS is_wanted,
+        next.id, next.type, next.key, next.created_at, next.actor_id, next.request_id,
+        next.trace_id, CASE WHEN next.is_wanted THEN next.data END AS data
+    FROM unnest($1::int[], $2::text[], $3::bigint[]) AS taken (partition, transaction, position)
+    CROSS JOIN LATERAL (
+        SELECT slice.*, $5::text[] IS NULL OR slice.type = ANY($5::text[]) AS is_wanted,
+            lead(slice.position) OVER in_order IS NULL AS is_last, count(*) OVER () AS seen
+        FROM (
+            SELECT * FROM platform.outbox o
+            WHERE platform.partition_of(o.key) = taken.partition
+              AND (o.transaction, o.position) > (taken.transaction::xid8, taken.position)
+              AND o.transaction < pg_snapshot_xmin(pg_current_snapshot())
+            ORDER BY o.transaction, o.position LIMIT $4
+        ) slice
+        WINDOW in_order AS (ORDER BY slice.transaction, slice.position)
+    ) next
+    WHERE next.is_wanted OR next.is_last
+    ORDER BY next.transaction, next.position
+"""
+_HEARD_BEFORE: Final = "SELECT EXISTS (SELECT FROM platform.heard_events WHERE group_name = $1)"
+_MOVE: Final = """
+    UPDATE platform.consumer_positions c
+    SET transaction = n.transaction::xid8, position = n.position, moved_at = clock_timestamp()
+    FROM unnest($2::int[], $3::text[], $4::bigint[]) AS n (partition, transaction, position)
+    WHERE c.group_name = $1 AND c.partition = n.partition
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """Partitions of one group that this transaction alone may move, and where they stand."""
+
+    partitions: Sequence[int]
+    transactions: Sequence[str]
+    positions: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What was read: the events a group wants, how many were looked at, where that has come to."""
+
+    events: Sequence[Event]
+    reached: Taken
+    is_full: bool
+
+
+async def join(tx: Tx, *, subscription: Subscription, feed: str = HERE) -> None:
+    """Give a group its positions, unless it has them, and say where it is fed from."""
+    await tx.execute(_JOIN, subscription.group, subscription.starts is Start.NOW, feed)
+
+
+async def look(db: Database, groups: Sequence[str]) -> dict[str, bool]:
+    """The groups for which something is to be heard: now (true), or once a transaction ends."""
+    found: dict[str, bool] = {}
+    for row in await db.fetch(_LOOK, groups):
+        found[row[0]] = found.get(row[0], False) or row[1]
+    return found
+
+
+async def take(tx: Tx, group: str, *, at_most: int = PARTITIONS) -> Taken | None:
+    """Lock partitions with something to hear that nobody else has, the longest unmoved first."""
+    rows = await tx.fetch(_TAKE, group, at_most)
+    return _taken(rows) if rows else None
+
+
+async def hold(tx: Tx, group: str, *, partitions: Sequence[int]) -> None:
+    """Wait until no other worker has these partitions, and lock them."""
+    await tx.fetch(_HOLD, group, sorted(set(partitions)))
+
+
+async def read(tx: Tx, subscription: Subscription, taken: Taken) -> Read:
+    """The next events of the partitions that were taken, in order, the oldest first."""
+    types = subscription.types
+    limit = max(1, subscription.most // len(taken.partitions))
+    if types is not None:
+        limit *= 8
+    rows = await tx.fetch(
+        _READ,
+        taken.partitions,
+        taken.transactions,
+        taken.positions,
+        limit,
+        None if types is None else list(types),
+        await tx.fetchval(_HEARD_BEFORE, subscription.group),
+        subscription.group,
+    )
+    lasts = [row for row in rows if row["is_last"]]
+    return Read(
+        events=[event(row) for row in rows if row["is_wanted"]],
+        reached=_taken(lasts),
+        is_full=any(row["seen"] == limit for row in lasts),
+    )
+
+
+async def move(tx: Tx, group: str, reached: Taken) -> None:
+    """Record how far a group has come."""
+    await tx.execute(_MOVE, group, reached.partitions, reached.transactions, reached.positions)
+
+
+def event(row: Row) -> Event:
+    """An event from its row, of the outbox or parked."""
+    return Event(
+        id=row["id"],
+        type=row["type"],
+        key=row["key"],
+        time=row["created_at"],
+        data=msgspec.json.decode(row["data"]),
+        origin=Origin(row["actor_id"], row["request_id"], row["trace_id"]),
+    )
+
+
+def _taken(rows: Sequence[Row]) -> Taken:
+    return Taken(
+        partitions=[row["partition"] for row in rows],
+        transactions=[row["transaction"] for row in rows],
+        positions=[row["position"] for row in rows],
+    )

@@ -1,0 +1,154 @@
+"""An event that cannot be heard is parked: its key waits, others go on, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from guilder.platform.bus import Bus, Event, Start
+from guilder.platform.bus.parking import dead_letters, discard, replay
+from guilder.platform.db import Database, Tx
+from tests.support.database import OwnDatabase
+from tests.support.notebook import IMPATIENT, drained, notes, publish, taking_notes
+from tests.support.waiting import until
+
+BEFORE = "SELECT count(*) FROM platform.parked_events WHERE group_name = $1 AND state = $2"
+
+
+class Poison:
+    """A listener that fails on one event, as long as it is not cured."""
+
+    def __init__(self, key: str, number: int) -> None:
+        self.poisoned = (key, number)
+        self.is_cured = False
+        self.tried = 0
+
+    async def __call__(self, tx: Tx, events: Sequence[Event]) -> None:
+        hurts = any((event.key, event.data["number"]) == self.poisoned for event in events)
+        if hurts and not self.is_cured:
+            self.tried += 1
+            await tx.execute("SELECT 1 / 0 AS anna_at_example_com")
+
+
+async def poisoned(db: Database, group: str) -> tuple[Bus, Poison]:
+    """A group whose second event of Anna's fails until nobody tries any more."""
+    poison = Poison("anna", 2)
+    subscription = taking_notes(group, before=poison, starts=Start.NOW)
+    bus = Bus(db, [subscription], patience=IMPATIENT)
+    await bus.join()
+    await publish(db, "anna", 1, 2, 3)
+    await publish(db, "ben", 1, 2)
+
+    async def is_dead() -> bool:
+        await drained(bus, subscription)
+        return await db.fetchval(BEFORE, group, "dead") == 1
+
+    await until(is_dead, "the event is a dead letter")
+    return bus, poison
+
+
+async def test_a_failing_event_holds_back_its_own_key_only(house: OwnDatabase, db: Database):
+    await poisoned(db, "poisoned")
+
+    assert await notes(db, "poisoned") == {"anna": [1], "ben": [1, 2]}
+    assert await db.fetchval(BEFORE, "poisoned", "behind") == 1
+
+
+async def test_it_is_tried_as_often_as_patience_lasts_and_then_listed(
+    house: OwnDatabase, db: Database
+):
+    _, poison = await poisoned(db, "listed")
+
+    async with db.transaction() as tx:
+        (letter,) = await dead_letters(tx, group="listed")
+
+    assert poison.tried == 1 + IMPATIENT.attempts
+    assert (letter.key, letter.attempts, letter.behind) == ("anna", IMPATIENT.attempts, 1)
+    assert letter.last_error.startswith("DivisionByZeroError in ")
+    assert "example" not in letter.last_error
+
+
+async def test_what_comes_later_for_its_key_queues_behind_it(house: OwnDatabase, db: Database):
+    bus, _ = await poisoned(db, "queueing")
+
+    await publish(db, "anna", 4)
+    await drained(bus, taking_notes("queueing"))
+
+    assert await notes(db, "queueing") == {"anna": [1], "ben": [1, 2]}
+    assert await db.fetchval(BEFORE, "queueing", "behind") == 2
+
+
+async def test_a_replayed_event_and_those_behind_it_are_heard_in_order(
+    house: OwnDatabase, db: Database
+):
+    bus, poison = await poisoned(db, "replayed")
+    poison.is_cured = True
+
+    replayed = await db.run(lambda tx: replay(tx, group="replayed"))
+    await drained(bus, taking_notes("replayed"))
+
+    assert replayed == 1
+    assert await notes(db, "replayed") == {"anna": [1, 2, 3], "ben": [1, 2]}
+    assert await db.fetchval(BEFORE, "replayed", "behind") == 0
+
+
+async def test_a_replayed_event_that_fails_again_is_given_up_again(
+    house: OwnDatabase, db: Database
+):
+    bus, _ = await poisoned(db, "hopeless")
+    await db.run(lambda tx: replay(tx, group="hopeless"))
+
+    async def is_dead_again() -> bool:
+        await drained(bus, taking_notes("hopeless", before=Poison("anna", 2)))
+        return await db.fetchval(BEFORE, "hopeless", "dead") == 1
+
+    await until(is_dead_again, "it is a dead letter again")
+
+    assert await notes(db, "hopeless") == {"anna": [1], "ben": [1, 2]}
+
+
+async def test_a_discarded_event_lets_those_behind_it_go_on(house: OwnDatabase, db: Database):
+    bus, _ = await poisoned(db, "discarded")
+
+    discarded = await db.run(lambda tx: discard(tx, group="discarded"))
+    await drained(bus, taking_notes("discarded"))
+
+    assert discarded == 1
+    assert await notes(db, "discarded") == {"anna": [1, 3], "ben": [1, 2]}
+
+
+async def test_a_failure_that_passes_costs_a_retry_and_no_order(house: OwnDatabase, db: Database):
+    poison = Poison("anna", 1)
+    subscription = taking_notes("passing", before=poison, starts=Start.NOW)
+    bus = Bus(db, [subscription], patience=IMPATIENT)
+    await bus.join()
+    await publish(db, "anna", 1, 2, 3)
+    await bus.deliver(subscription)
+    poison.is_cured = True
+
+    async def heard_all() -> bool:
+        await drained(bus, subscription)
+        return await notes(db, "passing") == {"anna": [1, 2, 3]}
+
+    await until(heard_all, "everything is heard")
+
+    assert (
+        await db.fetchval(
+            "SELECT count(*) FROM platform.parked_events WHERE group_name = 'passing'"
+        )
+        == 0
+    )
+
+
+async def test_other_groups_hear_what_one_group_cannot(
+    house: OwnDatabase, db: Database, superuser: asyncpg.Connection[asyncpg.Record]
+):
+    healthy = taking_notes("healthy", starts=Start.NOW)
+    bus = Bus(db, [healthy])
+    await bus.join()
+
+    await poisoned(db, "sick")
+    await drained(bus, healthy)
+
+    assert await notes(db, "healthy") == {"anna": [1, 2, 3], "ben": [1, 2]}
