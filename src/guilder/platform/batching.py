@@ -55,6 +55,7 @@ class Batcher(Generic[Command, Outcome]):
         self._lanes = lanes
         self._waiting: deque[_Waiting[Command, Outcome]] = deque()
         self._in_hand: Counter[Hashable] = Counter()
+        self._lanes_open = 0
         self._running: set[asyncio.Task[None]] = set()
 
     async def submit(self, command: Command) -> Outcome:
@@ -78,21 +79,27 @@ class Batcher(Generic[Command, Outcome]):
             await asyncio.wait(self._running)
 
     def _open_lane(self) -> None:
-        if self._waiting and len(self._running) < self._lanes:
+        if self._waiting and self._lanes_open < self._lanes:
+            self._lanes_open += 1
             lane = asyncio.create_task(self._drain())
             self._running.add(lane)
             lane.add_done_callback(self._running.discard)
 
     async def _drain(self) -> None:
-        while batch := self._take():
-            things = [thing for waiting in batch for thing in waiting.touches]
-            self._in_hand.update(things)
-            try:
-                await self._answer(batch)
-            finally:
-                self._in_hand.subtract(things)
-                self._in_hand = +self._in_hand
-            self._open_lane()
+        try:
+            while batch := self._take():
+                things = [thing for waiting in batch for thing in waiting.touches]
+                self._in_hand.update(things)
+                try:
+                    await self._answer(batch)
+                finally:
+                    self._in_hand.subtract(things)
+                    self._in_hand = +self._in_hand
+                self._open_lane()
+        finally:
+            # At once, not when the loop has heard of the task's end: who has just been answered
+            # may ask again before that, and would find no lane and none to come.
+            self._lanes_open -= 1
 
     def _take(self) -> list[_Waiting[Command, Outcome]]:
         batch: list[_Waiting[Command, Outcome]] = []

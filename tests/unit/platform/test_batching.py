@@ -192,3 +192,16 @@ async def test_a_wrong_number_of_outcomes_is_a_bug_and_answers_nobody_wrongly():
     answers = await asyncio.gather(queue.submit(1), queue.submit(2), return_exceptions=True)
 
     assert all(isinstance(answer, InvariantViolation) for answer in answers)
+
+
+async def test_who_asks_again_as_soon_as_answered_is_answered_again():
+    """The lane that answered has just ended then, and another has to be opened."""
+    queue = Batcher(Desk().execute, lanes=1)
+
+    async def ask_again_and_again(number: int) -> list[int]:
+        return [await queue.submit(number) for _ in range(3)]
+
+    async with asyncio.timeout(10):
+        answers = await asyncio.gather(*(ask_again_and_again(number) for number in (2, 3)))
+
+    assert answers == [[4, 4, 4], [9, 9, 9]]
