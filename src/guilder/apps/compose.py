@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from guilder.apps import housekeeping
 from guilder.apps.readiness import DatabaseReadiness
 from guilder.gateway import module as gateway
 from guilder.gateway.module import GatewaySettings
@@ -108,6 +109,7 @@ def _modules(
         ledger.build(db=db, ledger=books, registry=registry),
         wallets.build(db=db, ledger=books, time_zone=settings.time_zone),
         payments.build(db=db, ledger=books, wallets=wallets.in_money_core(), funding=funding),
+        housekeeping.build(settings, db=db),
     )
 
 

@@ -19,6 +19,9 @@ from guilder.apps.database import pool
 from guilder.apps.garbage import collect_rarely
 from guilder.apps.server import serve_http
 from guilder.apps.signals import heeded
+from guilder.platform.bus.lag import LagMetrics
+from guilder.platform.bus.restored import settle_restored
+from guilder.platform.db import Database
 from guilder.platform.postgres.access import Access
 from guilder.platform.postgres.server import EmbeddedPostgres
 from guilder.platform.settings import Settings
@@ -56,6 +59,7 @@ async def _run(work: Work) -> None:
             await stack.enter_async_context(_beside(_keep_running(work.server, stop=stop)))
         name = "serve" if work.on else "work"
         db = await stack.enter_async_context(pool(work.access, settings=work.settings, name=name))
+        await settled_after_restore(db)
         house = build_house(work.settings, db=db, only=work.only)
         await stack.enter_async_context(running(house.here))
         collect_rarely()
@@ -65,7 +69,20 @@ async def _run(work: Work) -> None:
             work.ready()
             await stop.wait()
         else:
-            await serve_http(http_app(house), on=work.on, until=stop, ready=work.ready)
+            app, lags = http_app(house), LagMetrics(house.registry)
+            await stack.enter_async_context(_beside(lags.watch(db)))
+            await serve_http(app, on=work.on, until=stop, ready=work.ready)
+
+
+async def settled_after_restore(db: Database) -> None:
+    """Look whether this database was restored from another server, as far as it can be asked now.
+
+    One that is away is served once it is back, as ever; it was restored by nobody meanwhile.
+    """
+    try:
+        await settle_restored(db)
+    except Exception:  # noqa: BLE001 - readiness says what is wrong with the database
+        _log.warning("process.database_unasked", exc_info=True)
 
 
 async def _keep_running(server: EmbeddedPostgres, *, stop: asyncio.Event) -> None:

@@ -205,6 +205,12 @@ class Settings(BaseModel):
         description="Where deposits come from: simulated (a settlement account of play money) or "
         "none; when not set, simulated in a sandbox and none in production.",
     )
+    event_retention_days: float = Field(
+        default=7,
+        ge=0.01,
+        le=3650,
+        description="Days that events are kept in the outbox once every group has read them.",
+    )
     service_urls: Mapping[str, str] = Field(
         default_factory=dict,
         description="GUILDER_<CONTEXT>_URL (as GUILDER_LEDGER_URL): where a context is served by "

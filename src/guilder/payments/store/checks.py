@@ -191,7 +191,9 @@ _TOLD: Final = f"""
             WHEN told.times > 1 THEN format('%s events tell of it', told.times)
             ELSE format('event %s tells of it wrongly', told.id) END AS detail
     FROM due FULL JOIN told ON told.payment_id = due.payment_id
-    WHERE told.id IS NULL OR due.payment_id IS NULL OR told.times > 1
+    WHERE (told.id IS NULL
+            AND due.created_at >= (SELECT kept_since FROM platform.outbox_retention))
+       OR due.payment_id IS NULL OR told.times > 1
        OR told.type <> due.type OR told.key <> due.key
        OR told.data - 'completed_at' - 'failed_at' - 'effective_at' <> due.data
        OR told.effective_at IS DISTINCT FROM due.effective_at

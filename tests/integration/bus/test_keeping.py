@@ -1,0 +1,154 @@
+"""What is kept and for how long, what is known about it, and what a restored database needs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import asyncpg
+
+from guilder.platform.bus import Bus, Start
+from guilder.platform.bus.checks import CHECKS
+from guilder.platform.bus.lag import forget_group, lags
+from guilder.platform.bus.restored import settle_restored
+from guilder.platform.bus.retention import forget_old_events
+from guilder.platform.checks import run_checks
+from guilder.platform.db import Database
+from tests.support.database import OwnDatabase
+from tests.support.notebook import drained, notes, publish, taking_notes
+
+AGE = "UPDATE platform.outbox SET created_at = created_at - interval '8 days' WHERE key = $1"
+COUNT = "SELECT count(*) FROM platform.outbox WHERE key = $1"
+WEEK = timedelta(days=7)
+FROM_ELSEWHERE = """
+    UPDATE platform.outbox
+    SET transaction = (transaction::text::bigint + 100000000)::text::xid8;
+    UPDATE platform.consumer_positions
+    SET transaction = (transaction::text::bigint + 100000000)::text::xid8
+    WHERE transaction > '0'
+"""
+
+Superuser = asyncpg.Connection
+
+
+async def findings(db: Database) -> list[str]:
+    return [finding.invariant for done in await run_checks(db, CHECKS) for finding in done.findings]
+
+
+async def test_events_are_deleted_when_old_and_read_by_every_group(
+    house: OwnDatabase, db: Database, superuser: Superuser
+):
+    reader, sluggard = taking_notes("reader"), taking_notes("sluggard")
+    bus = Bus(db, [reader, sluggard])
+    await bus.join()
+    await publish(db, "aging", 1, 2)
+    await superuser.execute(AGE, "aging")
+    await publish(db, "young", 1)
+    await drained(bus, reader)
+
+    while_one_has_not_read = await forget_old_events(db, keep=WEEK)
+    await drained(bus, sluggard)
+    once_all_have = await forget_old_events(db, keep=WEEK)
+
+    assert (while_one_has_not_read, once_all_have) == (0, 2)
+    assert await db.fetchval(COUNT, "aging") == 0
+    assert await db.fetchval(COUNT, "young") == 1
+    assert await notes(db, "sluggard") == {"aging": [1, 2], "young": [1]}
+
+
+async def test_a_forgotten_group_holds_no_events_back(
+    house: OwnDatabase, db: Database, superuser: Superuser
+):
+    await Bus(db, [taking_notes("gone")]).join()
+    await publish(db, "held", 1)
+    await superuser.execute(AGE, "held")
+    for group in ("reader", "sluggard"):
+        await forget_group(db, group)
+
+    held = await forget_old_events(db, keep=WEEK)
+    was_there = await forget_group(db, "gone")
+    await Bus(db, [taking_notes("come", starts=Start.NOW)]).join()
+    freed = await forget_old_events(db, keep=WEEK)
+
+    assert (held, was_there) == (0, True)
+    assert freed > 0
+    assert not await forget_group(db, "gone")
+
+
+async def test_lag_counts_what_a_group_has_not_heard(house: OwnDatabase, db: Database):
+    subscription = taking_notes("lagging", starts=Start.NOW)
+    bus = Bus(db, [subscription])
+    await bus.join()
+    await publish(db, "lag", 1, 2, 3)
+
+    (behind,) = [lag for lag in await lags(db) if lag.group == "lagging"]
+    await drained(bus, subscription)
+    (level,) = [lag for lag in await lags(db) if lag.group == "lagging"]
+
+    assert (behind.events, level.events) == (3, 0)
+    assert behind.age_s > 0
+    assert level.age_s == 0
+
+
+async def test_a_restored_database_is_settled_before_it_is_used(
+    house: OwnDatabase, db: Database, superuser: Superuser
+):
+    """Its transaction ids are those of another server, far ahead of this one's."""
+    half, new = taking_notes("half", starts=Start.NOW), taking_notes("new", starts=Start.NOW)
+    bus = Bus(db, [half, new])
+    await bus.join()
+    await publish(db, "anna", 1, 2)
+    await publish(db, "ben", 1)
+    await drained(bus, half)
+    await publish(db, "anna", 3)
+    await superuser.execute(FROM_ELSEWHERE)
+    found = await findings(db)
+
+    settled = await settle_restored(db)
+    again = await settle_restored(db)
+    await publish(db, "anna", 4)
+    await drained(bus, half)
+    await drained(bus, new)
+
+    assert (settled, again) == (True, False)
+    assert len(found) > 0
+    assert await findings(db) == []
+    assert await notes(db, "half") == {"anna": [1, 2, 3, 4], "ben": [1]}
+    assert (await notes(db, "new"))["anna"][-4:] == [1, 2, 3, 4]
+
+
+async def test_verify_finds_a_group_that_has_read_the_future(
+    house: OwnDatabase, db: Database, superuser: Superuser
+):
+    await Bus(db, [taking_notes("seer")]).join()
+    await superuser.execute(
+        "UPDATE platform.consumer_positions SET transaction = '9000000000' "
+        "WHERE group_name = 'seer' AND partition = 3"
+    )
+
+    found = await findings(db)
+    await forget_group(db, "seer")
+
+    assert found == ["no group has read what no transaction can have written yet"]
+    assert await findings(db) == []
+
+
+async def test_verify_finds_a_group_without_a_partition_and_a_parked_event_out_of_order(
+    house: OwnDatabase, db: Database, superuser: Superuser
+):
+    await Bus(db, [taking_notes("torn")]).join()
+    await superuser.execute(
+        "DELETE FROM platform.consumer_positions WHERE group_name = 'torn' AND partition = 0"
+    )
+    await superuser.execute(
+        "INSERT INTO platform.parked_events (group_name, id, state, type, key, data, created_at) "
+        "VALUES ('torn', gen_random_uuid(), 'behind', 't', 'k', '{}', now())"
+    )
+
+    found = await findings(db)
+    await superuser.execute("DELETE FROM platform.parked_events")
+    await forget_group(db, "torn")
+
+    assert found == [
+        "a group has a position in every partition",
+        "the first parked event of a key is tried, all others wait behind it",
+    ]
