@@ -34,6 +34,9 @@ class Batcher(Generic[Command, Outcome]):
     fails as a whole (a bug, or a row the database will not take), the batch is run again in
     halves, down to the one command that cannot be executed; `Overloaded` is told to all of them.
 
+    A further lane opens only when half a batch waits: a batch of a few costs nearly as much as one
+    of a hundred, and while one is in the database, what it will have for company arrives.
+
     ``touches`` names what a command will lock. One whose things another batch has in hand would
     only wait for it inside the database, with a batch behind it; it stays in the queue instead,
     and what came later for the same things stays behind it.

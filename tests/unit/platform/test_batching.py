@@ -94,6 +94,55 @@ async def test_no_more_batches_run_at_once_than_there_are_lanes():
     assert desk.most_running == 3
 
 
+async def test_a_further_lane_opens_only_when_half_a_batch_waits():
+    desk = Desk()
+    desk.gate.clear()
+    queue = Batcher(desk.execute, max_batch=4, lanes=2)
+
+    answers = [asyncio.ensure_future(queue.submit(1))]
+    await desk.started(1)
+    answers.append(asyncio.ensure_future(queue.submit(2)))
+    await asyncio.sleep(0)
+    few = list(desk.batches)
+    answers.append(asyncio.ensure_future(queue.submit(3)))
+    await desk.started(2)
+    desk.gate.set()
+
+    assert await asyncio.gather(*answers) == [1, 4, 9]
+    assert few == [[1]]
+    assert desk.batches == [[1], [2, 3]]
+
+
+async def test_commands_for_what_is_in_hand_wait_in_their_order():
+    desk = Desk()
+    desk.gate.clear()
+    queue = Batcher(desk.execute, touches=lambda number: [number % 10], max_batch=2, lanes=2)
+
+    answers = [asyncio.ensure_future(queue.submit(number)) for number in (1, 2)]
+    await desk.started(1)
+    answers += [asyncio.ensure_future(queue.submit(number)) for number in (11, 3, 21, 4)]
+    await desk.started(2)
+    desk.gate.set()
+    await asyncio.gather(*answers)
+
+    assert desk.batches == [[1, 2], [3, 4], [11, 21]]
+
+
+async def test_what_waits_behind_a_command_that_waits_does_not_overtake_it():
+    desk = Desk()
+    desk.gate.clear()
+    queue = Batcher(desk.execute, touches=lambda number: divmod(number, 10), max_batch=2, lanes=2)
+
+    answers = [asyncio.ensure_future(queue.submit(number)) for number in (12, 12)]
+    await desk.started(1)
+    answers += [asyncio.ensure_future(queue.submit(number)) for number in (23, 34, 56)]
+    await asyncio.sleep(0)
+    desk.gate.set()
+    await asyncio.gather(*answers)
+
+    assert desk.finished.index(23) < desk.finished.index(34)
+
+
 @given(bad=st.sets(st.integers(0, 15)), size=st.integers(1, 16))
 def test_a_bad_command_never_hurts_its_neighbours(bad: set[int], size: int):
     async def run() -> tuple[Desk, list[int | BaseException]]:
