@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -78,11 +78,17 @@ def address_of(listening: socket.socket) -> str:
 
 
 async def serve_http(
-    app: HttpApp, *, on: socket.socket, until: asyncio.Event, ready: Callable[[], None]
+    app: HttpApp,
+    *,
+    on: socket.socket,
+    until: asyncio.Event,
+    ready: Callable[[], None],
+    drains: Iterable[Callable[[], None]] = (),
 ) -> None:
     """Answer requests until ``until`` is set; then finish those that were begun.
 
-    ``ready`` is called once the first request could be answered.
+    ``ready`` is called once the first request could be answered, and ``drains`` before the last
+    ones are waited for.
 
     Raises:
         RuntimeError: the application did not start; the log says why.
@@ -107,6 +113,8 @@ async def serve_http(
     serving = asyncio.create_task(server.serve(sockets=[on]))
     stopping = asyncio.create_task(until.wait())
     await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+    for drain in drains:
+        drain()
     server.should_exit = True
     stopping.cancel()
     await serving

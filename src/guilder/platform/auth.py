@@ -35,6 +35,8 @@ class Caller:
     token_id: UUID
     customer_id: UserId | None = None
     """The customer behind the account: itself, or whom a user-admin account is paired with."""
+    expires_at: int | None = None
+    """When the token ends, in Unix seconds, for what goes on after it was looked at."""
 
     def may(self, permission: str) -> bool:
         """Whether one of the caller's roles or scopes grants ``permission``."""
@@ -125,4 +127,5 @@ def _caller(claims: AccessClaims) -> Caller:
         session_id=None if claims.sid is None else SessionId(claims.sid),
         token_id=claims.jti,
         customer_id=None if claims.customer_id is None else UserId(claims.customer_id),
+        expires_at=claims.exp,
     )

@@ -156,6 +156,11 @@ class KeyFolder:
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
+    @property
+    def folder(self) -> Path:
+        """Where the key files are."""
+        return self._folder
+
     def ensure(self) -> None:
         """Read the keys, and make the first one when there is none. Safe in several processes.
 

@@ -34,3 +34,5 @@ class Module:
     checks: tuple[Check, ...] = ()
     on_start: tuple[Callable[[], Awaitable[None]], ...] = field(default=())
     on_stop: tuple[Callable[[], Awaitable[None]], ...] = field(default=())
+    on_drain: tuple[Callable[[], None], ...] = field(default=())
+    """Called before the last requests are waited for: ends answers that never end by themselves."""

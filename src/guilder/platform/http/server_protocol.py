@@ -24,6 +24,7 @@ from guilder.platform.http.reply import WHOLE_ANSWER, HeaderPairs
 HEAD_TIMEOUT_S: Final = 10.0
 BODY_TIMEOUT_S: Final = 30.0
 SLOWEST_BODY_BYTES_PER_S: Final = 16 * 1024
+STALL_TIMEOUT_S: Final = 30.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
 
@@ -67,11 +68,13 @@ class HeadTooLarge(Exception):
 class LimitedProtocol(HttpToolsProtocol):
     """Use it as ``uvicorn.Config(http=LimitedProtocol)``; subclasses may set other limits.
 
-    A body may take ``body_timeout_s``, and longer only while it keeps up the slowest rate.
+    A body may take ``body_timeout_s``, and longer only while it keeps up the slowest rate. A client
+    that reads nothing of what it is sent for ``stall_timeout_s`` is cut off.
     """
 
     head_timeout_s = HEAD_TIMEOUT_S
     body_timeout_s = BODY_TIMEOUT_S
+    stall_timeout_s = STALL_TIMEOUT_S
 
     def __init__(
         self,
@@ -88,15 +91,26 @@ class LimitedProtocol(HttpToolsProtocol):
         self._chunk_bytes = 0
         self._message_bytes = 0
         self._watch: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         super().connection_made(transport)
         self._watch = self.loop.call_later(self.head_timeout_s, self._check_pace)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
+        for timer in (self._watch, self._stall):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall = self.loop.call_later(self.stall_timeout_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         self._chunk_bytes = len(data)
