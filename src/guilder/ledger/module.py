@@ -15,8 +15,14 @@ from guilder.ledger.service.read_ledger import ReadLedger
 from guilder.ledger.service.reverse_transaction import ReverseTransaction
 from guilder.ledger.service.verify_recent import VerifyRecent
 from guilder.ledger.store.checks import CHECKS
+from guilder.ledger.store.proofs import AccountHeads
 from guilder.platform.db import Database
 from guilder.platform.module import Module
+
+
+def build_heads() -> AccountHeads:
+    """What is published of the accounts, and verified."""
+    return AccountHeads()
 
 
 def build_ledger() -> Ledger:

@@ -82,7 +82,8 @@ class Batcher(Generic[Command, Outcome]):
             await asyncio.wait(self._running)
 
     def _open_lane(self) -> None:
-        if self._waiting and self._lanes_open < self._lanes:
+        enough = max(1, self._max_batch // 2) if self._lanes_open else 1
+        if self._lanes_open < self._lanes and len(self._waiting) >= enough:
             self._lanes_open += 1
             lane = asyncio.create_task(self._drain())
             self._running.add(lane)

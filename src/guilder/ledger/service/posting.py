@@ -289,4 +289,5 @@ async def _lock_controls(
         leaves=subjects[Direction.OUTFLOW],
         enters=subjects[Direction.INFLOW],
         kinds={movement.kind for movement in movements},
+        currencies={account.currency.code for account in accounts},
     )

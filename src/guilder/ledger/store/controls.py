@@ -26,7 +26,7 @@ _LOCK_MOVED: Final = f"""
     SELECT {_COLUMNS} FROM ledger.controls
     WHERE (subject_id = ANY($1::uuid[]) AND direction = 'outflow'
             OR subject_id = ANY($2::uuid[]) AND direction = 'inflow')
-      AND (kinds IS NULL OR kinds && $3::text[])
+      AND (kinds IS NULL OR kinds && $3::text[]) AND currency = ANY($4::text[])
     ORDER BY id FOR NO KEY UPDATE
 """
 _LOCK: Final = f"SELECT {_COLUMNS} FROM ledger.controls WHERE id = $1 FOR NO KEY UPDATE"
@@ -103,10 +103,16 @@ async def lock_controls(tx: Tx, subject_ids: Collection[UserId | AccountId]) -> 
 
 
 async def lock_controls_on(
-    tx: Tx, *, leaves: Collection[UUID], enters: Collection[UUID], kinds: Collection[str]
+    tx: Tx,
+    *,
+    leaves: Collection[UUID],
+    enters: Collection[UUID],
+    kinds: Collection[str],
+    currencies: Collection[str],
 ) -> list[Control]:
     """Lock the controls on what leaves or enters subjects by these kinds, and read them."""
-    return [_control(row) for row in await tx.fetch(_LOCK_MOVED, leaves, enters, kinds)]
+    rows = await tx.fetch(_LOCK_MOVED, leaves, enters, kinds, currencies)
+    return [_control(row) for row in rows]
 
 
 async def lock_control(tx: Tx, control_id: ControlId) -> Control | None:
