@@ -12,6 +12,7 @@ import structlog
 
 from guilder.platform.bus import Bus
 from guilder.platform.db import Database
+from guilder.platform.jobs import Worker
 from guilder.platform.module import Job, Module
 
 _log = structlog.get_logger("guilder.background")
@@ -22,9 +23,13 @@ async def run_background(modules: Iterable[Module], *, db: Database) -> None:
     """Feed every subscription and run every job of ``modules`` until cancelled."""
     listed = tuple(modules)
     subscriptions = [heard for module in listed for heard in module.subscriptions]
+    tasks = [task for module in listed for task in module.tasks]
     async with asyncio.TaskGroup() as group:
         if subscriptions:
             group.create_task(_keep_feeding(Bus(db, subscriptions)))
+        if tasks:
+            scheduled = [schedule for module in listed for schedule in module.schedules]
+            group.create_task(Worker(db, tasks, scheduled=scheduled).run())
         for module in listed:
             for job in module.jobs:
                 group.create_task(_repeat(job))

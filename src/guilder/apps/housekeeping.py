@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from guilder.platform.bus.checks import CHECKS
+from guilder.platform.bus.checks import CHECKS as BUS_CHECKS
 from guilder.platform.bus.retention import forget_old_events
 from guilder.platform.db import Database
+from guilder.platform.jobs.checks import CHECKS as JOB_CHECKS
+from guilder.platform.jobs.queue import forget_done
 from guilder.platform.module import Job, Module
 from guilder.platform.settings import Settings
 
@@ -15,16 +17,22 @@ _EVERY_S: Final = 60.0
 
 
 def build(settings: Settings, *, db: Database) -> Module:
-    """Old events are deleted; what the bus has recorded is checked."""
+    """Old events and jobs that are done are deleted; what was recorded of them is checked."""
     keep = timedelta(days=settings.event_retention_days)
 
-    async def forget() -> None:
+    async def forget_events() -> None:
         await forget_old_events(db, keep=keep)
+
+    async def forget_jobs() -> None:
+        await forget_done(db, keep=keep)
 
     return Module(
         name="platform",
         service_names=(),
         routes=(),
-        jobs=(Job(name="platform.forget_old_events", every_s=_EVERY_S, run=forget),),
-        checks=CHECKS,
+        jobs=(
+            Job(name="platform.forget_old_events", every_s=_EVERY_S, run=forget_events),
+            Job(name="platform.forget_done_jobs", every_s=_EVERY_S, run=forget_jobs),
+        ),
+        checks=(*BUS_CHECKS, *JOB_CHECKS),
     )

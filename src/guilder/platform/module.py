@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from guilder.platform.bus import Subscription
 from guilder.platform.checks import Check
 from guilder.platform.http.route import Route
+from guilder.platform.jobs import Schedule, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Module:
     routes: tuple[Route, ...]
     subscriptions: tuple[Subscription, ...] = ()
     jobs: tuple[Job, ...] = ()
+    tasks: tuple[Task, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
     checks: tuple[Check, ...] = ()
     on_start: tuple[Callable[[], Awaitable[None]], ...] = field(default=())
     on_stop: tuple[Callable[[], Awaitable[None]], ...] = field(default=())

@@ -1,0 +1,213 @@
+"""Jobs are done once each: when they are due, again when they fail, and only if they were meant."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import pytest_asyncio
+
+from guilder.platform.db import Database, Tx
+from guilder.platform.jobs import Cron, Held, Schedule, Task, enqueue
+from guilder.platform.jobs.queue import dead_jobs, forget_done, revive
+from tests.support.database import OwnDatabase
+from tests.support.notebook import IMPATIENT
+from tests.support.waiting import until
+from tests.support.workshop import noted, noting, put_in, state, working
+
+EARLIER = "UPDATE platform.schedules SET next_at = clock_timestamp() - interval '3 days'"
+
+Employ = Callable[..., asyncio.Task[None]]
+
+
+@pytest_asyncio.fixture
+async def employ(house: OwnDatabase, db: Database) -> AsyncIterator[Employ]:
+    """Starts workers that end with the test."""
+    employed: list[asyncio.Task[None]] = []
+
+    def start(*tasks: Task, scheduled: Sequence[Schedule] = ()) -> asyncio.Task[None]:
+        employed.append(working(db, tasks, scheduled=scheduled))
+        return employed[-1]
+
+    yield start
+    for worker in employed:
+        worker.cancel()
+    await asyncio.gather(*employed, return_exceptions=True)
+
+
+async def all_noted(db: Database, task: str, *numbers: int) -> None:
+    async def are_noted() -> bool:
+        return await noted(db, task) == list(numbers)
+
+    await until(are_noted, f"jobs of {task} are done")
+
+
+async def test_several_workers_do_each_job_once(db: Database, employ: Employ):
+    for _ in range(3):
+        employ(noting("shared"))
+
+    await put_in(db, "shared", *range(100))
+    await all_noted(db, "shared", *range(100))
+
+    assert (
+        await db.fetchval(
+            "SELECT count(*) FROM platform.jobs WHERE task = 'shared' AND attempts > 1"
+        )
+        == 0
+    )
+
+
+async def test_a_job_of_a_transaction_that_rolls_back_never_was(db: Database, employ: Employ):
+    employ(noting("rolled"))
+
+    async def change_mind(tx: Tx) -> None:
+        await enqueue(tx, "rolled", {"number": 1})
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await db.run(change_mind)
+    await put_in(db, "rolled", 2)
+
+    await all_noted(db, "rolled", 2)
+    assert await db.fetchval("SELECT count(*) FROM platform.jobs WHERE task = 'rolled'") == 1
+
+
+async def test_a_job_waits_until_it_is_due(db: Database, employ: Employ):
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    employ(noting("delayed"))
+
+    await db.run(lambda tx: enqueue(tx, "delayed", {"number": 2}, at=tomorrow))
+    await db.run(lambda tx: enqueue(tx, "delayed", {"number": 3}, after=timedelta(hours=1)))
+    await db.run(lambda tx: enqueue(tx, "delayed", {"number": 1}, after=timedelta(milliseconds=50)))
+    await all_noted(db, "delayed", 1)
+
+    assert (
+        await db.fetchval(
+            "SELECT count(*) FROM platform.jobs WHERE task = 'delayed' AND state = 'waiting'"
+        )
+        == 2
+    )
+
+
+async def test_of_jobs_with_one_key_only_one_waits(db: Database, employ: Employ):
+    first = await db.run(lambda tx: enqueue(tx, "keyed", {"number": 1}, key="report"))
+    second = await db.run(lambda tx: enqueue(tx, "keyed", {"number": 2}, key="report"))
+    employ(noting("keyed"))
+    await all_noted(db, "keyed", 1)
+    third = await db.run(lambda tx: enqueue(tx, "keyed", {"number": 3}, key="report"))
+
+    await all_noted(db, "keyed", 1, 3)
+
+    assert (first, second, third) == (True, False, True)
+
+
+async def test_a_failing_job_is_tried_again_then_dead_then_revived(db: Database, employ: Employ):
+    tried = 0
+
+    async def fail(held: Held) -> None:
+        nonlocal tried
+        tried += 1
+        assert held.attempt == (tried - 1) % IMPATIENT.attempts + 1
+        if tried <= IMPATIENT.attempts:
+            raise ValueError("anna@example.com")
+
+    employ(noting("failing", before=fail))
+    await put_in(db, "failing", 1)
+
+    async def is_dead() -> bool:
+        return await state(db, "failing") == "dead"
+
+    await until(is_dead, "the job is dead")
+    (dead,) = await dead_jobs(db)
+    await db.run(lambda tx: revive(tx, ids=[dead.id]))
+    await all_noted(db, "failing", 1)
+
+    assert dead.attempts == IMPATIENT.attempts
+    assert dead.last_error.startswith("ValueError in ")
+    assert "example" not in dead.last_error
+
+
+async def test_a_job_longer_than_its_lease_is_not_taken_over_while_its_worker_lives(
+    db: Database, employ: Employ
+):
+    begun = 0
+
+    async def outlast(held: Held) -> None:
+        nonlocal begun
+        begun += 1
+        extended = db.fetchval
+        first = await extended("SELECT ready_at FROM platform.jobs WHERE task = 'long'")
+
+        async def prolonged_twice() -> bool:
+            now = await extended("SELECT ready_at FROM platform.jobs WHERE task = 'long'")
+            return now - first > timedelta(seconds=0.6)
+
+        await until(prolonged_twice, "the lease was prolonged")
+
+    employ(noting("long", before=outlast, lease_s=0.3))
+    employ(noting("long", before=outlast, lease_s=0.3))
+
+    await put_in(db, "long", 1)
+    await all_noted(db, "long", 1)
+
+    assert begun == 1
+
+
+async def test_a_job_is_given_back_when_its_worker_stops(db: Database, employ: Employ):
+    begun = asyncio.Event()
+
+    async def wait(held: Held) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    stopped = employ(noting("given_back", before=wait, lease_s=3600))
+    await put_in(db, "given_back", 1)
+    await begun.wait()
+
+    stopped.cancel()
+    await asyncio.gather(stopped, return_exceptions=True)
+    employ(noting("given_back"))
+
+    await all_noted(db, "given_back", 1)
+    assert await state(db, "given_back") == "done"
+
+
+async def test_times_that_passed_are_made_up_for_by_one_job_of_a_schedule(
+    db: Database, employ: Employ
+):
+    daily = Schedule(
+        name="test.daily",
+        cron=Cron(rule="30 3 * * *", time_zone="Asia/Kolkata"),
+        task="scheduled",
+        arguments={"number": 1},
+    )
+    first = employ(noting("scheduled"), scheduled=[daily])
+
+    async def is_known() -> bool:
+        return bool(await db.fetchval("SELECT count(*) FROM platform.schedules"))
+
+    await until(is_known, "the schedule is known")
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    await db.fetch(EARLIER)
+    for _ in range(3):
+        employ(noting("scheduled"), scheduled=[daily])
+    await all_noted(db, "scheduled", 1)
+
+    next_at = await db.fetchval("SELECT next_at FROM platform.schedules")
+    assert next_at > datetime.now(UTC)
+    assert (next_at.hour, next_at.minute) == (22, 0)
+
+
+async def test_done_jobs_are_forgotten_and_waiting_ones_are_not(db: Database, employ: Employ):
+    await db.run(lambda tx: enqueue(tx, "kept", {"number": 1}, after=timedelta(days=1)))
+    employ(noting("forgotten"))
+    await put_in(db, "forgotten", 1)
+    await all_noted(db, "forgotten", 1)
+
+    await forget_done(db, keep=timedelta(0))
+
+    assert await state(db, "forgotten") is None
+    assert await state(db, "kept") == "waiting"
