@@ -102,15 +102,25 @@ class Bus:
                 news.set()
 
     async def _watch(self) -> None:
-        groups, again_s = list(self._subscriptions), _LOOK_AGAIN_S
+        again_s = _LOOK_AGAIN_S
         async with self._db.listen(outbox.CHANNEL) as woken:
             while True:
                 woken.clear()
-                found = await positions.look(self._db, groups)
-                for group, is_ready in found.items():
-                    if is_ready:
-                        self._news[group].set()
+                is_kept_back = await self._look()
                 # an event that is kept back is announced by nobody once it no longer is
-                again_s = min(again_s * 2, _LOOK_EVERY_S) if found else _LOOK_AGAIN_S
+                again_s = min(again_s * 2, _LOOK_EVERY_S) if is_kept_back else _LOOK_AGAIN_S
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), again_s if found else _LOOK_EVERY_S)
+                    await asyncio.wait_for(woken.wait(), again_s if is_kept_back else _LOOK_EVERY_S)
+
+    async def _look(self) -> bool:
+        """Tell groups of what is ready for them, and answer whether anything waits to be."""
+        try:
+            found = await positions.look(self._db, list(self._subscriptions))
+        except Exception as failure:  # noqa: BLE001 - the database is away: in a while, again
+            _log.warning("bus.database_away", failure=type(failure).__name__)
+            await asyncio.sleep(_FIRST_PAUSE_S)
+            return False
+        for group, is_ready in found.items():
+            if is_ready:
+                self._news[group].set()
+        return bool(found)

@@ -1,0 +1,208 @@
+"""The queue of jobs as SQL: what is put in, taken under a lease, finished, failed, found dead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from guilder.platform import origin
+from guilder.platform.db import Database, Row, Tx, notify_after_commit, rows_done
+from guilder.platform.identifiers import new_id
+from guilder.platform.origin import Origin
+
+CHANNEL: Final = "guilder_jobs"
+
+_SLICE: Final = 2_000
+_ENQUEUE: Final = """
+    INSERT INTO platform.jobs
+        (id, task, key, arguments, due_at, ready_at, actor_id, request_id, trace_id)
+    SELECT $1, $2, $3, $4, due.at, due.at, $7, $8, $9
+    FROM (SELECT COALESCE($5, clock_timestamp() + COALESCE($6::interval, '0')) AS at) AS due
+    ON CONFLICT (task, key) WHERE key IS NOT NULL AND state IN ('waiting', 'running') DO NOTHING
+"""
+_CLAIM: Final = """
+    UPDATE platform.jobs j
+    SET state = 'running', token = j.token + 1, attempts = j.attempts + 1,
+        ready_at = clock_timestamp() + make_interval(secs => leases.lease_s)
+    FROM (
+        SELECT id FROM platform.jobs
+        WHERE ready_at <= clock_timestamp() AND task = ANY($1::text[])
+        ORDER BY ready_at LIMIT $3 FOR UPDATE SKIP LOCKED
+    ) next, unnest($1::text[], $2::float8[]) AS leases (task, lease_s)
+    WHERE j.id = next.id AND leases.task = j.task
+    RETURNING j.id, j.task, j.arguments, j.token, j.attempts, j.due_at, j.actor_id, j.request_id,
+        j.trace_id
+"""
+_NEXT_READY: Final = """
+    SELECT extract(epoch FROM min(ready_at) - clock_timestamp())::float8 FROM platform.jobs
+    WHERE ready_at IS NOT NULL AND task = ANY($1::text[])
+"""
+_FENCE: Final = """
+    SELECT FROM platform.jobs WHERE id = $1 AND token = $2 AND state = 'running' FOR UPDATE
+"""
+_EXTEND: Final = """
+    UPDATE platform.jobs SET ready_at = clock_timestamp() + make_interval(secs => $3)
+    WHERE id = $1 AND token = $2 AND state = 'running'
+"""
+_FINISH: Final = """
+    UPDATE platform.jobs SET state = 'done', ready_at = NULL, finished_at = clock_timestamp()
+    WHERE id = $1 AND token = $2 AND state = 'running'
+"""
+_FAIL: Final = """
+    UPDATE platform.jobs
+    SET state = CASE WHEN $3::float8 IS NULL THEN 'dead' ELSE 'waiting' END,
+        ready_at = clock_timestamp() + make_interval(secs => $3::float8), last_error = $4
+    WHERE id = $1 AND token = $2 AND state = 'running'
+"""
+_GIVE_BACK: Final = """
+    UPDATE platform.jobs
+    SET state = 'waiting', ready_at = clock_timestamp(), attempts = attempts - 1
+    WHERE id = $1 AND token = $2 AND state = 'running'
+"""
+_DEAD: Final = """
+    SELECT id, task, key, due_at, attempts, COALESCE(last_error, '') AS last_error
+    FROM platform.jobs WHERE state = 'dead' ORDER BY created_at
+"""
+_REVIVE: Final = """
+    UPDATE platform.jobs SET state = 'waiting', attempts = 0, ready_at = clock_timestamp()
+    WHERE state = 'dead' AND ($1::uuid[] IS NULL OR id = ANY($1::uuid[]))
+"""
+_FORGET: Final = """
+    DELETE FROM platform.jobs WHERE id = ANY (ARRAY(
+        SELECT id FROM platform.jobs
+        WHERE state = 'done' AND finished_at < clock_timestamp() - $1::interval
+        ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A job that this worker holds until its lease ends. ``token`` tells it from other holders."""
+
+    id: UUID
+    task: str
+    arguments: Mapping[str, Any]
+    token: int
+    attempts: int
+    due_at: datetime
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadJob:
+    """A job that failed as often as it is tried."""
+
+    id: UUID
+    task: str
+    key: str | None
+    due_at: datetime
+    attempts: int
+    last_error: str
+
+
+async def enqueue(
+    tx: Tx,
+    task: str,
+    arguments: Mapping[str, Any],
+    *,
+    at: datetime | None = None,
+    after: timedelta | None = None,
+    key: str | None = None,
+) -> bool:
+    """Put a job into the queue if and only if this transaction commits.
+
+    It is due at once, ``at`` a time, or ``after`` a while. Of jobs of a task with the same ``key``
+    only one waits or runs at a time; answers whether this one was put in.
+    """
+    begun_by = origin.current()
+    done = await tx.execute(
+        _ENQUEUE,
+        new_id(),
+        task,
+        key,
+        msgspec.json.encode(arguments).decode(),
+        at,
+        after,
+        begun_by.actor_id,
+        begun_by.request_id,
+        begun_by.trace_id,
+    )
+    notify_after_commit(CHANNEL)
+    return rows_done(done) == 1
+
+
+async def claim(tx: Tx, leases: Mapping[str, float], *, at_most: int) -> list[Claimed]:
+    """Take jobs of these tasks that are due, or whose worker was not heard of for its lease."""
+    rows = await tx.fetch(_CLAIM, list(leases), list(leases.values()), at_most)
+    return [_claimed(row) for row in rows]
+
+
+async def next_ready_s(db: Database, tasks: Sequence[str]) -> float | None:
+    """In how many seconds a job of these tasks may be taken, if there is any."""
+    seconds: float | None = await db.fetchval(_NEXT_READY, tasks)
+    return seconds
+
+
+async def holds(tx: Tx, job: Claimed) -> bool:
+    """Whether this job is still its holder's; nobody can take it before this transaction ends."""
+    return await tx.fetchrow(_FENCE, job.id, job.token) is not None
+
+
+async def extend(tx: Tx, job: Claimed, *, lease_s: float) -> bool:
+    """Hold a job for longer; false when it is no longer held."""
+    return rows_done(await tx.execute(_EXTEND, job.id, job.token, lease_s)) == 1
+
+
+async def finish(tx: Tx, job: Claimed) -> bool:
+    """The job is done; false when it is no longer held."""
+    return rows_done(await tx.execute(_FINISH, job.id, job.token)) == 1
+
+
+async def fail(tx: Tx, job: Claimed, *, pause_s: float | None, why: str) -> None:
+    """The job failed: it is due again after a pause, or dead when there is none."""
+    await tx.execute(_FAIL, job.id, job.token, pause_s, why)
+
+
+async def give_back(tx: Tx, job: Claimed) -> None:
+    """The job was not finished through no fault of its own: others may take it at once."""
+    await tx.execute(_GIVE_BACK, job.id, job.token)
+    notify_after_commit(CHANNEL)
+
+
+async def dead_jobs(db: Database) -> list[DeadJob]:
+    """Every dead job, the oldest first."""
+    return [DeadJob(**row) for row in await db.fetch(_DEAD)]
+
+
+async def revive(tx: Tx, *, ids: Sequence[UUID] | None) -> int:
+    """Let dead jobs be tried again as if for the first time; answer how many there were."""
+    notify_after_commit(CHANNEL)
+    return rows_done(await tx.execute(_REVIVE, ids))
+
+
+async def forget_done(db: Database, *, keep: timedelta) -> int:
+    """Delete jobs that were done longer ago than ``keep``; answer how many."""
+    total = 0
+    while True:
+        done = await db.run(lambda tx: tx.execute(_FORGET, keep, _SLICE))
+        total += rows_done(done)
+        if rows_done(done) < _SLICE:
+            return total
+
+
+def _claimed(row: Row) -> Claimed:
+    return Claimed(
+        id=row["id"],
+        task=row["task"],
+        arguments=msgspec.json.decode(row["arguments"]),
+        token=row["token"],
+        attempts=row["attempts"],
+        due_at=row["due_at"],
+        origin=Origin(row["actor_id"], row["request_id"], row["trace_id"]),
+    )
