@@ -16,6 +16,7 @@ _EDITS: Final = {
     "uuid": ("gen_random_uuid()",),
     "bigint": ("{c} + 1", "COALESCE({c}, 0) - 1", "17"),
     "integer": ("{c} + 1",),
+    "smallint": ("{c} + 1",),
     "text": ("{c} || 'x'", "{alternative}"),
     "timestamp with time zone": ("COALESCE({c}, now()) + interval '1 second'",),
     "bytea": ("sha256(COALESCE({c}, ''::bytea))",),

@@ -15,6 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from guilder.apps import housekeeping
 from guilder.apps.readiness import DatabaseReadiness
+from guilder.audit import module as audit
 from guilder.gateway import module as gateway
 from guilder.gateway.module import GatewaySettings
 from guilder.identity import module as identity
@@ -109,8 +110,20 @@ def _modules(
         ledger.build(db=db, ledger=books, registry=registry),
         wallets.build(db=db, ledger=books, time_zone=settings.time_zone),
         payments.build(db=db, ledger=books, wallets=wallets.in_money_core(), funding=funding),
+        audit.build(
+            db=db,
+            ledger=ledger.build_heads(),
+            folders=audit_folders(settings),
+            registry=registry,
+            publish_every_s=settings.audit_publish_every_s,
+        ),
         housekeeping.build(settings, db=db),
     )
+
+
+def audit_folders(settings: Settings) -> audit.Folders:
+    """Where audit keeps what the database must not."""
+    return audit.Folders(keys=Path(settings.data_dir) / "keys", heads=settings.heads_dir)
 
 
 def http_app(house: House) -> HttpApp:
@@ -119,12 +132,20 @@ def http_app(house: House) -> HttpApp:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     build = gateway.build if house.is_whole else gateway.build_service
+    denials = audit.build_denials(
+        db=house.db,
+        folders=audit_folders(house.settings),
+        registry=registry,
+        per_second=house.settings.audit_denials_per_second,
+    )
     return build(
         modules=house.modules if house.is_whole else house.here,
         verifier=TokenVerifier(verification_keys(house.settings)),
         readiness=DatabaseReadiness(house.db),
         registry=registry,
         settings=gateway_settings(house.settings),
+        lifespan=denials.running,
+        denials=denials,
     )
 
 

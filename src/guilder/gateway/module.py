@@ -36,6 +36,7 @@ from guilder.gateway.proxy import Upstreams
 from guilder.gateway.service import OWN, Gateway
 from guilder.gateway.shared_limiter import limiter_of
 from guilder.kernel.invariant import invariant
+from guilder.platform.denials import Denials
 from guilder.platform.http.asgi import HttpApp, Lifespan
 from guilder.platform.http.dispatcher import Dispatcher, TokenVerifier
 from guilder.platform.http.forwarded import TrustedProxies
@@ -74,10 +75,12 @@ def build(
     registry: CollectorRegistry,
     settings: GatewaySettings,
     lifespan: Lifespan | None = None,
+    denials: Denials | None = None,
 ) -> HttpApp:
     """The whole API as one ASGI application.
 
     ``lifespan`` is a context manager's function: what it starts is there before the first request.
+    ``denials`` takes note of requests that are refused because of who sent them.
 
     Raises:
         InvariantViolation: two routes collide, or an upstream is no module.
@@ -90,6 +93,7 @@ def build(
         registry=registry,
         settings=settings,
         documented=True,
+        denials=denials,
     )
     limiter = limiter_of(settings.rate_limit, redis_url=settings.redis_url)
     upstreams = Upstreams(settings.upstreams)
@@ -123,6 +127,7 @@ def build_service(
     registry: CollectorRegistry,
     settings: GatewaySettings,
     lifespan: Lifespan | None = None,
+    denials: Denials | None = None,
 ) -> HttpApp:
     """Some contexts alone, to stand behind a gateway: no rate limit, no CORS, no host check.
 
@@ -136,6 +141,7 @@ def build_service(
         registry=registry,
         settings=settings,
         documented=False,
+        denials=denials,
     )
     proxies = TrustedProxies(settings.trusted_proxies)
     return HttpApp(dispatcher.respond, proxies=proxies, lifespan=lifespan)
@@ -149,6 +155,7 @@ def _dispatcher(
     registry: CollectorRegistry,
     settings: GatewaySettings,
     documented: bool,
+    denials: Denials | None,
 ) -> Dispatcher:
     listed = tuple(modules)
     unknown = set(settings.upstreams) - {module.name for module in listed}
@@ -163,4 +170,5 @@ def _dispatcher(
         verifier=verifier,
         metrics=RequestMetrics(registry),
         service_names=[name for module in listed for name in module.service_names],
+        denials=denials,
     )

@@ -67,6 +67,11 @@ class Unauthenticated(Refusal):
     family = Family.UNAUTHENTICATED
     message = "A valid access token is required."
 
+    def __init__(self, message: str | None = None, /, *, claimed: str | None = None) -> None:
+        super().__init__(message)
+        self.claimed = claimed
+        """Whom the caller said to be, unproven; it is kept for audit and never answered."""
+
 
 class NotPermitted(Refusal):
     """The caller is known and may not do this."""

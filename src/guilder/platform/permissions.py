@@ -19,7 +19,7 @@ OPERATIONS: Final = "operations"
 ADMIN: Final = "admin"
 
 _SUPPORT: Final = frozenset({"users:read", "wallets:read_any", "payments:read_any"})
-_COMPLIANCE: Final = _SUPPORT | {"ledger:read", "wallets:freeze_any"}
+_COMPLIANCE: Final = _SUPPORT | {"audit:read", "ledger:read", "wallets:freeze_any"}
 _OPERATIONS: Final = _SUPPORT | {
     "ledger:read",
     "ledger:write",

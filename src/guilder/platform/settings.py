@@ -211,6 +211,21 @@ class Settings(BaseModel):
         le=3650,
         description="Days that events are kept in the outbox once every group has read them.",
     )
+    audit_heads_dir: Path | None = Field(
+        default=None,
+        description="Folder outside the database where signed heads of the audit chains and of "
+        "the ledger are published; heads in GUILDER_DATA_DIR when not set. Copy it elsewhere.",
+    )
+    audit_publish_every_s: int = Field(
+        default=300, ge=1, le=86_400, description="Seconds between two publications of heads."
+    )
+    audit_denials_per_second: int = Field(
+        default=100,
+        ge=4,
+        le=10_000,
+        description="Most denied requests that one process records in a second; of more, only "
+        "their number.",
+    )
     service_urls: Mapping[str, str] = Field(
         default_factory=dict,
         description="GUILDER_<CONTEXT>_URL (as GUILDER_LEDGER_URL): where a context is served by "
@@ -221,6 +236,11 @@ class Settings(BaseModel):
     def is_production(self) -> bool:
         """Whether real money may be at stake."""
         return self.env is Environment.PRODUCTION
+
+    @property
+    def heads_dir(self) -> Path:
+        """Where signed heads are published."""
+        return self.audit_heads_dir or self.data_dir / "heads"
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -9,6 +9,14 @@ from guilder.kernel.ids import UserId, WalletId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WalletState:
+    """What a change may change of a wallet."""
+
+    status: str
+    frozen_by_staff: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WalletCreated:
     """Somebody has a new wallet."""
 
@@ -28,6 +36,8 @@ class WalletActivated:
 
     wallet_id: WalletId
     owner_id: UserId
+    before: WalletState | None = None
+    after: WalletState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +49,8 @@ class WalletFrozen:
     wallet_id: WalletId
     owner_id: UserId
     by_staff: bool
+    before: WalletState | None = None
+    after: WalletState | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +61,5 @@ class WalletEnded:
 
     wallet_id: WalletId
     owner_id: UserId
+    before: WalletState | None = None
+    after: WalletState | None = None

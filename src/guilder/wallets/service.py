@@ -27,7 +27,13 @@ from guilder.platform.identifiers import new_id
 from guilder.wallets import store
 from guilder.wallets.api import WALLET_ACCOUNT_CODE, Act, Wallet, WalletNotFound, WalletStatus
 from guilder.wallets.domain import StandingWallet, next_standing, starting_controls
-from guilder.wallets.events import WalletActivated, WalletCreated, WalletEnded, WalletFrozen
+from guilder.wallets.events import (
+    WalletActivated,
+    WalletCreated,
+    WalletEnded,
+    WalletFrozen,
+    WalletState,
+)
 from guilder.wallets.store import StoredWallet
 
 BEFORE_ALL: Final = WalletId(UUID(int=0))
@@ -327,12 +333,25 @@ def _owned(wallet: StoredWallet | None, owner_id: UserId) -> StoredWallet:
 def _fact(
     wallet: StoredWallet, standing: StandingWallet
 ) -> WalletActivated | WalletFrozen | WalletEnded:
+    before, after = _state(wallet.standing), _state(standing)
     match standing.status:
         case WalletStatus.FROZEN:
             return WalletFrozen(
-                wallet_id=wallet.id, owner_id=wallet.owner_id, by_staff=standing.frozen_by_staff
+                wallet_id=wallet.id,
+                owner_id=wallet.owner_id,
+                by_staff=standing.frozen_by_staff,
+                before=before,
+                after=after,
             )
         case WalletStatus.CLOSED:
-            return WalletEnded(wallet_id=wallet.id, owner_id=wallet.owner_id)
+            return WalletEnded(
+                wallet_id=wallet.id, owner_id=wallet.owner_id, before=before, after=after
+            )
         case _:
-            return WalletActivated(wallet_id=wallet.id, owner_id=wallet.owner_id)
+            return WalletActivated(
+                wallet_id=wallet.id, owner_id=wallet.owner_id, before=before, after=after
+            )
+
+
+def _state(standing: StandingWallet) -> WalletState:
+    return WalletState(status=standing.status.value, frozen_by_staff=standing.frozen_by_staff)

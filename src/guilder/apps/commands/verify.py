@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -41,12 +42,23 @@ def register(cli: typer.Typer) -> None:
 def verify(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    heads: Annotated[
+        Path | None,
+        typer.Option(
+            help="Compare with the heads published in this folder, as a copy kept elsewhere.",
+            exists=True,
+            file_okay=False,
+        ),
+    ] = None,
 ) -> int:
     """Recompute every balance, chain, hold and limit from the entries, in one snapshot.
 
+    Where heads were published, every one of them has to be a prefix of what is stored.
     Ends with status 1 when a row disagrees, and names its table, its key and the invariant.
     """
     settings = begin(quiet=as_json)
+    if heads is not None:
+        settings = settings.model_copy(update={"audit_heads_dir": heads})
     with any_database(settings, report=say) as reached:
         done = asyncio.run(_verify(settings, access=reached.access, is_quiet=as_json))
     if as_json:

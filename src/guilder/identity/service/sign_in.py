@@ -67,7 +67,7 @@ class SignIn:
         row = await self._find(credentials)
         stored = None if row is None else row.password_hash
         if not await self._passwords.match(password, stored=stored) or row is None:
-            raise InvalidCredentials
+            raise InvalidCredentials(claimed=credentials.email or credentials.phone)
         session = _Session(
             id=SessionId(new_id()),
             account=row.account,

@@ -14,6 +14,7 @@ import structlog
 from guilder.kernel.errors import NotFound, NotPermitted, Refusal, Unauthenticated
 from guilder.kernel.invariant import invariant
 from guilder.platform.auth import Caller
+from guilder.platform.denials import DENYING, Denial, Denials, NotKept
 from guilder.platform.http.endpoint import Endpoint, template_of
 from guilder.platform.http.incoming import Incoming
 from guilder.platform.http.metrics import RequestMetrics
@@ -58,8 +59,10 @@ class Dispatcher:
         verifier: TokenVerifier,
         metrics: RequestMetrics,
         service_names: Iterable[str] = (),
+        denials: Denials | None = None,
     ) -> None:
         self._verifier = verifier
+        self._denials = NotKept() if denials is None else denials
         self._unmatched = metrics.meter(method=_ANY, template=_ANY)
         self._paths: ApiPaths[Endpoint] = ApiPaths(service_names)
         self.endpoints: list[Endpoint] = []
@@ -114,6 +117,8 @@ class Dispatcher:
             endpoint = self.endpoint_of(incoming, found)
             return await self._call(endpoint, incoming, found.values if found else ())
         except Refusal as refusal:
+            if refusal.family in DENYING:
+                self._denials.note(_denial(refusal, incoming))
             return refusal_reply(refusal, request_id=incoming.request_id)
         except ClientGone:
             raise
@@ -168,6 +173,8 @@ class Dispatcher:
         )
         answer = await route.handler(request)
         if isinstance(answer, RefusedAnswer):
+            if answer.refusal.family in DENYING:
+                self._denials.note(_denial(answer.refusal, incoming))
             reply = refusal_reply(answer.refusal, request_id=incoming.request_id)
             reply.headers += header_pairs(answer.headers)
         else:
@@ -191,6 +198,23 @@ class Dispatcher:
             if caller is not None and not caller.may(permission):
                 raise NotPermitted
         return caller
+
+
+def _denial(refusal: Refusal, incoming: Incoming) -> Denial:
+    """What is kept of a request that was denied: nothing of its path, its query or its body."""
+    meter, caller = incoming.meter, incoming.caller
+    person_id = None if caller is None else caller.customer_id or caller.user_id
+    return Denial(
+        code=refusal.code,
+        method=incoming.method if meter is None else meter.method,
+        route=_ANY if meter is None else meter.template,
+        origin=Origin(
+            None if caller is None else caller.user_id, incoming.request_id, incoming.trace_id()
+        ),
+        person_id=person_id,
+        client_address=incoming.client_address,
+        claimed=refusal.claimed if isinstance(refusal, Unauthenticated) else None,
+    )
 
 
 def _method(incoming: Incoming) -> str:

@@ -1,0 +1,95 @@
+"""Wires audit: the only file that sees every layer of the context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from guilder.audit.api import LedgerHeads
+from guilder.audit.consumers import subscriptions
+from guilder.audit.http import routes
+from guilder.audit.jobs import DenialCounts, erase_listed, publish_heads
+from guilder.audit.service.erase_person import ErasePerson
+from guilder.audit.service.keep_records import KeepRecords
+from guilder.audit.service.publish_heads import PublishHeads
+from guilder.audit.service.read_records import ReadRecords
+from guilder.audit.service.record_denials import DenialRecorder
+from guilder.audit.service.vault import Vault
+from guilder.audit.store.checks import CHECKS
+from guilder.audit.store.checks.heads import HeadsChecks
+from guilder.audit.store.erasures import ErasureList
+from guilder.audit.store.publications import HeadsFolder
+from guilder.platform.db import Database
+from guilder.platform.envelopes import OuterKeys
+from guilder.platform.keys import KeyFolder
+from guilder.platform.module import Module
+
+PUBLISH_EVERY_S: Final = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """Where audit keeps what the database must not: ``keys``, and published ``heads``."""
+
+    keys: Path
+    heads: Path
+
+    def vault(self) -> Vault:
+        """The keys of persons, wrapped by this folder's."""
+        return Vault(OuterKeys(self.keys / "audit"))
+
+    def signing(self) -> KeyFolder:
+        """The key that signs heads: its own, which signs nothing else."""
+        return KeyFolder(self.keys / "heads")
+
+
+def build(
+    *,
+    db: Database,
+    ledger: LedgerHeads,
+    folders: Folders,
+    registry: CollectorRegistry,
+    publish_every_s: float = PUBLISH_EVERY_S,
+) -> Module:
+    """The wired context."""
+    vault = folders.vault()
+    checked = HeadsChecks(HeadsFolder(folders.heads), keys=folders.signing(), ledger=ledger)
+    return Module(
+        name="audit",
+        service_names=("audit",),
+        routes=routes(ReadRecords(db, vault=vault)),
+        subscriptions=subscriptions(KeepRecords(vault)),
+        jobs=(
+            publish_heads(
+                build_publishing(db=db, ledger=ledger, folders=folders),
+                every_s=publish_every_s,
+                registry=registry,
+            ),
+            erase_listed(build_erasing(db=db, folders=folders)),
+        ),
+        checks=(*CHECKS, *checked.checks()),
+    )
+
+
+def build_denials(
+    *, db: Database, folders: Folders, registry: CollectorRegistry, per_second: int
+) -> DenialRecorder:
+    """What keeps denied requests, for whoever answers them; it runs while its ``running`` does."""
+    return DenialRecorder(
+        db, vault=folders.vault(), counts=DenialCounts(registry), per_second=per_second
+    )
+
+
+def build_publishing(*, db: Database, ledger: LedgerHeads, folders: Folders) -> PublishHeads:
+    """Publishes heads, for the worker and the command line."""
+    return PublishHeads(
+        db, folder=HeadsFolder(folders.heads), keys=folders.signing(), ledger=ledger
+    )
+
+
+def build_erasing(*, db: Database, folders: Folders) -> ErasePerson:
+    """Erases persons, for the worker and the command line."""
+    return ErasePerson(db, listed=ErasureList(folders.heads), vault=folders.vault())

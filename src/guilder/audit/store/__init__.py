@@ -1,0 +1,1 @@
+"""SQL of audit, and the files of published heads and of erasures."""

@@ -1,0 +1,1 @@
+"""Tests of audit on a real PostgreSQL."""
