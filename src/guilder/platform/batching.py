@@ -58,6 +58,7 @@ class Batcher(Generic[Command, Outcome]):
         self._lanes = lanes
         self._waiting: deque[_Waiting[Command, Outcome]] = deque()
         self._in_hand: Counter[Hashable] = Counter()
+        self._ready = 0
         self._lanes_open = 0
         self._running: set[asyncio.Task[None]] = set()
 
@@ -72,7 +73,9 @@ class Batcher(Generic[Command, Outcome]):
         if len(self._waiting) >= self._max_waiting:
             raise Overloaded
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(command, tuple(self._touches(command)), answer))
+        touches = tuple(self._touches(command))
+        self._waiting.append(_Waiting(command, touches, answer))
+        self._ready += self._in_hand.keys().isdisjoint(touches)
         self._open_lane()
         return await answer
 
@@ -83,7 +86,7 @@ class Batcher(Generic[Command, Outcome]):
 
     def _open_lane(self) -> None:
         enough = max(1, self._max_batch // 2) if self._lanes_open else 1
-        if self._lanes_open < self._lanes and len(self._waiting) >= enough:
+        if self._lanes_open < self._lanes and self._ready >= enough:
             self._lanes_open += 1
             lane = asyncio.create_task(self._drain())
             self._running.add(lane)
@@ -94,12 +97,12 @@ class Batcher(Generic[Command, Outcome]):
             while batch := self._take():
                 things = [thing for waiting in batch for thing in waiting.touches]
                 self._in_hand.update(things)
+                self._open_lane()
                 try:
                     await self._answer(batch)
                 finally:
                     self._in_hand.subtract(things)
                     self._in_hand = +self._in_hand
-                self._open_lane()
         finally:
             # At once, not when the loop has heard of the task's end: who has just been answered
             # may ask again before that, and would find no lane and none to come.
@@ -119,6 +122,7 @@ class Batcher(Generic[Command, Outcome]):
             batch.append(waiting)
             if len(batch) == self._max_batch:
                 break
+        self._ready = len(queue)  # those passed over can run only when something is let go
         queue.extendleft(reversed(passed_over))
         return batch
 
