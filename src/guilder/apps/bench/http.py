@@ -12,7 +12,7 @@ from msgspec import structs
 from guilder.apps.bench.figure import Detail, Figure
 from guilder.apps.bench.ground import Ground, Report
 from guilder.apps.bench.load import IN_BULK, Generator, Loaded, Mode, Request
-from guilder.apps.bench.serving import Served, served
+from guilder.apps.bench.serving import Served, caught_up, served
 from guilder.apps.bench.usage import processor_s
 
 CONNECTIONS: Final = 128
@@ -40,7 +40,7 @@ class Load:
         connections: int = CONNECTIONS,
         rest_ms: float = 0.0,
     ) -> tuple[Loaded, Detail]:
-        """Warm up, let the disk come to rest, and measure.
+        """Warm up, let background work and the disk come to rest, and measure.
 
         Raises:
             CannotMeasure: not every answer was good.
@@ -54,6 +54,7 @@ class Load:
         )
         warm_up = structs.replace(request, seconds=min(_WARM_UP_S, self._seconds))
         self._generator.run(warm_up, port=on.port)
+        await caught_up(self._ground)
         await self._ground.settle()
         before = self._used(on)
         loaded = self._generator.run(request, port=on.port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -17,10 +18,13 @@ from typing import Final
 from guilder.apps.bench.ground import Ground
 from guilder.apps.bench.pgbench import CannotMeasure
 from guilder.apps.signals import undisturbed
+from guilder.platform.bus.lag import lags
 
 _ADDRESS: Final = re.compile(r"http://[^:/\s]+:(\d+)/api/v1")
 _LONGEST_START_S: Final = 60.0
 _LONGEST_STOP_S: Final = 30.0
+_LONGEST_CATCHING_UP_S: Final = 900.0
+_LOOK_AGAIN_S: Final = 0.2
 _POLL_S: Final = 0.01
 
 
@@ -75,6 +79,20 @@ def started(data_dir: Path, *, settings: Mapping[str, str]) -> Iterator[Served]:
     finally:
         with undisturbed():
             _stop(process)
+
+
+async def caught_up(ground: Ground) -> None:
+    """Return once background work has heard every event, so that no figure pays for old ones.
+
+    Raises:
+        CannotMeasure: it does not come to an end.
+    """
+    async with ground.pool(connections=1) as db:
+        until = time.monotonic() + _LONGEST_CATCHING_UP_S
+        while not (behind := await lags(db)) or any(lag.events for lag in behind):
+            if time.monotonic() > until:
+                raise CannotMeasure("background work does not catch up with the events")
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
 
 def _environment(data_dir: Path, *, settings: Mapping[str, str]) -> dict[str, str]:
