@@ -118,7 +118,10 @@ class OuterKeys:
         """
         if self._pseudonyms is None:
             self._pseudonyms = _read_or_make(self._folder, "pseudonyms.key")
-        return UUID(bytes=hmac.digest(self._pseudonyms, text.encode(), "sha256")[:16], version=8)
+        digest = bytearray(hmac.digest(self._pseudonyms, text.encode(), "sha256")[:16])
+        # version 8 (RFC 9562): bits of our own, which no other kind of id has
+        digest[6], digest[8] = 0x80 | digest[6] & 0x0F, 0x80 | digest[8] & 0x3F
+        return UUID(bytes=bytes(digest))
 
     def _newest(self) -> SealingKey:
         if not self._by_id:

@@ -133,14 +133,17 @@ class DenialRecorder:
         return len(batch)
 
     async def _run(self) -> None:
-        while not self._stopping.is_set():
+        while True:
             await self._woken.wait()
             self._woken.clear()
+            is_last = self._stopping.is_set()
             try:
                 await self.write()
             except Exception:  # noqa: BLE001 - what could not be written waits; the next turn tries
                 _log.exception("audit.denials_wait", waiting=len(self._waiting))
                 self._woken.set()
+            if is_last:
+                return
             # the pace at which a flood reaches the database
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._pause_s)
