@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -24,13 +25,17 @@ from guilder.payments import module as payments
 from guilder.platform import failpoints
 from guilder.platform.auth import TokenVerifier
 from guilder.platform.db import Database
+from guilder.platform.egress import Egress, EgressRules, SystemResolver
+from guilder.platform.envelopes import OuterKeys
 from guilder.platform.http.asgi import HttpApp
 from guilder.platform.keys import JWKS_PATH, KeyFolder, VerificationKeys
 from guilder.platform.module import Module
+from guilder.platform.outward import CallLimits
 from guilder.platform.remote_keys import RemoteKeys
 from guilder.platform.settings import Settings
 from guilder.platform.startup import CannotStart
 from guilder.wallets import module as wallets
+from guilder.webhooks import module as webhooks
 
 _IDENTITY: Final = "identity"
 
@@ -117,7 +122,29 @@ def _modules(
             registry=registry,
             publish_every_s=settings.audit_publish_every_s,
         ),
+        _webhooks(settings, db=db, registry=registry),
         housekeeping.build(settings, db=db),
+    )
+
+
+def _webhooks(settings: Settings, *, db: Database, registry: CollectorRegistry) -> Module:
+    rules = EgressRules(
+        https_only=settings.is_production,
+        ports=settings.egress_ports,
+        allow=settings.egress_allow,
+    )
+    return webhooks.build(
+        db=db,
+        keys=OuterKeys(Path(settings.data_dir) / "keys"),
+        egress=Egress(rules, resolver=SystemResolver()),
+        registry=registry,
+        plan=webhooks.Plan(
+            waits_s=settings.webhook_retry_s,
+            patience=timedelta(seconds=settings.webhook_disable_after_s),
+        ),
+        limits=CallLimits(
+            connect_s=min(5.0, settings.webhook_timeout_s), total_s=settings.webhook_timeout_s
+        ),
     )
 
 

@@ -18,7 +18,9 @@ COMPLIANCE: Final = "compliance"
 OPERATIONS: Final = "operations"
 ADMIN: Final = "admin"
 
-_SUPPORT: Final = frozenset({"users:read", "wallets:read_any", "payments:read_any"})
+_SUPPORT: Final = frozenset(
+    {"users:read", "wallets:read_any", "payments:read_any", "webhooks:read_any"}
+)
 _COMPLIANCE: Final = _SUPPORT | {"audit:read", "ledger:read", "wallets:freeze_any"}
 _OPERATIONS: Final = _SUPPORT | {
     "ledger:read",
@@ -31,7 +33,15 @@ _OPERATIONS: Final = _SUPPORT | {
 ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
     {
         CUSTOMER: frozenset(
-            {"wallets:read", "wallets:write", "payments:read", "payments:write", "ledger:own"}
+            {
+                "wallets:read",
+                "wallets:write",
+                "payments:read",
+                "payments:write",
+                "ledger:own",
+                "webhooks:read",
+                "webhooks:write",
+            }
         ),
         USER_ADMIN: frozenset(),
         SUPPORT: _SUPPORT,

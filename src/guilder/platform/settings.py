@@ -27,6 +27,7 @@ from pydantic import (
     model_validator,
 )
 
+from guilder.platform.egress import allowed_receiver
 from guilder.platform.startup import CannotStart
 
 PREFIX: Final = "GUILDER_"
@@ -110,6 +111,8 @@ def _lower(value: object) -> object:
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 """Written as a comma-separated list."""
+Port = Annotated[int, Field(ge=1, le=65_535)]
+Wait = Annotated[float, Field(ge=0, le=604_800)]
 
 
 class Settings(BaseModel):
@@ -226,6 +229,30 @@ class Settings(BaseModel):
         description="Most denied requests that one process records in a second; of more, only "
         "their number.",
     )
+    egress_ports: Annotated[tuple[Port, ...], BeforeValidator(_words)] = Field(
+        default=(80, 443),
+        description="Ports of webhook receivers that may be called, separated by commas. "
+        "Production calls https only.",
+    )
+    egress_allow: Words = Field(
+        default=(),
+        description="Receivers of tests that may be called although their address is not public, "
+        "as 127.0.0.1:9000 or 127.0.0.1:*, separated by commas; refused in production.",
+    )
+    webhook_retry_s: Annotated[tuple[Wait, ...], BeforeValidator(_words)] = Field(
+        default=(5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
+        description="Seconds between the attempts of a webhook delivery, separated by commas, "
+        "before jitter; it is given up after the last.",
+    )
+    webhook_timeout_s: float = Field(
+        default=15, gt=0, le=60, description="Seconds that a webhook receiver has to answer."
+    )
+    webhook_disable_after_s: int = Field(
+        default=432_000,
+        ge=0,
+        description="Seconds after which a webhook endpoint that does nothing but fail is "
+        "disabled.",
+    )
     service_urls: Mapping[str, str] = Field(
         default_factory=dict,
         description="GUILDER_<CONTEXT>_URL (as GUILDER_LEDGER_URL): where a context is served by "
@@ -291,6 +318,13 @@ class Settings(BaseModel):
             raise ValueError("it starts with postgresql://")
         return value
 
+    @field_validator("egress_allow")
+    @classmethod
+    def _are_receivers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            allowed_receiver(text)
+        return value
+
     @field_validator("service_urls")
     @classmethod
     def _are_web_addresses(cls, value: Mapping[str, str]) -> Mapping[str, str]:
@@ -310,6 +344,8 @@ class Settings(BaseModel):
             raise ValueError("GUILDER_FAILPOINTS is refused in production")
         if not self.allowed_hosts:
             raise ValueError("GUILDER_ALLOWED_HOSTS has to be set in production")
+        if self.egress_allow:
+            raise ValueError("GUILDER_EGRESS_ALLOW is refused in production")
         if self.rate_limit == "off":
             raise ValueError("GUILDER_RATE_LIMIT=off is refused in production")
         return self

@@ -1,0 +1,1 @@
+"""Schema of webhooks, one numbered revision after the other."""

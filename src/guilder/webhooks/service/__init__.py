@@ -1,0 +1,1 @@
+"""Use cases of webhooks: the only place of the context that opens transactions."""

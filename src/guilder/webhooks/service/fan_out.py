@@ -1,0 +1,111 @@
+"""From events to deliveries: who is concerned, which of their endpoints want it, one write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+from uuid import UUID
+
+from guilder.kernel.ids import UserId, WalletId
+from guilder.platform.bus import Event
+from guilder.platform.db import Database, Row, Tx
+from guilder.platform.identifiers import new_id
+from guilder.wallets.events import WalletCreated
+from guilder.webhooks.api import DeliveryId, DeliveryState, EndpointStatus
+from guilder.webhooks.domain import catalogue, filters
+from guilder.webhooks.service.messages import message
+from guilder.webhooks.store import endpoints, routing
+from guilder.webhooks.store.routing import Addressed, Heard
+
+_MOST_UNROUTED: Final = 500
+
+
+class FanOut:
+    """Turns events into deliveries. ``at_once`` bounds the requests to one endpoint."""
+
+    def __init__(self, db: Database, *, at_once: int) -> None:
+        self._db = db
+        self._at_once = at_once
+
+    async def hear(self, tx: Tx, events: Sequence[Event]) -> None:
+        """Write a delivery for each endpoint that wants one of ``events`` and may have it."""
+        await _learn_owners(tx, events)
+        wallets = {
+            wallet_id for event in events for wallet_id in catalogue.wallets(event.type, event.data)
+        }
+        owners = await routing.owners_of(tx, wallets) if wallets else {}
+        concerned: list[tuple[Event, UserId]] = []
+        parked: list[tuple[Event, WalletId]] = []
+        for event in events:
+            people = dict.fromkeys(catalogue.people(event.type, event.data))
+            for wallet_id in catalogue.wallets(event.type, event.data):
+                if wallet_id in owners:
+                    people[owners[wallet_id]] = None
+                else:
+                    parked.append((event, wallet_id))
+            concerned += ((event, person) for person in people)
+        if parked:
+            await routing.park(tx, [(_heard(event), wallet_id) for event, wallet_id in parked])
+        await self._deliver(tx, concerned)
+
+    async def route_parked(self) -> int:
+        """Deliver events that came before one knew whose wallets they are of; answer how many.
+
+        Events of different keys may be heard in any order, so a payment can come before its
+        wallet.
+        """
+
+        async def work(tx: Tx) -> int:
+            found = await routing.unpark(tx, limit=_MOST_UNROUTED)
+            if found:
+                await self._deliver(tx, found)
+            return len(found)
+
+        return await self._db.run(work)
+
+    async def _deliver(self, tx: Tx, concerned: Sequence[tuple[Event | Heard, UserId]]) -> None:
+        if not concerned:
+            return
+        people = {person for _, person in concerned}
+        by_owner: dict[UserId, list[Row]] = {}
+        for row in await endpoints.lock_those_of(tx, people):
+            by_owner.setdefault(row["owner_id"], []).append(row)
+        if not by_owner:
+            return
+        addressed = {
+            (row["id"], event.id): _addressed(event, row)
+            for event, person in concerned
+            for row in by_owner.get(person, ())
+            if filters.wanted(row["events"], event.type)
+        }
+        if addressed:
+            kept = {delivery.event.id: delivery.event for delivery in addressed.values()}
+            await routing.keep_events(tx, list(kept.values()))
+            await routing.deliver(tx, list(addressed.values()), at_once=self._at_once)
+
+
+async def _learn_owners(tx: Tx, events: Iterable[Event]) -> None:
+    owners = {
+        WalletId(UUID(event.data["wallet_id"])): UserId(UUID(event.data["owner_id"]))
+        for event in events
+        if event.type == WalletCreated.TYPE
+    }
+    if owners:
+        await routing.learn_owners(tx, owners)
+
+
+def _addressed(event: Event | Heard, endpoint: Row) -> Addressed:
+    is_enabled = endpoint["status"] == EndpointStatus.ENABLED.value
+    return Addressed(
+        id=DeliveryId(new_id()),
+        endpoint_id=endpoint["id"],
+        event=_heard(event),
+        state=DeliveryState.PENDING if is_enabled else DeliveryState.SKIPPED,
+    )
+
+
+def _heard(event: Event | Heard) -> Heard:
+    if isinstance(event, Heard):
+        return event
+    data = catalogue.shown(event.type, event.data)
+    return message(event.id, type_=event.type, key=event.key, at=event.time, data=data)

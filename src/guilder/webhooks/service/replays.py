@@ -1,0 +1,129 @@
+"""The delivery log in the hands of owners: reading it, and sending again what is in it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from guilder.kernel.ids import UserId
+from guilder.platform import outbox
+from guilder.platform.db import Database, Tx
+from guilder.webhooks.api import (
+    DeliveryId,
+    DeliveryNotFound,
+    DeliveryState,
+    EndpointId,
+    EndpointIsDisabled,
+    EndpointNotFound,
+    EndpointStatus,
+    RangeTooLarge,
+    StillPending,
+)
+from guilder.webhooks.domain.records import Delivery
+from guilder.webhooks.events import ReplayRequested
+from guilder.webhooks.store import deliveries, endpoints, routing
+
+MOST_AT_ONCE: Final = 10_000
+
+
+class DeliveryLog:
+    """What was sent to endpoints, and sending it again."""
+
+    def __init__(self, db: Database, *, at_once: int) -> None:
+        self._db = db
+        self._at_once = at_once
+
+    async def list_deliveries(
+        self,
+        owner_id: UserId | None,
+        *,
+        endpoint_id: EndpointId,
+        before: int | None,
+        state: DeliveryState | None,
+        limit: int,
+    ) -> list[Delivery]:
+        """An endpoint's deliveries with their attempts, newest first; None as owner is staff.
+
+        Raises:
+            EndpointNotFound: it does not exist or is somebody else's.
+        """
+        async with self._db.snapshot() as tx:
+            endpoint = await endpoints.one(tx, endpoint_id)
+            if endpoint is None or owner_id not in {endpoint.owner_id, None}:
+                raise EndpointNotFound
+            return await deliveries.page(tx, endpoint_id, before=before, state=state, limit=limit)
+
+    async def view(self, owner_id: UserId | None, *, delivery_id: DeliveryId) -> Delivery:
+        """One delivery with everything that was kept of its attempts; None as owner is staff.
+
+        Raises:
+            DeliveryNotFound: it does not exist, or its endpoint is somebody else's.
+        """
+        async with self._db.snapshot() as tx:
+            found = await deliveries.owner_of(tx, delivery_id)
+            if found is None or owner_id not in {found[1], None}:
+                raise DeliveryNotFound
+            return await deliveries.one(tx, delivery_id)
+
+    async def replay(self, owner_id: UserId, *, delivery_id: DeliveryId) -> None:
+        """Send a delivery again, with its old id, behind what is waiting for the same key.
+
+        Raises:
+            DeliveryNotFound: it does not exist, or its endpoint is somebody else's.
+            StillPending: it is on its way already.
+            EndpointIsDisabled: nothing is sent to its endpoint.
+        """
+
+        async def work(tx: Tx) -> None:
+            found = await deliveries.owner_of(tx, delivery_id)
+            if found is None or found[1] != owner_id:
+                raise DeliveryNotFound
+            endpoint_id, _ = found
+            await self._lock_enabled(tx, owner_id, endpoint_id)
+            if await deliveries.replay_one(tx, endpoint_id, delivery_id=delivery_id) == 0:
+                raise StillPending
+            await self._announce(tx, owner_id, endpoint_id, count=1)
+
+        await self._db.run(work)
+
+    async def replay_range(
+        self, owner_id: UserId, *, endpoint_id: EndpointId, since: datetime, until: datetime
+    ) -> int:
+        """Send again what was made from ``since`` to before ``until``, whatever became of it.
+
+        What is still pending goes its way and is not counted.
+
+        Raises:
+            EndpointNotFound: it does not exist or is somebody else's.
+            EndpointIsDisabled: nothing is sent to it.
+            RangeTooLarge: that would be more than `MOST_AT_ONCE`.
+        """
+
+        async def work(tx: Tx) -> int:
+            await self._lock_enabled(tx, owner_id, endpoint_id)
+            asked = await deliveries.count_range(
+                tx, endpoint_id, since=since, until=until, most=MOST_AT_ONCE + 1
+            )
+            if asked > MOST_AT_ONCE:
+                raise RangeTooLarge(None, most=MOST_AT_ONCE)
+            count = await deliveries.replay_range(tx, endpoint_id, since=since, until=until)
+            if count:
+                await self._announce(tx, owner_id, endpoint_id, count=count)
+            return count
+
+        return await self._db.run(work)
+
+    async def _lock_enabled(self, tx: Tx, owner_id: UserId, endpoint_id: EndpointId) -> None:
+        endpoint = await endpoints.lock(tx, endpoint_id)
+        if endpoint is None or endpoint.owner_id != owner_id:
+            raise EndpointNotFound
+        if endpoint.status is not EndpointStatus.ENABLED:
+            raise EndpointIsDisabled
+
+    async def _announce(
+        self, tx: Tx, owner_id: UserId, endpoint_id: EndpointId, *, count: int
+    ) -> None:
+        await routing.schedule(tx, [endpoint_id], at_once=self._at_once)
+        await routing.wake(tx)
+        fact = ReplayRequested(endpoint_id=endpoint_id, owner_id=owner_id, deliveries=count)
+        await outbox.append(tx, [outbox.outgoing(fact, key=str(endpoint_id))])

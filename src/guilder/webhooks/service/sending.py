@@ -1,0 +1,305 @@
+"""Sends what is due. A slow or dead receiver costs the others nothing.
+
+A delivery is taken in one transaction, sent in none, and settled in another, so a worker may die
+or freeze anywhere: the lease runs out, another sends it again under the same id, and the fence
+keeps a late answer from being written down. Receivers that have been slow, or have not yet shown
+that they are not, share places of their own, and no endpoint has more than a few requests under
+way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from time import monotonic
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from guilder.platform import failpoints, outbox
+from guilder.platform.db import Database, Tx
+from guilder.platform.envelopes import OuterKeys, Unreadable
+from guilder.platform.outward import CallFailed, OutwardHttp, Reply
+from guilder.webhooks.api import DeliveryState, DisabledReason, EndpointId, EndpointStatus
+from guilder.webhooks.domain.schedule import (
+    MOST_JITTER,
+    WAITS_S,
+    Outcome,
+    Verdict,
+    is_hopeless,
+    judge,
+)
+from guilder.webhooks.events import EndpointDisabled
+from guilder.webhooks.service import signatures
+from guilder.webhooks.service.figures import Figures
+from guilder.webhooks.service.messages import CONTENT_TYPE
+from guilder.webhooks.store import endpoints, routing, sending
+from guilder.webhooks.store.endpoints import Health
+from guilder.webhooks.store.sending import Attempt, Taken
+
+BEFORE_SEND: Final = failpoints.declare(
+    "webhook.before_send", "a delivery is taken and committed, nothing is sent yet"
+)
+AFTER_SEND: Final = failpoints.declare(
+    "webhook.after_send", "a receiver has answered, nothing of it is written down"
+)
+USER_AGENT: Final = "Guilder-Webhooks/1"
+_LOOK_EVERY_S: Final = 0.5
+_DRAIN_S: Final = 5.0
+_MOST_HEADER_CHARACTERS: Final = 8 * 1024
+_STATE_AFTER: Final = {
+    Outcome.DELIVERED: DeliveryState.DELIVERED,
+    Outcome.RETRY: DeliveryState.PENDING,
+    Outcome.GIVEN_UP: DeliveryState.FAILED,
+    Outcome.GONE: DeliveryState.FAILED,
+}
+
+_log = structlog.get_logger("guilder.webhooks")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How deliveries are sent. ``waits_s`` are those between attempts, before jitter."""
+
+    waits_s: tuple[float, ...] = WAITS_S
+    patience: timedelta = timedelta(days=5)
+    """How long an endpoint may do nothing but fail before it is disabled."""
+    at_once: int = 4
+    """How many requests one endpoint may have under way, in all processes together."""
+    most: int = 256
+    """How many requests this process may have under way to endpoints that answer quickly."""
+    most_slow: int = 128
+    """The same for those that are new or were slow the last time, each with one at a time."""
+    slow_ms: int = 2_000
+
+    @property
+    def waits_ms(self) -> tuple[int, ...]:
+        """The waits in whole milliseconds."""
+        return tuple(round(wait * 1000) for wait in self.waits_s)
+
+
+class Sending:
+    """Takes due deliveries, sends them, and writes down what came back."""
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        keys: OuterKeys,
+        http: OutwardHttp,
+        plan: Plan,
+        figures: Figures,
+        jitter: Callable[[], int] = lambda: random.randint(0, MOST_JITTER),  # noqa: S311 - jitter, not a secret
+    ) -> None:
+        self._db = db
+        self._keys = keys
+        self._http = http
+        self._plan = plan
+        self._figures = figures
+        self._jitter = jitter
+        # as long again as a request can take, to write down what came of it
+        self._lease_s = 2 * http.total_s + 1
+        self._under_way: dict[bool, set[asyncio.Task[None]]] = {False: set(), True: set()}
+
+    async def run(self) -> None:
+        """Send until cancelled; then what is under way is given a few seconds to end."""
+        async with self._db.listen(routing.CHANNEL) as woken:
+            try:
+                while True:
+                    woken.clear()
+                    if not await self.send_due(then=woken.set):
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(woken.wait(), _LOOK_EVERY_S)
+            finally:
+                await self._drain()
+
+    async def send_due(self, *, then: Callable[[], object] = lambda: None) -> int:
+        """Begin to send what is due, as far as there are places, and answer how many that are.
+
+        ``then`` is called whenever one has ended.
+        """
+        begun = 0
+        for slow, most in ((False, self._plan.most), (True, self._plan.most_slow)):
+            free = most - len(self._under_way[slow])
+            if free > 0:
+                begun += await self._begin(slow=slow, most=free, then=then)
+        return begun
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way."""
+        while tasks := self._under_way[False] | self._under_way[True]:
+            await asyncio.wait(tasks)
+
+    async def _begin(self, *, slow: bool, most: int, then: Callable[[], object]) -> int:
+        until = monotonic() + self._lease_s
+        taken = await self._db.run(lambda tx: self._take(tx, slow=slow, most=most))
+        lane = self._under_way[slow]
+        under_way = self._figures.under_way.labels("slow" if slow else "quick")
+        for delivery in taken:
+            task = asyncio.create_task(self._send(delivery, until=until))
+            lane.add(task)
+            task.add_done_callback(lane.discard)
+            task.add_done_callback(lambda _: under_way.set(len(lane)))
+            task.add_done_callback(lambda _: then())
+        under_way.set(len(lane))
+        return len(taken)
+
+    async def _take(self, tx: Tx, *, slow: bool, most: int) -> list[Taken]:
+        at_once = 1 if slow else self._plan.at_once
+        taken, locked = await sending.take(
+            tx, slow=slow, most=most, at_once=at_once, lease_s=self._lease_s
+        )
+        if locked:
+            await routing.schedule(tx, locked, at_once=self._plan.at_once)
+        return taken
+
+    async def _send(self, taken: Taken, *, until: float) -> None:
+        try:
+            await failpoints.reach(BEFORE_SEND)
+            if monotonic() > until - self._http.total_s:
+                return  # frozen for so long that it may be somebody else's by now
+            attempt, reply = await self._attempt(taken)
+            await failpoints.reach(AFTER_SEND)
+            await self._settle(taken, attempt, reply)
+        except Exception:  # noqa: BLE001 - the lease runs out, and it is sent again
+            _log.exception("webhooks.sending_failed", delivery_id=str(taken.id))
+
+    async def _attempt(self, taken: Taken) -> tuple[Attempt, Reply | None]:
+        began, clock = datetime.now(UTC), monotonic()
+        reply, failure = None, None
+        try:
+            reply = await self._http.post(
+                taken.url, headers=self._headers(taken, at=began), body=taken.body.encode()
+            )
+        except CallFailed as error:
+            failure = error.reason
+        except Unreadable:
+            failure = "secret_unreadable"
+        took_s = monotonic() - clock
+        self._figures.durations.observe(took_s)
+        if taken.attempts == 0:
+            waited = began - taken.occurred_at
+            self._figures.delays.observe(max(0.0, waited.total_seconds()))
+        return (
+            Attempt(
+                started_at=began,
+                duration_ms=round(took_s * 1000),
+                status=None if reply is None else reply.status,
+                failure=failure,
+                headers=() if reply is None else _kept(reply.headers),
+                body="" if reply is None else _text(reply.body),
+                is_cut=reply is not None and reply.is_cut,
+            ),
+            reply,
+        )
+
+    def _headers(self, taken: Taken, *, at: datetime) -> dict[str, str]:
+        place = signatures.place(taken.endpoint_id)
+        sealed = [taken.secret, *([taken.previous_secret] if taken.previous_secret else [])]
+        secrets = [self._keys.unwrap(secret, at=place) for secret in sealed]
+        signed = signatures.signed(
+            taken.body.encode(), delivery_id=taken.id, at=at, secrets=secrets
+        )
+        return {"content-type": CONTENT_TYPE, "user-agent": USER_AGENT, **signed}
+
+    async def _settle(self, taken: Taken, attempt: Attempt, reply: Reply | None) -> None:
+        verdict = judge(
+            attempt.status,
+            failures=taken.failures,
+            waits_ms=self._plan.waits_ms,
+            retry_after_s=_retry_after(reply, now=datetime.now(UTC)),
+            jitter=self._jitter(),
+        )
+        written = await self._db.run(lambda tx: self._write(tx, taken, attempt, verdict))
+        if not written:
+            self._figures.fenced.inc()
+            return
+        self._figures.attempts.labels(verdict.outcome.value).inc()
+
+    async def _write(self, tx: Tx, taken: Taken, attempt: Attempt, verdict: Verdict) -> bool:
+        await sending.lock_endpoint(tx, taken.endpoint_id)
+        settled = await sending.settle(
+            tx,
+            taken,
+            state=_STATE_AFTER[verdict.outcome],
+            wait_ms=verdict.wait_ms,
+            attempt=attempt,
+        )
+        if not settled:
+            return False
+        now = await endpoints.database_time(tx)
+        health = await endpoints.note_health(
+            tx,
+            taken.endpoint_id,
+            is_well=verdict.outcome is Outcome.DELIVERED,
+            is_slow=attempt.duration_ms > self._plan.slow_ms,
+            now=now,
+        )
+        if health is not None and health.status is EndpointStatus.ENABLED:
+            await self._judge_endpoint(tx, taken.endpoint_id, health, verdict=verdict, now=now)
+        await routing.schedule(tx, [taken.endpoint_id], at_once=self._plan.at_once)
+        return True
+
+    async def _judge_endpoint(
+        self, tx: Tx, endpoint_id: EndpointId, health: Health, *, verdict: Verdict, now: datetime
+    ) -> None:
+        since = health.failing_since
+        if verdict.outcome is Outcome.GONE:
+            reason = DisabledReason.GONE
+        elif since is not None and is_hopeless(since, now=now, patience=self._plan.patience):
+            reason = DisabledReason.FAILING
+        else:
+            return
+        await endpoints.disable(tx, endpoint_id, reason=reason, now=now)
+        fact = EndpointDisabled(
+            endpoint_id=endpoint_id,
+            owner_id=health.owner_id,
+            host=urlsplit(health.url).hostname or "",
+            reason=reason.value,
+            disabled_at=now,
+        )
+        await outbox.append(tx, [outbox.outgoing(fact, key=str(endpoint_id))])
+        self._figures.disabled.labels(reason.value).inc()
+
+    async def _drain(self) -> None:
+        tasks = self._under_way[False] | self._under_way[True]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_DRAIN_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _kept(headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    kept, room = [], _MOST_HEADER_CHARACTERS
+    for name, text in headers:
+        room -= len(name) + len(text)
+        if room < 0:
+            break
+        kept.append((name, text))
+    return tuple(kept)
+
+
+def _text(body: bytes) -> str:
+    # no text of the database holds NUL
+    return body.decode("utf-8", errors="replace").replace("\x00", "\ufffd")
+
+
+def _retry_after(reply: Reply | None, *, now: datetime) -> int | None:
+    """What a Retry-After header asks for, in seconds; None where there is none to be read."""
+    text = dict(reply.headers).get("retry-after", "") if reply else ""
+    if text.isascii() and text.isdigit():
+        return int(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0, round((moment - now).total_seconds()))

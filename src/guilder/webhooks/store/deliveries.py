@@ -1,0 +1,182 @@
+"""Deliveries as their owners see them: lists with every attempt, replays, and clearing away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from guilder.kernel.ids import UserId
+from guilder.platform.db import Row, Tx, rows_done
+from guilder.webhooks.api import DeliveryId, DeliveryState, EndpointId
+from guilder.webhooks.domain.records import AttemptRecord, Delivery
+
+EXCERPT: Final = 1_024
+"""How much of each answer's body a list shows, in characters."""
+WHOLE: Final = 64 * 1_024
+
+_PAGE: Final = """
+    SELECT d.id, d.endpoint_id, d.event_id, v.type, d.key, d.position, d.state, d.attempts,
+        CASE WHEN d.leased_until IS NULL THEN d.due_at END AS due_at, d.created_at, d.ended_at
+    FROM webhooks.deliveries d JOIN webhooks.events v ON v.id = d.event_id
+    WHERE d.endpoint_id = $1 AND ($2::bigint IS NULL OR d.position < $2)
+      AND ($3::text IS NULL OR d.state = $3)
+    ORDER BY d.position DESC LIMIT $4
+"""
+_ATTEMPTS: Final = """
+    SELECT delivery_id, number, started_at, duration_ms, status, failure, headers,
+        left(body, $2) AS body, is_cut OR length(body) > $2 AS is_cut
+    FROM webhooks.attempts WHERE delivery_id = ANY($1::uuid[]) ORDER BY delivery_id, number
+"""
+_ONE: Final = """
+    SELECT d.id, d.endpoint_id, d.event_id, v.type, d.key, d.position, d.state, d.attempts,
+        CASE WHEN d.leased_until IS NULL THEN d.due_at END AS due_at, d.created_at, d.ended_at
+    FROM webhooks.deliveries d JOIN webhooks.events v ON v.id = d.event_id WHERE d.id = $1
+"""
+_OWNER: Final = """
+    SELECT e.id AS endpoint_id, e.owner_id FROM webhooks.deliveries d
+    JOIN webhooks.endpoints e ON e.id = d.endpoint_id
+    WHERE d.id = $1 AND e.status <> 'deleted'
+"""
+# A replay goes to the end of its line, as what is waiting there was to come next.
+_REPLAY: Final = """
+    WITH again AS (
+        SELECT id, key, row_number() OVER (PARTITION BY key ORDER BY position) AS nth,
+            nextval('webhooks.turns') AS turn
+        FROM (SELECT id, key, position FROM webhooks.deliveries
+              WHERE endpoint_id = $1 AND state <> 'pending' AND {which} ORDER BY position) AS asked
+    )
+    UPDATE webhooks.deliveries AS d
+    SET state = 'pending', failures = 0, turn = again.turn, ended_at = NULL, leased_until = NULL,
+        due_at = CASE WHEN again.nth = 1 AND NOT EXISTS (
+            SELECT FROM webhooks.deliveries p
+            WHERE p.endpoint_id = $1 AND p.key = again.key AND p.state = 'pending'
+        ) THEN statement_timestamp() END
+    FROM again WHERE d.id = again.id
+"""
+_REPLAY_ONE: Final = _REPLAY.format(which="id = $2")
+_REPLAY_RANGE: Final = _REPLAY.format(which="created_at >= $2 AND created_at < $3")
+_IN_RANGE: Final = """
+    SELECT count(*) FROM (
+        SELECT FROM webhooks.deliveries
+        WHERE endpoint_id = $1 AND state <> 'pending' AND created_at >= $2 AND created_at < $3
+        LIMIT $4) AS asked
+"""
+# What is old, and everything of deleted endpoints. What an enabled endpoint still waits for stays.
+_CLEAR: Final = """
+    WITH old AS (
+        SELECT d.id FROM webhooks.deliveries d JOIN webhooks.endpoints e ON e.id = d.endpoint_id
+        WHERE d.created_at < clock_timestamp() - $1::interval
+          AND (d.state <> 'pending' OR e.status <> 'enabled')
+        ORDER BY d.created_at LIMIT $2
+    ), deleted AS (
+        SELECT d.id FROM webhooks.endpoints e JOIN webhooks.deliveries d ON d.endpoint_id = e.id
+        WHERE e.status = 'deleted' LIMIT $2
+    ), gone AS (
+        DELETE FROM webhooks.deliveries
+        WHERE id IN (SELECT id FROM old UNION SELECT id FROM deleted) RETURNING id
+    ), attempts AS (
+        DELETE FROM webhooks.attempts WHERE delivery_id IN (SELECT id FROM gone)
+    )
+    SELECT count(*) FROM gone
+"""
+_CLEAR_EVENTS: Final = """
+    DELETE FROM webhooks.events WHERE id IN (
+        SELECT v.id FROM webhooks.events v
+        WHERE v.occurred_at < clock_timestamp() - $1::interval
+          AND NOT EXISTS (SELECT FROM webhooks.deliveries d WHERE d.event_id = v.id)
+        ORDER BY v.occurred_at LIMIT $2)
+"""
+_CLEAR_ENDPOINTS: Final = """
+    DELETE FROM webhooks.endpoints e WHERE e.status = 'deleted'
+      AND NOT EXISTS (SELECT FROM webhooks.deliveries d WHERE d.endpoint_id = e.id)
+"""
+_CLEAR_UNROUTED: Final = """
+    DELETE FROM webhooks.unrouted WHERE occurred_at < clock_timestamp() - $1::interval
+"""
+
+
+async def page(
+    tx: Tx,
+    endpoint_id: EndpointId,
+    *,
+    before: int | None,
+    state: DeliveryState | None,
+    limit: int,
+) -> list[Delivery]:
+    """An endpoint's deliveries, newest first, each with its attempts."""
+    rows = await tx.fetch(_PAGE, endpoint_id, before, None if state is None else state.value, limit)
+    return await _with_attempts(tx, rows, body_characters=EXCERPT)
+
+
+async def one(tx: Tx, delivery_id: DeliveryId) -> Delivery:
+    """A delivery with everything that was kept of its attempts."""
+    rows = await tx.fetch(_ONE, delivery_id)
+    (found,) = await _with_attempts(tx, rows, body_characters=WHOLE)
+    return found
+
+
+async def _with_attempts(tx: Tx, rows: Sequence[Row], *, body_characters: int) -> list[Delivery]:
+    attempts: dict[UUID, list[AttemptRecord]] = {row["id"]: [] for row in rows}
+    for row in await tx.fetch(_ATTEMPTS, list(attempts), body_characters):
+        attempts[row["delivery_id"]].append(_attempt(row))
+    return [_delivery(row, attempts[row["id"]]) for row in rows]
+
+
+async def owner_of(tx: Tx, delivery_id: DeliveryId) -> tuple[EndpointId, UserId] | None:
+    """To which endpoint a delivery goes, and whose that is."""
+    row = await tx.fetchrow(_OWNER, delivery_id)
+    return None if row is None else (row["endpoint_id"], row["owner_id"])
+
+
+async def replay_one(tx: Tx, endpoint_id: EndpointId, *, delivery_id: DeliveryId) -> int:
+    """Send one again, under its old id; 0 when it is still pending."""
+    return rows_done(await tx.execute(_REPLAY_ONE, endpoint_id, delivery_id))
+
+
+async def replay_range(tx: Tx, endpoint_id: EndpointId, *, since: datetime, until: datetime) -> int:
+    """Send again what was made from ``since`` to before ``until``, and answer how many."""
+    return rows_done(await tx.execute(_REPLAY_RANGE, endpoint_id, since, until))
+
+
+async def count_range(
+    tx: Tx, endpoint_id: EndpointId, *, since: datetime, until: datetime, most: int
+) -> int:
+    """How many a replay would send; counting stops at ``most``."""
+    found: int = await tx.fetchval(_IN_RANGE, endpoint_id, since, until, most)
+    return found
+
+
+async def clear(tx: Tx, *, older_than: timedelta, most: int) -> int:
+    """Delete deliveries that nobody needs any more, with their attempts and events."""
+    cleared: int = await tx.fetchval(_CLEAR, older_than, most)
+    cleared += rows_done(await tx.execute(_CLEAR_EVENTS, older_than, most))
+    await tx.execute(_CLEAR_ENDPOINTS)
+    await tx.execute(_CLEAR_UNROUTED, older_than)
+    return cleared
+
+
+def _attempt(row: Row) -> AttemptRecord:
+    fields: dict[str, Any] = {name: row[name] for name in AttemptRecord.__struct_fields__}
+    headers = msgspec.json.decode(row["headers"], type=list[tuple[str, str]])
+    return AttemptRecord(**{**fields, "headers": headers})
+
+
+def _delivery(row: Row, log: Sequence[AttemptRecord]) -> Delivery:
+    return Delivery(
+        id=row["id"],
+        endpoint_id=row["endpoint_id"],
+        event_id=row["event_id"],
+        type=row["type"],
+        key=row["key"],
+        position=row["position"],
+        state=DeliveryState(row["state"]),
+        attempts=row["attempts"],
+        due_at=row["due_at"],
+        created_at=row["created_at"],
+        ended_at=row["ended_at"],
+        log=tuple(log),
+    )

@@ -1,0 +1,176 @@
+"""From an event to its deliveries: whose wallets are whose, and one INSERT … SELECT for a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from msgspec import Struct
+
+from guilder.kernel.ids import UserId, WalletId
+from guilder.platform.db import Row, Tx
+from guilder.webhooks.api import DeliveryId, DeliveryState, EndpointId
+
+CHANNEL: Final = "guilder_webhooks"
+
+_LEARN: Final = """
+    INSERT INTO webhooks.owners (wallet_id, owner_id)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[]) ON CONFLICT DO NOTHING
+"""
+_OWNERS: Final = """
+    SELECT wallet_id, owner_id FROM webhooks.owners WHERE wallet_id = ANY($1::uuid[])
+"""
+_PARK: Final = """
+    INSERT INTO webhooks.unrouted (event_id, wallet_id, type, key, body, occurred_at)
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
+        $6::timestamptz[])
+    ON CONFLICT DO NOTHING
+"""
+_UNPARK: Final = """
+    DELETE FROM webhooks.unrouted AS u USING (
+        SELECT p.event_id, p.wallet_id, o.owner_id FROM webhooks.unrouted p
+        JOIN webhooks.owners o USING (wallet_id)
+        ORDER BY p.event_id LIMIT $1
+    ) AS known
+    WHERE u.event_id = known.event_id AND u.wallet_id = known.wallet_id
+    RETURNING u.event_id AS id, u.type, u.key, u.body, u.occurred_at, known.owner_id
+"""
+_KEEP: Final = """
+    INSERT INTO webhooks.events (id, type, key, body, occurred_at)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[])
+    ON CONFLICT DO NOTHING
+"""
+# The first of a line is due at once; what comes behind another waits for its turn.
+_DELIVER: Final = """
+    WITH wanted AS (
+        SELECT w.*, row_number() OVER (PARTITION BY endpoint_id, key, state ORDER BY place) AS nth
+        FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[])
+            WITH ORDINALITY AS w(id, endpoint_id, event_id, key, state, place)
+        WHERE NOT EXISTS (
+            SELECT FROM webhooks.deliveries d
+            WHERE d.endpoint_id = w.endpoint_id AND d.event_id = w.event_id)
+    )
+    INSERT INTO webhooks.deliveries (id, endpoint_id, event_id, key, state, due_at, created_at)
+    SELECT w.id, w.endpoint_id, w.event_id, w.key, w.state,
+        CASE WHEN w.state = 'pending' AND w.nth = 1 AND NOT EXISTS (
+            SELECT FROM webhooks.deliveries d
+            WHERE d.endpoint_id = w.endpoint_id AND d.key = w.key AND d.state = 'pending'
+        ) THEN statement_timestamp() END,
+        clock_timestamp()
+    FROM wanted w ORDER BY w.place
+"""
+# An endpoint with all its places taken is looked at again when one is given back.
+_SCHEDULE: Final = """
+    UPDATE webhooks.endpoints AS e
+    SET next_due_at = CASE WHEN e.status = 'enabled' THEN (
+        SELECT CASE
+            WHEN count(*) >= CASE WHEN e.is_slow THEN 1 ELSE $2::integer END
+            THEN min(l.leased_until)
+            ELSE (SELECT min(d.due_at) FROM webhooks.deliveries d
+                  WHERE d.endpoint_id = e.id AND d.state = 'pending' AND d.due_at IS NOT NULL)
+            END
+        FROM webhooks.deliveries l
+        WHERE l.endpoint_id = e.id AND l.leased_until > statement_timestamp()
+    ) END
+    WHERE e.id = ANY($1::uuid[])
+"""
+
+
+class Heard(Struct, frozen=True, kw_only=True):
+    """A public event. ``body`` is what receivers get, letter by letter."""
+
+    id: UUID
+    type: str
+    key: str
+    body: str
+    occurred_at: datetime
+
+
+class Addressed(Struct, frozen=True, kw_only=True):
+    """An event on its way to an endpoint, before it is written."""
+
+    id: DeliveryId
+    endpoint_id: EndpointId
+    event: Heard
+    state: DeliveryState
+
+
+async def learn_owners(tx: Tx, owners: dict[WalletId, UserId]) -> None:
+    """Keep whose wallets these are."""
+    await tx.execute(_LEARN, list(owners), list(owners.values()))
+
+
+async def owners_of(tx: Tx, wallets: Collection[WalletId]) -> dict[WalletId, UserId]:
+    """Whose these wallets are; those that nobody has told of yet are left out."""
+    rows = await tx.fetch(_OWNERS, list(wallets))
+    return {row["wallet_id"]: row["owner_id"] for row in rows}
+
+
+async def park(tx: Tx, parked: Sequence[tuple[Heard, WalletId]]) -> None:
+    """Put events aside whose wallets nobody has told of yet."""
+    await tx.execute(
+        _PARK,
+        [event.id for event, _ in parked],
+        [wallet_id for _, wallet_id in parked],
+        [event.type for event, _ in parked],
+        [event.key for event, _ in parked],
+        [event.body for event, _ in parked],
+        [event.occurred_at for event, _ in parked],
+    )
+
+
+async def unpark(tx: Tx, *, limit: int) -> list[tuple[Heard, UserId]]:
+    """Take up events that were put aside and whose wallets are known by now, with their owners."""
+    rows = sorted(await tx.fetch(_UNPARK, limit), key=lambda row: row["id"])
+    return [(_heard(row), row["owner_id"]) for row in rows]
+
+
+async def keep_events(tx: Tx, events: Sequence[Heard]) -> None:
+    """Keep what will be sent."""
+    await tx.execute(
+        _KEEP,
+        [event.id for event in events],
+        [event.type for event in events],
+        [event.key for event in events],
+        [event.body for event in events],
+        [event.occurred_at for event in events],
+    )
+
+
+async def deliver(tx: Tx, addressed: Sequence[Addressed], *, at_once: int) -> None:
+    """Write deliveries behind what waits for their endpoints, and wake whoever sends.
+
+    ``at_once`` is how many requests an endpoint may have on the way.
+    """
+    await tx.execute(
+        _DELIVER,
+        [delivery.id for delivery in addressed],
+        [delivery.endpoint_id for delivery in addressed],
+        [delivery.event.id for delivery in addressed],
+        [delivery.event.key for delivery in addressed],
+        [delivery.state.value for delivery in addressed],
+    )
+    await schedule(tx, {delivery.endpoint_id for delivery in addressed}, at_once=at_once)
+    await wake(tx)
+
+
+async def schedule(tx: Tx, endpoints: Collection[EndpointId], *, at_once: int) -> None:
+    """Work out when something is to be done next for each of these locked endpoints."""
+    await tx.execute(_SCHEDULE, list(endpoints), at_once)
+
+
+async def wake(tx: Tx) -> None:
+    """Tell whoever sends, once this is committed."""
+    await tx.execute("SELECT pg_notify($1, '')", CHANNEL)
+
+
+def _heard(row: Row) -> Heard:
+    return Heard(
+        id=row["id"],
+        type=row["type"],
+        key=row["key"],
+        body=row["body"],
+        occurred_at=row["occurred_at"],
+    )

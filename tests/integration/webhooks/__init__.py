@@ -1,0 +1,1 @@
+"""Webhooks on a real PostgreSQL, with real receivers."""

@@ -1,0 +1,212 @@
+"""Several workers, some of which die or freeze, and receivers that are slow: order, ids, places."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from guilder.kernel.ids import UserId
+from guilder.platform import failpoints
+from guilder.webhooks.api import DeliveryState
+from guilder.webhooks.service.sending import AFTER_SEND, BEFORE_SEND
+from tests.integration.webhooks.conftest import NewOffice
+from tests.support import receivers
+from tests.support.post_office import BRIEF, PostOffice, paid, wallet_of, working
+from tests.support.receivers import Answer, Receiver, answering, receiving
+from tests.support.waiting import until
+
+
+@pytest.fixture(autouse=True)
+def nothing_armed() -> Iterator[None]:
+    yield
+    failpoints.arm("")
+
+
+def first_failing(count: int, then: Answer) -> Answer:
+    """Says 500 ``count`` times."""
+    left = [count]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left[0] -= 1
+        await (answering(500) if left[0] >= 0 else then)(reader, writer)
+
+    return answer
+
+
+async def test_events_of_one_key_arrive_in_order_whatever_fails_and_however_many_send(
+    office: PostOffice, receiver: Receiver, anna: UserId
+):
+    annas, of_anna = wallet_of(anna)
+    endpoint, _ = await office.register(anna, receiver, "transaction.*")
+    happened = [paid(annas, None) for _ in range(12)]
+    receiver.answer = first_failing(5, answering(200))
+
+    async with working(office.worker), working(office.another_worker()):
+        for event in [of_anna, *happened]:
+            await office.hear(event)
+        await until(lambda: all_are(office, endpoint, DeliveryState.DELIVERED), "all are delivered")
+
+    seen = list(dict.fromkeys(request.event["id"] for request in receiver.requests))
+    assert seen == [str(event.id) for event in happened]
+    assert len(receiver.requests) == 12 + 5
+
+
+async def test_what_waits_behind_a_failing_delivery_goes_once_that_is_given_up(
+    new_office: NewOffice, receiver: Receiver, anna: UserId
+):
+    office = new_office(waits_s=(0.0,))
+    annas, of_anna = wallet_of(anna)
+    endpoint, _ = await office.register(anna, receiver, "transaction.*")
+    first, second = paid(annas, None), paid(annas, None)
+    receiver.answer = first_failing(2, answering(200))
+
+    await office.hear(of_anna, first, second)
+    await office.send()
+
+    assert await office.states(endpoint) == ["failed", "delivered"]
+    assert [request.event["id"] for request in receiver.requests] == [
+        str(first.id),
+        str(first.id),
+        str(second.id),
+    ]
+
+
+async def test_another_key_does_not_wait_for_one_that_fails(
+    new_office: NewOffice, receiver: Receiver, anna: UserId
+):
+    office = new_office(waits_s=(3600.0,))
+    annas, of_anna = wallet_of(anna)
+    others, of_other = wallet_of(anna)
+    endpoint, _ = await office.register(anna, receiver, "transaction.*")
+    receiver.answer = first_failing(1, answering(200))
+
+    await office.hear(of_anna, of_other, paid(annas, None), paid(annas, None), paid(others, None))
+    await office.send()
+
+    assert await office.states(endpoint) == ["pending", "pending", "delivered"]
+
+
+@pytest.mark.parametrize(("point", "requests"), [(BEFORE_SEND, 1), (AFTER_SEND, 2)])
+async def test_a_worker_that_dies_leaves_its_delivery_to_another_under_the_same_id(
+    new_office: NewOffice, receiver: Receiver, anna: UserId, point: str, requests: int
+):
+    office = new_office(limits=BRIEF)
+    endpoint, _ = await office.register(anna, receiver)
+    await office.registration.send_test(anna, endpoint_id=endpoint.id)
+    failpoints.arm(f"{point}=hit:1:raise")
+
+    await office.worker.send_due()
+    await office.worker.settled()
+    async with working(office.another_worker()):
+        await until(
+            lambda: all_are(office, endpoint, DeliveryState.DELIVERED), "another has sent it"
+        )
+
+    (delivery,) = await office.deliveries(endpoint)
+    assert receiver.ids == [str(delivery.id)] * requests
+    assert [attempt.number for attempt in delivery.log] == [1]
+
+
+async def test_a_worker_that_froze_after_sending_writes_nothing_down(
+    new_office: NewOffice, receiver: Receiver, anna: UserId
+):
+    office = new_office(limits=BRIEF)
+    endpoint, _ = await office.register(anna, receiver)
+    await office.registration.send_test(anna, endpoint_id=endpoint.id)
+    failpoints.arm(f"{AFTER_SEND}=hit:1:sleep:8000")
+
+    await office.worker.send_due()
+    async with working(office.another_worker()):
+        await receiver.received(2)
+        await office.worker.settled()
+
+    (delivery,) = await office.deliveries(endpoint)
+    assert receiver.ids == [str(delivery.id)] * 2
+    assert (delivery.state, delivery.attempts) == (DeliveryState.DELIVERED, 1)
+    assert office.figure("guilder_webhook_fenced_total") == 1
+    assert await office.findings() == []
+
+
+async def test_a_worker_that_froze_before_sending_does_not_send(
+    new_office: NewOffice, receiver: Receiver, anna: UserId
+):
+    office = new_office(limits=BRIEF)
+    endpoint, _ = await office.register(anna, receiver)
+    await office.registration.send_test(anna, endpoint_id=endpoint.id)
+    failpoints.arm(f"{BEFORE_SEND}=hit:1:sleep:8000")
+
+    await office.worker.send_due()
+    async with working(office.another_worker()):
+        await receiver.received(1)
+        await office.worker.settled()
+
+    assert len(receiver.requests) == 1
+    assert await office.states(endpoint) == ["delivered"]
+
+
+async def test_receivers_that_hang_delay_nobody_else(
+    new_office: NewOffice, receiver: Receiver, anna: UserId, ben: UserId
+):
+    office = new_office(most=4, most_slow=16)
+    annas, of_anna = wallet_of(anna)
+    bens, of_ben = wallet_of(ben)
+    quick, _ = await office.register(ben, receiver, "transaction.*")
+    async with AsyncExitStack() as stack:
+        stuck = [await stack.enter_async_context(receiving(receivers.hanging)) for _ in range(10)]
+        for one in stuck:
+            await office.register(anna, one, "transaction.*")
+        async with working(office.worker):
+            await office.hear(of_anna, *(paid(annas, None) for _ in range(3)))
+            for one in stuck:
+                await one.received(1)
+
+            await office.hear(of_ben, *(paid(bens, None) for _ in range(20)))
+            await until(
+                lambda: all_are(office, quick, DeliveryState.DELIVERED), "the other has all"
+            )
+
+            assert all(len(one.requests) == 1 for one in stuck)
+            assert office.figure("guilder_webhook_requests_under_way", lane="slow") >= 10
+            # let go of the callers, so that the worker can end
+            await stack.aclose()
+
+
+async def test_an_endpoint_has_no_more_requests_under_way_than_it_may(
+    new_office: NewOffice, receiver: Receiver, anna: UserId
+):
+    office = new_office(at_once=3)
+    endpoint, _ = await office.register(anna, receiver)
+    await office.registration.send_test(anna, endpoint_id=endpoint.id)
+    await office.send()
+    receiver.answer = receivers.hanging
+    for _ in range(8):
+        await office.registration.send_test(anna, endpoint_id=endpoint.id)
+
+    begun = [await office.worker.send_due(), await office.another_worker().send_due()]
+
+    assert begun == [3, 0]
+    await receiver.received(4)
+
+
+async def test_an_endpoint_that_was_slow_is_asked_one_at_a_time_until_it_is_quick(
+    new_office: NewOffice, receiver: Receiver, anna: UserId
+):
+    office = new_office(slow_ms=-1, at_once=4)
+    endpoint, _ = await office.register(anna, receiver)
+    for _ in range(3):
+        await office.registration.send_test(anna, endpoint_id=endpoint.id)
+
+    begun = []
+    while count := await office.worker.send_due():
+        begun.append(count)
+        await office.worker.settled()
+
+    assert begun == [1, 1, 1]
+
+
+async def all_are(office: PostOffice, endpoint, state: DeliveryState) -> bool:
+    found = await office.deliveries(endpoint)
+    return bool(found) and all(delivery.state is state for delivery in found)

@@ -1,0 +1,90 @@
+"""Ben's own server hears of the money Anna sends him, although Guilder is killed on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+import pytest_asyncio
+from standardwebhooks import Webhook
+
+from tests.support.customer import Customer, data
+from tests.support.guilder import Running, environment, guilder
+from tests.support.receivers import Receiver, receiving
+from tests.support.waiting import until
+
+POINTS = ("webhook.before_send", "webhook.after_send")
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """A Guilder that may call this machine, and that soon takes a delivery for abandoned."""
+    return environment(
+        tmp_path,
+        RATE_LIMIT="off",
+        EGRESS_ALLOW="127.0.0.1:*",
+        WEBHOOK_TIMEOUT_S="1",
+        WEBHOOK_RETRY_S="0.1,0.1,0.1",
+    )
+
+
+@pytest_asyncio.fixture
+async def inbox() -> AsyncIterator[Receiver]:
+    async with receiving() as receiver:
+        yield receiver
+
+
+@contextmanager
+def up(
+    env: Mapping[str, str], folder: Path, **more: str
+) -> Iterator[tuple[Running, httpx2.Client]]:
+    with Running("up", env={**env, **more}, folder=folder) as running:
+        address = running.address()
+        with httpx2.Client(base_url=address, trust_env=False, timeout=30) as http:
+            yield running, http
+
+
+async def test_each_payment_is_told_once_in_effect_though_guilder_dies_before_and_after_sending(
+    env: dict[str, str], tmp_path: Path, inbox: Receiver
+):
+    with up(env, tmp_path) as (running, http):
+        anna, ben = await asyncio.to_thread(lambda: (Customer(http, "Anna"), Customer(http, "Ben")))
+        annas = await asyncio.to_thread(anna.open_wallet, funds="1000.00")
+        bens = await asyncio.to_thread(ben.open_wallet)
+        made = data(ben.post("/webhooks/", url=inbox.url, events=["transaction.completed"]), 201)
+        told = [data(anna.transfer(annas, bens, "10.00"), 201)["id"]]
+        await inbox.received(1)
+        assert await asyncio.to_thread(running.interrupt) == 0
+
+    for point in POINTS:
+        killed = {"GUILDER_FAILPOINTS": f"{point}=hit:1:kill"}
+        with up(env, tmp_path, **killed) as (running, http):
+            anna.http = http
+            told.append(data(anna.transfer(annas, bens, "10.00"), 201)["id"])
+            assert await asyncio.to_thread(running.end) == -signal.SIGKILL
+        with up(env, tmp_path) as (running, http):
+            ben.http = http
+            await inbox.received(len(told))
+            await until(lambda: is_told(ben, made["id"]), "it is written down")
+            assert await asyncio.to_thread(running.interrupt) == 0
+
+    with up(env, tmp_path):
+        verified = guilder("verify", "--json", env=env, folder=tmp_path)
+    for request in inbox.requests:
+        Webhook(made["secret"]).verify(request.body, dict(request.headers))
+    by_event = {request.event["data"]["transaction_id"]: request.id for request in inbox.requests}
+    assert list(by_event) == told
+    assert len(inbox.requests) == len(told) + 1
+    assert len(set(inbox.ids)) == len(told)
+    assert json.loads(verified.stdout)["findings"] == []
+
+
+async def is_told(ben: Customer, endpoint_id: str) -> bool:
+    found = data(ben.get(f"/webhooks/{endpoint_id}/deliveries"))
+    return {delivery["state"] for delivery in found} == {"delivered"}
