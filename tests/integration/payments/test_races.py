@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import permutations
 
 import msgspec
 import pytest
 import pytest_asyncio
 
+from guilder.kernel.currencies import CURRENCIES, INR
 from guilder.ledger.api import AccountNotEmpty
 from guilder.wallets.api import WalletStatus
 from guilder.wallets.domain import Act
@@ -86,11 +88,14 @@ async def test_the_same_key_a_hundred_times_over_four_processes_has_one_effect_a
 async def test_one_key_with_two_payloads_serves_the_first_and_refuses_the_other(
     bank: Bank, database: OwnDatabase
 ):
-    """The wallets differ, so the two meet on nothing but the key."""
-    anna = person()
-    wallets = [await bank.open(anna, funds_minor=1_000) for _ in range(4)]
+    """The currencies differ, so the two meet on nothing but the key."""
+    anna, dollars = person(), CURRENCIES["USD"]
+    wallets = [
+        await bank.open(anna, funds_minor=1_000, currency=unit)
+        for unit in (INR, INR, dollars, dollars)
+    ]
     first = transfer(anna, wallets[0], wallets[1], amount_minor=10)
-    other = transfer(anna, wallets[2], wallets[3], amount_minor=20, key=first.key)
+    other = transfer(anna, wallets[2], wallets[3], amount_minor=20, currency=dollars, key=first.key)
 
     told = await in_processes(database.url(), [first] * 10, [other] * 10)
 
@@ -211,18 +216,28 @@ async def test_a_wallet_closes_empty_or_not_at_all_while_money_comes_in(
 async def test_keys_that_meet_in_opposite_order_wait_for_each_other_and_never_deadlock(
     bank: Bank, new_bank: NewBank, superuser: Connection
 ):
-    """Two batches hold other wallets and share their keys, given in opposite order."""
-    anna = person()
-    wallets = [await bank.open(anna, funds_minor=10_000) for _ in range(4)]
+    """Two batches hold wallets and limits of other currencies, and share nothing but their keys."""
+    anna, dollars = person(), CURRENCIES["USD"]
+    wallets = [
+        await bank.open(anna, funds_minor=10_000, currency=unit)
+        for unit in (INR, INR, dollars, dollars)
+    ]
     here, there = await new_bank(lanes=1), await new_bank(lanes=1)
     before = await _deadlocks(superuser)
     orders = [transfer(anna, wallets[0], wallets[1], amount_minor=1) for _ in range(40)]
     others = [
-        msgspec.structs.replace(order, from_wallet_id=wallets[2], to_wallet_id=wallets[3])
+        msgspec.structs.replace(
+            order, from_wallet_id=wallets[2], to_wallet_id=wallets[3], currency=dollars
+        )
         for order in reversed(orders)
     ]
 
-    told = await asyncio.gather(pay_all(here, orders), pay_all(there, others))
+    async with _nobody_writes_keys(superuser):
+        paying = asyncio.gather(pay_all(here, orders), pay_all(there, others))
+        # both have looked for the keys and found none
+        await until(lambda: _are_waiting(bank, superuser, 2), "both batches wait to write")
+        assert not paying.done()
+    told = await paying
 
     by_key = zip(told[0], reversed(told[1]), strict=True)
     pairs = Counter(frozenset({one.refusal, other.refusal}) for one, other in by_key)
@@ -246,6 +261,23 @@ async def test_a_default_wallet_that_many_open_at_once_is_one(bank: Bank, new_ba
     views = await bank.wallets.list_wallets(anna, after=BEFORE_ALL, limit=100)
     assert [view.wallet.is_default for view in views].count(True) == 1
     assert len(views) == 2
+
+
+@asynccontextmanager
+async def _nobody_writes_keys(superuser: Connection) -> AsyncIterator[None]:
+    """Keys can be looked for and not written until the block ends."""
+    async with superuser.transaction():
+        await superuser.execute("LOCK TABLE payments.idempotency IN SHARE MODE")
+        yield
+
+
+async def _are_waiting(bank: Bank, superuser: Connection, count: int) -> bool:
+    waiting = await bank.db.fetchval(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE backend_type = 'client backend' AND $1 = ANY (pg_blocking_pids(pid))",
+        superuser.get_server_pid(),
+    )
+    return bool(waiting == count)
 
 
 async def _deadlocks(superuser: Connection) -> int:
