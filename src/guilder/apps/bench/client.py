@@ -6,6 +6,7 @@ Raw HTTP/1.1 over kept-alive connections: each sends a request, waits for its an
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import re
 import sys
@@ -28,6 +29,7 @@ Pair: TypeAlias = Callable[[], tuple[Purse, Purse]]
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _GOOD: Final = (b"HTTP/1.1 200", b"HTTP/1.1 201")
+_FIRST_ANSWER_S: Final = 30.0
 _REFUSED: Final = re.compile(rb'"refused":[1-9]')
 _HOST: Final = "HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer"
 
@@ -37,6 +39,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.times_s: list[float] = []
+        self.first = asyncio.Event()
         self.failed = 0
         self.broken = 0
 
@@ -79,6 +82,7 @@ class Connection(asyncio.Protocol):
         length = _LENGTH.search(self._received, 0, head_end)
         if len(self._received) < head_end + 4 + (int(length[1]) if length else 0):
             return
+        self._tally.first.set()
         self._tally.times_s.append(time.perf_counter() - self._sent_at)
         is_good = self._received.startswith(_GOOD) and not _REFUSED.search(self._received)
         self._tally.failed += not is_good
@@ -110,7 +114,7 @@ class Connection(asyncio.Protocol):
 
 
 async def put_load(request: Request, *, port: int) -> Loaded:
-    """Keep every connection busy for the time asked for."""
+    """Keep every connection busy for the time asked for, and at least until the first answer."""
     loop = asyncio.get_running_loop()
     tally, make = Tally(), maker(request)
     new = partial(Connection, make=make, tally=tally, rest_s=request.rest_ms / 1e3)
@@ -120,6 +124,8 @@ async def put_load(request: Request, *, port: int) -> Loaded:
         for _ in range(request.connections)
     ]
     await asyncio.sleep(request.seconds)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(tally.first.wait(), _FIRST_ANSWER_S)
     loaded = tally.loaded(seconds=time.perf_counter() - began)
     for connection in opened:
         connection.stop()
