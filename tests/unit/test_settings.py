@@ -144,3 +144,32 @@ def test_a_wrong_secret_is_not_repeated_in_the_refusal(tmp_path: Path):
 
 def test_every_setting_says_what_it_means():
     assert all(len(meaning) > 20 for _, meaning, _, _ in shown(Settings()))
+
+
+def test_receivers_of_tests_are_refused_in_production(tmp_path: Path):
+    allowed = {"EGRESS_ALLOW": "127.0.0.1:9000, [::1]:*"}
+
+    assert settings_of(tmp_path, **allowed).egress_allow == ("127.0.0.1:9000", "[::1]:*")
+    with pytest.raises(WrongSettings, match="GUILDER_EGRESS_ALLOW is refused in production"):
+        settings_of(tmp_path, **allowed, ENV="production", ALLOWED_HOSTS="bank.example.org")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EGRESS_ALLOW", "localhost:9000"),
+        ("EGRESS_ALLOW", "127.0.0.1"),
+        ("EGRESS_PORTS", "0"),
+        ("EGRESS_PORTS", "https"),
+        ("WEBHOOK_RETRY_S", "5,soon"),
+        ("WEBHOOK_RETRY_S", "-1"),
+        ("WEBHOOK_TIMEOUT_S", "0"),
+    ],
+)
+def test_where_and_when_webhooks_are_sent_is_checked(tmp_path: Path, name: str, value: str):
+    with pytest.raises(WrongSettings, match=f"GUILDER_{name}"):
+        settings_of(tmp_path, **{name: value})
+
+
+def test_the_schedule_of_webhooks_can_be_shortened(tmp_path: Path):
+    assert settings_of(tmp_path, WEBHOOK_RETRY_S="0.1, 2").webhook_retry_s == (0.1, 2.0)

@@ -54,7 +54,7 @@ async def test_a_receiver_gets_the_event_in_its_envelope_without_the_other_sides
     assert request.event | {"time": None, "data": None} == {
         "specversion": "1.0",
         "id": str(happened.id),
-        "source": "/guilder",
+        "source": "/guilder/transaction",
         "type": "com.guilder.transaction.completed",
         "subject": happened.key,
         "time": None,

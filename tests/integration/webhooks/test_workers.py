@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
 
 from guilder.kernel.ids import UserId
 from guilder.platform import failpoints
+from guilder.platform.bus import Event
 from guilder.webhooks.api import DeliveryState
+from guilder.webhooks.domain.records import Endpoint
 from guilder.webhooks.service.sending import AFTER_SEND, BEFORE_SEND
 from tests.integration.webhooks.conftest import NewOffice
 from tests.support import receivers
@@ -205,6 +208,78 @@ async def test_an_endpoint_that_was_slow_is_asked_one_at_a_time_until_it_is_quic
         await office.worker.settled()
 
     assert begun == [1, 1, 1]
+
+
+async def test_a_worker_that_is_stopped_ends_what_it_began(
+    office: PostOffice, receiver: Receiver, anna: UserId
+):
+    go_on = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        await answering(200)(reader, writer)
+
+    receiver.answer = answer
+    endpoint, _ = await office.register(anna, receiver)
+    await office.registration.send_test(anna, endpoint_id=endpoint.id)
+
+    async with working(office.worker):
+        await receiver.received(1)
+        asyncio.get_running_loop().call_soon(go_on.set)
+
+    assert await office.states(endpoint) == ["delivered"]
+
+
+async def test_many_workers_failures_and_replays_leave_every_line_in_order(
+    office: PostOffice, anna: UserId
+):
+    chance = random.Random(7)
+
+    async def fickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answering(chance.choice((200, 200, 500, 503)))(reader, writer)
+
+    wallets = [wallet_of(anna) for _ in range(6)]
+    happened = [paid(chance.choice(wallets)[0], None) for _ in range(120)]
+    async with receiving(fickle) as first, receiving(fickle) as second, AsyncExitStack() as stack:
+        endpoints = [
+            (await office.register(anna, receiver, "transaction.*"))[0]
+            for receiver in (first, second)
+        ]
+        await office.hear(*(event for _, event in wallets))
+        for _ in range(3):
+            await stack.enter_async_context(working(office.another_worker()))
+        for start in range(0, len(happened), 10):
+            await office.hear(*happened[start : start + 10])
+            await replay_some(office, endpoints[0], chance)
+        for endpoint in endpoints:
+            await until(lambda end=endpoint: nothing_waits(office, end), "nothing waits")
+
+        assert in_order(second, happened)
+        assert set(await office.states(endpoints[1])) <= {"delivered", "failed"}
+        assert {request.event["id"] for request in first.requests} == {
+            str(event.id) for event in happened
+        }
+
+
+async def replay_some(office: PostOffice, endpoint: Endpoint, chance: random.Random) -> None:
+    for delivery in await office.deliveries(endpoint):
+        if delivery.state is not DeliveryState.PENDING and chance.random() < 0.1:
+            await office.log.replay(endpoint.owner_id, delivery_id=delivery.id)
+
+
+async def nothing_waits(office: PostOffice, endpoint: Endpoint) -> bool:
+    return DeliveryState.PENDING.value not in await office.states(endpoint)
+
+
+def in_order(receiver: Receiver, happened: Sequence[Event]) -> bool:
+    """Whether each key's events first came in the order in which they happened."""
+    seen = dict.fromkeys(request.event["id"] for request in receiver.requests)
+    keys = {str(event.id): event.key for event in happened}
+    return all(
+        [event_id for event_id in seen if keys[event_id] == key]
+        == [event_id for event_id in keys if keys[event_id] == key]
+        for key in set(keys.values())
+    )
 
 
 async def all_are(office: PostOffice, endpoint, state: DeliveryState) -> bool:

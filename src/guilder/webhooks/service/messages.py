@@ -12,7 +12,6 @@ import msgspec
 from guilder.webhooks.store.routing import Heard
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
-_SOURCE: Final = "/guilder"
 
 
 def message(
@@ -22,7 +21,7 @@ def message(
     envelope = {
         "specversion": "1.0",
         "id": event_id,
-        "source": _SOURCE,
+        "source": f"/guilder/{type_.split('.')[2]}",
         "type": type_,
         "subject": key,
         "time": at,
