@@ -49,6 +49,19 @@ async def test_personal_data_is_read_back_and_nowhere_in_clear(
     assert b"anna@example".hex() not in dump
 
 
+async def test_what_another_context_has_sealed_is_erased_with_its_person(archive: Archive):
+    anna = new_id()
+    heard = event("com.guilder.user.contact_changed", user_id=str(anna), sealed="c2VhbGVk", n=1)
+    await archive.hear(heard)
+    before = await archive.find_of(heard)
+
+    await archive.erasing.erase_person(anna, reason="asked for it")
+
+    assert before.personal == {"sealed": "c2VhbGVk"}
+    assert "sealed" not in before.details
+    assert (await archive.find_of(heard)).personal is None
+
+
 async def test_erasing_a_person_leaves_the_chain_whole_and_others_readable(archive: Archive):
     anna, ben = new_id(), new_id()
     of_anna = [event(user_id=str(anna), personal=CLAIMED) for _ in range(3)]

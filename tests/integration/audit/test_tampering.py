@@ -228,6 +228,17 @@ async def test_a_chain_that_was_computed_anew_is_found_by_a_published_head_alone
 
 
 @pytest.mark.usefixtures("history")
+async def test_records_that_were_all_taken_back_are_missed_by_their_events(superuser: Connection):
+    async with taken_back(superuser):
+        await superuser.execute("DELETE FROM audit.records")
+        await superuser.execute("UPDATE audit.chains SET sequence = 0, hash = $1", GENESIS)
+        found = await findings_of(superuser, CHECKS)
+
+    events = await superuser.fetchval("SELECT count(*) FROM platform.outbox")
+    assert len(found) == events > 0
+
+
+@pytest.mark.usefixtures("history")
 async def test_what_is_recorded_later_leaves_published_heads_true(archive: Archive):
     await archive.publish()
     await archive.hear(event())

@@ -70,15 +70,21 @@ class KeepRecords:
         return [_draft(event, part, keys) for event, part in zip(events, parts, strict=True)]
 
     def _parts(self, event: Event) -> _Parts:
-        """What is personal: the member ``personal`` of any event, or what a denial has sealed."""
+        """What is personal in an event: its member ``personal``, and what others have sealed.
+
+        That is sealed once more, so that it is erased with the person whoever has the first key.
+        """
         data = event.data
         if event.type == AccessDenied.TYPE:
             return _of_denial(data)
-        personal = data.get("personal")
-        if not isinstance(personal, Mapping):
+        personal, foreign = data.get("personal"), data.get("sealed")
+        found = dict(personal) if isinstance(personal, Mapping) else {}
+        if isinstance(foreign, str):
+            found["sealed"] = foreign
+        if not found:
             return _Parts(data=data)
-        rest = {name: value for name, value in data.items() if name != "personal"}
-        return _Parts(data=rest, person_id=self._person_of(event), personal=personal)
+        rest = {name: value for name, value in data.items() if name not in {"personal", "sealed"}}
+        return _Parts(data=rest, person_id=self._person_of(event), personal=found)
 
     def _person_of(self, event: Event) -> UUID:
         """Whose it is: who the event names, or else who acted, or else a name for its subject."""

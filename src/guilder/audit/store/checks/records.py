@@ -59,6 +59,16 @@ _TOLD: Final = r"""
        OR r.created_at <> o.created_at OR r.actor_id IS DISTINCT FROM o.actor_id
        OR r.request_id IS DISTINCT FROM o.request_id OR r.trace_id IS DISTINCT FROM o.trace_id
 """
+_HEARD: Final = """
+    SELECT o.id::text AS row, format('%s was heard and has no record', o.type) AS detail
+    FROM platform.outbox o
+    JOIN platform.consumer_positions p ON p.group_name = 'audit.records' AND p.feed = 'outbox'
+        AND p.partition = platform.partition_of(o.key)
+    WHERE (o.transaction, o.position) <= (p.transaction, p.position)
+      AND NOT EXISTS (SELECT FROM audit.records r WHERE r.event_id = o.id)
+      AND NOT EXISTS (SELECT FROM platform.parked_events e
+          WHERE e.group_name = p.group_name AND e.id = o.id)
+"""
 _KEYS: Final = f"""
     SELECT k.person_id::text AS row, 'its seal does not match its columns' AS detail
     FROM audit.data_keys k
@@ -94,6 +104,12 @@ CHECKS: Final = (
         table="audit.records",
         invariant="a record says what its event said",
         query=_TOLD,
+    ),
+    sql_check(
+        "audit completeness",
+        table="audit.records",
+        invariant="every event that audit has heard has a record",
+        query=_HEARD,
     ),
     sql_check(
         "audit keys",
