@@ -38,6 +38,9 @@ Queries take ``$1``-style parameters; a list parameter becomes an array.
 _WHOLE_TABLE_PLANS: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 
 _NOTIFY: Final = "SELECT pg_notify(channel, '') FROM unnest($1::text[]) AS channel"
+_TRY_LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
+_UNLOCK: Final = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
+_LOCK_EVERY_S: Final = 0.5
 _ATTEMPTS: Final = 6
 _NOTIFY_EVERY_S: Final = 0.02
 _FIRST_PAUSE_S: Final = 0.02
@@ -211,6 +214,12 @@ class Database:
         ):
             yield connection
 
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Tx]:
+        """A connection for reads of which each one may see its own moment: no transaction."""
+        async with self._pool.acquire() as connection:
+            yield connection
+
     async def run(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
         """Do ``work`` in one transaction and return its result after the commit.
 
@@ -286,6 +295,29 @@ class Database:
                         connection.remove_termination_listener(lose)
                         await connection.remove_listener(channel, wake)
             await asyncio.sleep(_LONGEST_PAUSE_S)
+
+    @asynccontextmanager
+    async def exclusively(self, name: str) -> AsyncIterator[asyncio.Event]:
+        """Wait until no other process is in such a block of this ``name``, and be the one.
+
+        No transaction is open meanwhile. What it gives is set when the lock is lost with its
+        connection: others may be the one then, so the block should end.
+        """
+        lost = asyncio.Event()
+
+        def lose(*_: object) -> None:
+            lost.set()
+
+        async with self._pool.acquire() as connection:
+            while not await connection.fetchval(_TRY_LOCK, name):  # noqa: ASYNC110 - the other is another process
+                await asyncio.sleep(_LOCK_EVERY_S)
+            connection.add_termination_listener(lose)
+            try:
+                yield lost
+            finally:
+                connection.remove_termination_listener(lose)
+                with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    await connection.fetchval(_UNLOCK, name)
 
     async def check_durability(self) -> None:
         """Prove that this server keeps what it acknowledges, as our own sessions see it.

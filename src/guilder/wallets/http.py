@@ -199,10 +199,10 @@ class WalletRoutes:
             wallet_id=WalletId(request.id("wallet_id")),
             at=request.query.at,
         )
-        unit = view.wallet.currency
+        unit = view.currency
         return Answer(
             data=BalanceBody(
-                wallet_id=view.wallet.id,
+                wallet_id=view.wallet_id,
                 currency=unit.code,
                 balance=format_minor(view.balance_minor, unit),
                 available=_optional(view.available_minor, unit),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
@@ -57,9 +57,13 @@ class WalletView(Struct, frozen=True, kw_only=True):
 
 
 class BalanceView(Struct, frozen=True, kw_only=True):
-    """A balance in minor units, now or at a time; what is held is known only for now."""
+    """A balance in minor units, now or at a time; what is held is known only for now.
 
-    wallet: StoredWallet
+    It counts everything that was answered for before ``as_of``.
+    """
+
+    wallet_id: WalletId
+    currency: Currency
     balance_minor: int
     available_minor: int | None
     held_minor: int | None
@@ -176,25 +180,30 @@ class WalletService:
         Raises:
             WalletNotFound: it does not exist or is somebody else's.
         """
-        async with self._db.snapshot() as tx:
-            wallet = _owned(await store.one(tx, wallet_id), owner_id)
-            account_id = AccountId(wallet_id)
+        asked_at = datetime.now(UTC)
+        async with self._db.reading() as tx:
+            # The ledger account knows whose it is: the wallet's own row has nothing to add.
+            found = await self._ledger.accounts(tx, [AccountId(wallet_id)])
+            account = found.get(AccountId(wallet_id))
+            if account is None or account.owner_id != owner_id or not _is_wallet(account):
+                raise WalletNotFound
             if at is not None:
                 return BalanceView(
-                    wallet=wallet,
-                    balance_minor=await self._ledger.balance_at(tx, account_id, at),
+                    wallet_id=wallet_id,
+                    currency=account.currency,
+                    balance_minor=await self._ledger.balance_at(tx, account.id, at),
                     available_minor=None,
                     held_minor=None,
                     as_of=at,
                 )
-            account = (await self._ledger.accounts(tx, [account_id]))[account_id]
-            return BalanceView(
-                wallet=wallet,
-                balance_minor=account.balance_minor,
-                available_minor=account.available_minor,
-                held_minor=account.held_minor,
-                as_of=await store.database_time(tx),
-            )
+        return BalanceView(
+            wallet_id=wallet_id,
+            currency=account.currency,
+            balance_minor=account.balance_minor,
+            available_minor=account.available_minor,
+            held_minor=account.held_minor,
+            as_of=asked_at,
+        )
 
     async def history(
         self, owner_id: UserId, *, wallet_id: WalletId, before: int | None, limit: int
@@ -322,6 +331,10 @@ class WalletService:
         )
         fact = _fact(wallet, standing)
         await outbox.append(tx, [outbox.outgoing(fact, key=str(wallet_id))])
+
+
+def _is_wallet(account: Account) -> bool:
+    return account.code == WALLET_ACCOUNT_CODE
 
 
 def _owned(wallet: StoredWallet | None, owner_id: UserId) -> StoredWallet:
