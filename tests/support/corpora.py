@@ -73,9 +73,6 @@ BAD_LINES: Final = (
     '"a\\ufeffb"',
     '"\\ud800"',
     '"a\\udfffb"',
-    '" a"',
-    '"a "',
-    '""',
     '"' + "x" * 501 + '"',
     '"' + "₹" * 501 + '"',
     "1",
@@ -83,6 +80,9 @@ BAD_LINES: Final = (
     "[]",
     "{}",
 )
+BAD_NAMES: Final = (*BAD_LINES, '""', '" a"', '"a "')
+"""A label says something, and begins and ends with it."""
+
 BAD_CURRENCIES: Final = (
     '"inr"',
     '"INRX"',
