@@ -1,4 +1,4 @@
-"""What webhooks do by themselves: send, route what came too early, clear away."""
+"""What webhooks do by themselves: send, route what came too early, measure, clear away."""
 
 from __future__ import annotations
 
@@ -18,5 +18,6 @@ def jobs(*, sending: Sending, fan_out: FanOut, clearing: Clearing) -> tuple[Job,
     return (
         Job(name="webhooks.send", every_s=1, run=sending.run),
         Job(name="webhooks.route_parked", every_s=1, run=route_parked),
+        Job(name="webhooks.measure", every_s=15, run=sending.measure),
         Job(name="webhooks.clear", every_s=600, run=clearing.clear),
     )

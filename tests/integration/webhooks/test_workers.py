@@ -194,6 +194,21 @@ async def test_an_endpoint_has_no_more_requests_under_way_than_it_may(
     await receiver.received(4)
 
 
+async def test_what_waits_for_a_worker_can_be_seen(
+    office: PostOffice, receiver: Receiver, anna: UserId
+):
+    endpoint, _ = await office.register(anna, receiver)
+    await office.worker.measure()
+    idle = office.figure("guilder_webhook_overdue_seconds")
+    await office.registration.send_test(anna, endpoint_id=endpoint.id)
+
+    await office.worker.measure()
+
+    assert idle == 0
+    assert office.figure("guilder_webhook_overdue_seconds") > 0
+    assert await office.send() == 1
+
+
 async def test_an_endpoint_that_was_slow_is_asked_one_at_a_time_until_it_is_quick(
     new_office: NewOffice, receiver: Receiver, anna: UserId
 ):

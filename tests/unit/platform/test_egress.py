@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guilder.platform.addresses import Address
 from guilder.platform.egress import Egress, EgressRules, NoSuchHost, UrlRefused, allowed_receiver
@@ -77,6 +80,22 @@ async def test_a_url_that_is_not_plain_https_to_a_name_is_refused(url: str, reas
 
     assert reason in refused.value.reason
     assert names.asked == []
+
+
+@given(
+    st.text(alphabet=st.sampled_from("htps:/.@[]?#%&=0127.\\xabc ٣é\x00"), max_size=40)
+    | st.text(max_size=20).map(lambda text: f"https://{text}/")
+)
+def test_whatever_is_written_for_a_url_is_taken_apart_or_refused(url: str):
+    target = None
+    with suppress(UrlRefused):
+        target = EgressRules(https_only=True).read(url)
+
+    if target is not None:
+        assert target.secure
+        assert target.port in {80, 443}
+        assert f"{target.host}{target.path}".isascii()
+        assert not set(f"{target.authority}{target.path}") & set(" \r\n\t@\\")
 
 
 async def test_a_url_is_taken_apart_as_it_will_be_asked_for():

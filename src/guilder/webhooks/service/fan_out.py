@@ -30,6 +30,8 @@ class FanOut:
     async def hear(self, tx: Tx, events: Sequence[Event]) -> None:
         """Write a delivery for each endpoint that wants one of ``events`` and may have it."""
         await _learn_owners(tx, events)
+        if not await endpoints.are_there_any(tx):
+            return
         wallets = {
             wallet_id for event in events for wallet_id in catalogue.wallets(event.type, event.data)
         }

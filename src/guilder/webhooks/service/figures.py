@@ -37,6 +37,11 @@ class Figures:
             ["lane"],
             registry=registry,
         )
+        self.overdue = Gauge(
+            "guilder_webhook_overdue_seconds",
+            "How long the delivery that is most overdue has waited for a worker.",
+            registry=registry,
+        )
         self.fenced = Counter(
             "guilder_webhook_fenced",
             "Answers that were not written down, as the delivery had been given to another worker.",

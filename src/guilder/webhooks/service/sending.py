@@ -131,6 +131,10 @@ class Sending:
                 begun += await self._begin(slow=slow, most=free, then=then)
         return begun
 
+    async def measure(self) -> None:
+        """Put into figures how far the workers are behind."""
+        self._figures.overdue.set(await self._db.run(endpoints.overdue_s))
+
     async def settled(self) -> None:
         """Wait until nothing is under way."""
         while tasks := self._under_way[False] | self._under_way[True]:

@@ -32,6 +32,11 @@ _PAGE: Final = f"""
     SELECT {_COLUMNS} FROM webhooks.endpoints
     WHERE owner_id = $1 AND id > $2 AND status <> 'deleted' ORDER BY id LIMIT $3
 """
+_ANY: Final = "SELECT EXISTS (SELECT FROM webhooks.endpoints)"
+_OVERDUE: Final = """
+    SELECT GREATEST(0, extract(epoch FROM clock_timestamp() - min(next_due_at)))::float8
+    FROM webhooks.endpoints WHERE next_due_at <= clock_timestamp()
+"""
 _LOCK_THOSE_OF: Final = """
     SELECT id, owner_id, events, status FROM webhooks.endpoints
     WHERE owner_id = ANY($1::uuid[]) AND status <> 'deleted' ORDER BY id FOR NO KEY UPDATE
@@ -106,6 +111,18 @@ async def lock(tx: Tx, endpoint_id: EndpointId) -> Endpoint | None:
 async def page(tx: Tx, owner_id: UserId, *, after: UUID, limit: int) -> list[Endpoint]:
     """An owner's endpoints in order of registration."""
     return [_endpoint(row) for row in await tx.fetch(_PAGE, owner_id, after, limit)]
+
+
+async def are_there_any(tx: Tx) -> bool:
+    """Whether anybody ever registered an endpoint."""
+    found: bool = await tx.fetchval(_ANY)
+    return found
+
+
+async def overdue_s(tx: Tx) -> float:
+    """For how many seconds the delivery that is most overdue has waited for a worker."""
+    found: float | None = await tx.fetchval(_OVERDUE)
+    return found or 0.0
 
 
 async def lock_those_of(tx: Tx, owners: Collection[UserId]) -> Sequence[Row]:
