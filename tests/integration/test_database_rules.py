@@ -14,6 +14,7 @@ from tests.support.database import OwnDatabase
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "check-views.md"
 HOT_SCHEMAS = ["ledger", "payments"]
 APPEND_ONLY = {
+    "audit.records": "action",
     "ledger.entries": "amount_minor",
     "ledger.floor_changes": "changed_at",
     "ledger.transactions": "effective_at",

@@ -1,4 +1,4 @@
-"""Facts that audit publishes: what was denied, and who was erased."""
+"""Facts that audit publishes, keyed by whom they are of: what was denied, and who was erased."""
 
 from __future__ import annotations
 

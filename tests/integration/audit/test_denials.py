@@ -46,7 +46,7 @@ async def test_a_denial_says_who_was_refused_what_in_which_request_and_from_wher
 
     (record,) = await archive.find(request_id="request-1")
     assert (record.actor_id, record.action) == (anna, "access.denied")
-    assert record.subject == "GET /api/v1/audit"
+    assert (record.subject, record.key) == ("GET /api/v1/audit", str(anna))
     assert record.details["code"] == "FORBIDDEN"
     assert record.person_id == anna
     assert record.personal == {"client_address": "203.0.113.9"}

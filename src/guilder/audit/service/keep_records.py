@@ -24,12 +24,16 @@ BEFORE_COMMIT: Final = failpoints.declare(
 
 
 class _Parts(Struct, frozen=True, kw_only=True):
-    """An event's data, what is personal in it apart. ``sealed`` is encrypted already."""
+    """An event's data, what is personal in it apart. ``sealed`` is encrypted already.
+
+    ``subject`` is given where the data does not name it.
+    """
 
     data: Mapping[str, Any]
     person_id: UUID | None = None
     personal: Mapping[str, Any] | None = None
     sealed: bytes | None = None
+    subject: str | None = None
 
 
 class KeepRecords:
@@ -105,7 +109,7 @@ def _draft(event: Event, part: _Parts, keys: Mapping[UUID, SealingKey]) -> Draft
         event_id=event.id,
         actor_id=event.origin.actor_id,
         action=action_of(event.type),
-        subject=subject_of(event.type, event.key, part.data),
+        subject=part.subject or subject_of(event.type, event.key, part.data),
         key=event.key,
         request_id=event.origin.request_id,
         trace_id=event.origin.trace_id,
@@ -125,6 +129,7 @@ def _of_denial(data: Mapping[str, Any]) -> _Parts:
         data=rest,
         person_id=_uuid(data.get("person_id")),
         sealed=b64decode(stored) if isinstance(stored, str) else None,
+        subject=f"{data.get('method')} {data.get('route')}",
     )
 
 

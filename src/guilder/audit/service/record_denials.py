@@ -190,7 +190,7 @@ def _event(noted: _Noted, person_id: UUID, keys: Mapping[UUID, SealingKey]) -> O
     return Outgoing(
         id=noted.id,
         type=AccessDenied.TYPE,
-        key=f"{denial.method} {denial.route}",
+        key=str(person_id),
         data=msgspec.json.encode(fact).decode(),
         origin=denial.origin,
     )
