@@ -14,6 +14,7 @@ from guilder.identity import module
 from guilder.identity.service.passwords import PasswordCost
 from guilder.platform.auth import TokenVerifier
 from guilder.platform.db import Database, Tx
+from guilder.platform.envelopes import OuterKeys
 from guilder.platform.http.asgi import HttpApp
 from guilder.platform.http.dispatcher import Dispatcher
 from guilder.platform.http.forwarded import TrustedProxies
@@ -65,7 +66,8 @@ class ForgetfulDatabase(Database):
 @asynccontextmanager
 async def founded(db: Database, keys: KeyFolder) -> AsyncIterator[Town]:
     """Identity on ``db``, served in this process, as long as the block lasts."""
-    identity = module.build(db=db, keys=keys, password_cost=CHEAP)
+    contacts = OuterKeys(keys.folder)
+    identity = module.build(db=db, keys=keys, contacts=contacts, password_cost=CHEAP)
     verifier = TokenVerifier(keys)
     dispatcher = Dispatcher(
         {identity.name: identity.routes},

@@ -13,6 +13,7 @@ from httpx2 import AsyncClient
 from prometheus_client import CollectorRegistry
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from pydantic import SecretStr
 
 from guilder.apps import housekeeping
 from guilder.apps.readiness import DatabaseReadiness
@@ -21,6 +22,7 @@ from guilder.gateway import module as gateway
 from guilder.gateway.module import GatewaySettings
 from guilder.identity import module as identity
 from guilder.ledger import module as ledger
+from guilder.notifications import module as notifications
 from guilder.payments import module as payments
 from guilder.platform import failpoints
 from guilder.platform.auth import TokenVerifier
@@ -33,6 +35,7 @@ from guilder.platform.module import Module
 from guilder.platform.outward import CallLimits
 from guilder.platform.remote_keys import RemoteKeys
 from guilder.platform.settings import Settings
+from guilder.platform.sink import Sink
 from guilder.platform.startup import CannotStart
 from guilder.wallets import module as wallets
 from guilder.webhooks import module as webhooks
@@ -69,6 +72,11 @@ def every_failpoint() -> Mapping[str, str]:
 def key_folder(settings: Settings) -> KeyFolder:
     """Where the keys are that sign access tokens."""
     return KeyFolder(Path(settings.data_dir) / "keys")
+
+
+def outer_keys(settings: Settings) -> OuterKeys:
+    """The keys that encrypt what the database must not show."""
+    return OuterKeys(Path(settings.data_dir) / "keys")
 
 
 def prepare_keys(settings: Settings) -> None:
@@ -111,10 +119,16 @@ def _modules(
     books = ledger.build_ledger()
     funding = payments.simulated_funding if settings.funds_simulated else payments.no_funding
     return (
-        identity.build(db=db, keys=keys, default_region=settings.default_region),
+        identity.build(
+            db=db,
+            keys=keys,
+            contacts=outer_keys(settings),
+            default_region=settings.default_region,
+        ),
         ledger.build(db=db, ledger=books, registry=registry),
         wallets.build(db=db, ledger=books, time_zone=settings.time_zone),
         payments.build(db=db, ledger=books, wallets=wallets.in_money_core(), funding=funding),
+        housekeeping.build(settings, db=db),
         audit.build(
             db=db,
             ledger=ledger.build_heads(),
@@ -123,7 +137,7 @@ def _modules(
             publish_every_s=settings.audit_publish_every_s,
         ),
         _webhooks(settings, db=db, registry=registry),
-        housekeeping.build(settings, db=db),
+        _notifications(settings, db=db),
     )
 
 
@@ -135,7 +149,7 @@ def _webhooks(settings: Settings, *, db: Database, registry: CollectorRegistry) 
     )
     return webhooks.build(
         db=db,
-        keys=OuterKeys(Path(settings.data_dir) / "keys"),
+        keys=outer_keys(settings),
         egress=Egress(rules, resolver=SystemResolver()),
         registry=registry,
         plan=webhooks.Plan(
@@ -145,6 +159,31 @@ def _webhooks(settings: Settings, *, db: Database, registry: CollectorRegistry) 
         limits=CallLimits(
             connect_s=min(5.0, settings.webhook_timeout_s), total_s=settings.webhook_timeout_s
         ),
+    )
+
+
+def _notifications(settings: Settings, *, db: Database) -> Module:
+    def secret(value: SecretStr | None) -> str | None:
+        simulated = None if settings.is_production else notifications.SIMULATED
+        return simulated if value is None else value.get_secret_value()
+
+    sink = settings.sink_file
+    return notifications.build(
+        db=db,
+        keys=outer_keys(settings),
+        senders=notifications.senders(
+            db=db,
+            smtp_url=secret(settings.smtp_url),
+            mail_from=settings.mail_from,
+            sms_url=secret(settings.sms_url),
+            sms_from=settings.sms_from,
+            push_url=secret(settings.push_url),
+            push_credentials=settings.push_credentials,
+            sink=None if sink is None else Sink(sink),
+        ),
+        region=settings.default_region,
+        time_zone=settings.time_zone,
+        shows_outbox=not settings.is_production,
     )
 
 

@@ -71,7 +71,8 @@ async def _run(work: Work) -> None:
         else:
             app, lags = http_app(house), LagMetrics(house.registry)
             await stack.enter_async_context(_beside(lags.watch(db)))
-            await serve_http(app, on=work.on, until=stop, ready=work.ready)
+            drains = [drain for module in house.here for drain in module.on_drain]
+            await serve_http(app, on=work.on, until=stop, ready=work.ready, drains=drains)
 
 
 async def settled_after_restore(db: Database) -> None:

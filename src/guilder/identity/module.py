@@ -13,6 +13,7 @@ from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
 from guilder.platform.auth import AUDIENCE, ISSUER
 from guilder.platform.db import Database
+from guilder.platform.envelopes import OuterKeys
 from guilder.platform.keys import KeyFolder, UnixTime
 from guilder.platform.module import Module
 
@@ -23,6 +24,7 @@ def build(
     *,
     db: Database,
     keys: KeyFolder,
+    contacts: OuterKeys,
     issuer: str = ISSUER,
     audience: str = AUDIENCE,
     default_region: str = DEFAULT_REGION,
@@ -30,9 +32,14 @@ def build(
     hashes_at_once: int | None = None,
     now: UnixTime = time.time,
 ) -> Module:
-    """Identity, serving. ``default_region`` is where a phone without a country code is from."""
+    """Identity, serving. ``default_region`` is where a phone without a country code is from.
+
+    ``contacts`` encrypt people's names and addresses for those who have to reach them.
+    """
     passwords = Passwords(cost=password_cost, at_once=hashes_at_once)
-    registration = Registration(db=db, passwords=passwords, default_region=default_region)
+    registration = Registration(
+        db=db, passwords=passwords, contacts=contacts, default_region=default_region
+    )
     sign_in = SignIn(
         db=db,
         passwords=passwords,
@@ -51,11 +58,19 @@ def build(
     )
 
 
-def build_registration(*, db: Database, default_region: str = DEFAULT_REGION) -> Registration:
+def build_registration(
+    *, db: Database, contacts: OuterKeys, default_region: str = DEFAULT_REGION
+) -> Registration:
     """Registers customers, for the command line."""
-    return Registration(db=db, passwords=Passwords(), default_region=default_region)
+    return Registration(
+        db=db, passwords=Passwords(), contacts=contacts, default_region=default_region
+    )
 
 
-def build_staff(*, db: Database, default_region: str = DEFAULT_REGION) -> Staff:
+def build_staff(
+    *, db: Database, contacts: OuterKeys, default_region: str = DEFAULT_REGION
+) -> Staff:
     """Appoints staff, for the command line."""
-    return StaffAppointments(db=db, passwords=Passwords(at_once=1), default_region=default_region)
+    return StaffAppointments(
+        db=db, passwords=Passwords(at_once=1), contacts=contacts, default_region=default_region
+    )

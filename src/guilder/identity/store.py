@@ -91,6 +91,12 @@ async def who_has(tx: Tx, *, email_key: str, phone: str | None) -> dict[UserId, 
     }
 
 
+async def database_time(tx: Tx) -> datetime:
+    """The server's time at this moment."""
+    moment: datetime = await tx.fetchval("SELECT clock_timestamp()")
+    return moment
+
+
 async def add_account(tx: Tx, *, id: UserId, user_id: UserId, type: AccountType) -> None:  # noqa: A002 - the columns' names
     """Write an account of a user."""
     await tx.execute(_ADD_ACCOUNT, id, user_id, type.value)

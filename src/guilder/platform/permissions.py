@@ -19,7 +19,13 @@ OPERATIONS: Final = "operations"
 ADMIN: Final = "admin"
 
 _SUPPORT: Final = frozenset(
-    {"users:read", "wallets:read_any", "payments:read_any", "webhooks:read_any"}
+    {
+        "users:read",
+        "wallets:read_any",
+        "payments:read_any",
+        "notifications:read_any",
+        "webhooks:read_any",
+    }
 )
 _COMPLIANCE: Final = _SUPPORT | {"audit:read", "ledger:read", "wallets:freeze_any"}
 _OPERATIONS: Final = _SUPPORT | {
@@ -28,6 +34,7 @@ _OPERATIONS: Final = _SUPPORT | {
     "wallets:adjust",
     "wallets:freeze_any",
     "payments:reverse_any",
+    "notifications:send",
 }
 
 ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(

@@ -253,6 +253,33 @@ class Settings(BaseModel):
         description="Seconds after which a webhook endpoint that does nothing but fail is "
         "disabled.",
     )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="Mail server, as smtp://user:password@host:587 (STARTTLS), smtps:// (TLS) or "
+        "smtp+plain://; simulated is the sandbox outbox, as it is in a sandbox when not set.",
+    )
+    mail_from: str = Field(
+        default="Guilder <no-reply@guilder.example>", description="Who mails come from."
+    )
+    sms_url: SecretStr | None = Field(
+        default=None,
+        description="SMS provider that speaks as Twilio, as https://account:token@host; or "
+        "simulated, as it is in a sandbox when not set.",
+    )
+    sms_from: str = Field(default="Guilder", description="Number or name that SMS come from.")
+    push_url: SecretStr | None = Field(
+        default=None,
+        description="Push provider that speaks as FCM, as https://host/v1/projects/name; or "
+        "simulated, as it is in a sandbox when not set.",
+    )
+    push_credentials: Path | None = Field(
+        default=None, description="Key file (JSON) of the service account for GUILDER_PUSH_URL."
+    )
+    sink_file: Path | None = Field(
+        default=None,
+        description="File that a copy of each email, SMS and push is appended to as a JSON line, "
+        "for tests; refused in production.",
+    )
     service_urls: Mapping[str, str] = Field(
         default_factory=dict,
         description="GUILDER_<CONTEXT>_URL (as GUILDER_LEDGER_URL): where a context is served by "
@@ -346,6 +373,8 @@ class Settings(BaseModel):
             raise ValueError("GUILDER_ALLOWED_HOSTS has to be set in production")
         if self.egress_allow:
             raise ValueError("GUILDER_EGRESS_ALLOW is refused in production")
+        if self.sink_file:
+            raise ValueError("GUILDER_SINK_FILE is refused in production")
         if self.rate_limit == "off":
             raise ValueError("GUILDER_RATE_LIMIT=off is refused in production")
         return self

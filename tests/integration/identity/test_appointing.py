@@ -10,13 +10,14 @@ import pytest
 from guilder.identity import module
 from guilder.kernel.errors import ValidationFailed
 from guilder.platform.db import Database
+from guilder.platform.envelopes import OuterKeys
 from tests.support.town import PASSWORD, ForgetfulDatabase, Town, data, founded
 
 Superuser = asyncpg.Connection
 
 
 async def test_admin_is_created_and_signs_in(db: Database, town: Town) -> None:
-    staff = module.build_staff(db=db)
+    staff = module.build_staff(db=db, contacts=OuterKeys(town.keys.folder))
     assert not await staff.is_registered("lena@guilder.test")
 
     appointed = await staff.appoint(
@@ -33,7 +34,7 @@ async def test_admin_is_created_and_signs_in(db: Database, town: Town) -> None:
 
 async def test_customer_is_promoted_and_keeps_the_password(db: Database, town: Town) -> None:
     user = data(await town.register("Mira", "+919876500700"), 201)
-    staff = module.build_staff(db=db)
+    staff = module.build_staff(db=db, contacts=OuterKeys(town.keys.folder))
 
     first = await staff.appoint(email="Mira@example.com", role="admin", password="Another-Pass-1")
     again = await staff.appoint(email="mira@example.com", role="admin")
@@ -57,7 +58,7 @@ async def test_customer_is_promoted_and_keeps_the_password(db: Database, town: T
     ],
 )
 async def test_weak_or_unknown_appointment_is_refused(
-    changes: dict[str, Any], field: str, db: Database
+    changes: dict[str, Any], field: str, db: Database, town: Town
 ) -> None:
     good = {
         "email": "nils@guilder.test",
@@ -66,8 +67,9 @@ async def test_weak_or_unknown_appointment_is_refused(
         "password": PASSWORD,
     }
 
+    staff = module.build_staff(db=db, contacts=OuterKeys(town.keys.folder))
     with pytest.raises(ValidationFailed) as refused:
-        await module.build_staff(db=db).appoint(**{**good, **changes})
+        await staff.appoint(**{**good, **changes})
 
     assert set(refused.value.details["fields"]) == {field}  # type: ignore[call-overload] # a dict
 
@@ -91,7 +93,7 @@ async def test_lost_answer_to_a_commit_doubles_nothing(
     async with founded(forgetful, town.keys) as shaky:
         user = data(await shaky.register("Omar", "+919876500800"), 201)
         data(await shaky.login(email="omar@example.com"))
-    staff = module.build_staff(db=forgetful)
+    staff = module.build_staff(db=forgetful, contacts=OuterKeys(town.keys.folder))
     await staff.appoint(email="omar@example.com", role="support")
     created = await staff.appoint(
         email="petra@guilder.test", role="support", full_name="Petra Berg", password=PASSWORD
@@ -103,8 +105,10 @@ async def test_lost_answer_to_a_commit_doubles_nothing(
     )
     assert created.created
     assert [(row["key"], row["type"].removeprefix("com.guilder.user.")) for row in rows] == [
+        (user["id"], "contact_changed"),
         (user["id"], "logged_in"),
         (user["id"], "registered"),
         (user["id"], "role_assigned"),
+        (str(created.user_id), "contact_changed"),
         (str(created.user_id), "role_assigned"),
     ]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from uuid import UUID
+from base64 import b64decode
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
+from guilder.identity.events import contact_place
+from guilder.kernel.ids import UserId
+from guilder.platform.envelopes import OuterKeys, Unreadable
 from tests.support.town import GOOD, PASSWORD, Town, data, error
 
 Superuser = asyncpg.Connection
@@ -25,7 +29,7 @@ async def test_registering_answers_the_pending_user(town: Town) -> None:
     assert user["created_at"].endswith("Z")
 
 
-async def test_registering_makes_the_paired_account_and_one_event(
+async def test_registering_makes_the_paired_account_and_tells_of_it(
     town: Town, superuser: Superuser
 ) -> None:
     user = data(await town.register("Asha", "+919876500002"), 201)
@@ -37,17 +41,45 @@ async def test_registering_makes_the_paired_account_and_one_event(
         UUID(user["id"]),
     )
     events = await superuser.fetch(
-        "SELECT type, data FROM platform.outbox WHERE key = $1", user["id"]
+        "SELECT type, data FROM platform.outbox WHERE key = $1 ORDER BY position", user["id"]
     )
 
     customer, user_admin = accounts
     assert (customer["type"], customer["roles"]) == ("customer", ["customer"])
     assert str(customer["id"]) == user["id"]
     assert (user_admin["type"], user_admin["roles"]) == ("user_admin", ["user_admin"])
-    assert [event["type"] for event in events] == ["com.guilder.user.registered"]
-    told = json.loads(events[0]["data"])
+    assert [event["type"] for event in events] == [
+        "com.guilder.user.contact_changed",
+        "com.guilder.user.registered",
+    ]
+    told = json.loads(events[1]["data"])
     assert set(told) == {"user_id", "user_admin_account_id", "registered_at"}
     assert told["user_admin_account_id"] == str(user_admin["id"])
+
+
+async def test_the_contact_that_is_told_opens_with_the_key_folder_and_for_its_user_only(
+    town: Town, superuser: Superuser
+) -> None:
+    user = data(await town.register("Usha", "+919876500004"), 201)
+
+    written = await superuser.fetchval(
+        "SELECT data::text FROM platform.outbox "
+        "WHERE key = $1 AND type = 'com.guilder.user.contact_changed'",
+        user["id"],
+    )
+
+    told = json.loads(written)
+    keys, sealed = OuterKeys(town.keys.folder), b64decode(told["sealed"])
+    opened = json.loads(keys.unwrap(sealed, at=contact_place(UserId(UUID(user["id"])))))
+    assert opened == {
+        "full_name": "Usha Rao",
+        "email": "usha@example.com",
+        "phone": "+919876500004",
+    }
+    assert (told["has_email"], told["has_phone"]) == (True, True)
+    assert "usha" not in written.lower()
+    with pytest.raises(Unreadable):
+        keys.unwrap(sealed, at=contact_place(UserId(uuid4())))
 
 
 async def test_password_is_stored_as_an_argon2id_hash_only(

@@ -51,6 +51,7 @@ async def test_login_writes_a_session_and_an_event(town: Town, superuser: Superu
         "SELECT type FROM platform.outbox WHERE key = $1 ORDER BY transaction, position", user["id"]
     )
     assert [row["type"] for row in types] == [
+        "com.guilder.user.contact_changed",
         "com.guilder.user.registered",
         "com.guilder.user.logged_in",
     ]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from guilder.apps.compose import outer_keys
 from guilder.apps.database import any_database, pool
 from guilder.apps.session import begin, say
 from guilder.identity.api import Appointed, Staff
@@ -70,7 +71,9 @@ async def _appoint(
     settings: Settings, *, access: Access, email: str, name: str | None
 ) -> Appointed:
     async with pool(access, settings=settings, name="admin") as db:
-        staff: Staff = build_staff(db=db, default_region=settings.default_region)
+        staff: Staff = build_staff(
+            db=db, contacts=outer_keys(settings), default_region=settings.default_region
+        )
         if await staff.is_registered(email):
             return await staff.appoint(email=email, role=ADMIN)
         return await staff.appoint(

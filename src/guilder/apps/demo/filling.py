@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import Final
 from uuid import UUID
 
+from guilder.apps.compose import outer_keys
 from guilder.apps.demo import cast
 from guilder.apps.demo.activity import (
     HOLIDAY,
@@ -65,8 +66,12 @@ class Filling:
         self._db = db
         self._now = now
         self._say = say
-        self._registration = build_registration(db=db, default_region=settings.default_region)
-        self._staff = build_staff(db=db, default_region=settings.default_region)
+        self._registration = build_registration(
+            db=db, contacts=outer_keys(settings), default_region=settings.default_region
+        )
+        self._staff = build_staff(
+            db=db, contacts=outer_keys(settings), default_region=settings.default_region
+        )
         self._wallets = build_service(db=db, ledger=ledger, time_zone=settings.time_zone)
         self._engine = build_engine(
             db=db, ledger=ledger, wallets=in_money_core(), funding=simulated_funding

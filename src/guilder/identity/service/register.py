@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
+import msgspec
+
 from guilder.identity import store
 from guilder.identity.api import AccountType, AccountView, AlreadyRegistered, Applicant
 from guilder.identity.domain import Email, Malformed, Person, read_applicant, read_email
-from guilder.identity.events import UserRegistered
+from guilder.identity.events import (
+    PersonalDetails,
+    UserContactChanged,
+    UserRegistered,
+    contact_place,
+)
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.store import NewUser
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.platform.db import Database, Tx
+from guilder.platform.envelopes import OuterKeys
 from guilder.platform.identifiers import new_id
 from guilder.platform.outbox import append, outgoing
 from guilder.platform.permissions import CUSTOMER, USER_ADMIN
@@ -20,9 +30,12 @@ from guilder.platform.permissions import CUSTOMER, USER_ADMIN
 class Registration:
     """Registers customers."""
 
-    def __init__(self, *, db: Database, passwords: Passwords, default_region: str) -> None:
+    def __init__(
+        self, *, db: Database, passwords: Passwords, contacts: OuterKeys, default_region: str
+    ) -> None:
         self._db = db
         self._passwords = passwords
+        self._contacts = contacts
         self._default_region = default_region
 
     async def register(self, applicant: Applicant) -> AccountView:
@@ -38,7 +51,8 @@ class Registration:
         await self._db.run(lambda tx: refuse_taken(tx, person))
         user = new_user(person, password_hash=await self._passwords.hash(person.password))
         user_admin_id = UserId(new_id())
-        return await self._db.run(lambda tx: _write(tx, user, user_admin_id))
+        contact = sealed_contact(user, keys=self._contacts)
+        return await self._db.run(lambda tx: _write(tx, user, user_admin_id, contact))
 
     async def close(self) -> None:
         """Stop what hashes passwords; for whoever built this alone."""
@@ -94,6 +108,25 @@ async def refuse_taken(tx: Tx, person: Person) -> None:
         raise _taken(holders, person.email.key)
 
 
+def sealed_contact(user: NewUser, *, keys: OuterKeys) -> str:
+    """The user's name and addresses, encrypted for whoever has to reach them."""
+    details = PersonalDetails(full_name=user.full_name, email=user.email, phone=user.phone)
+    sealed = keys.wrap(msgspec.json.encode(details), at=contact_place(user.id))
+    return b64encode(sealed).decode("ascii")
+
+
+async def publish_contact(tx: Tx, user: NewUser, *, sealed: str) -> None:
+    """Tell where the user can be reached, before anything else is told of them."""
+    event = UserContactChanged(
+        user_id=user.id,
+        sealed=sealed,
+        has_email=True,
+        has_phone=user.phone is not None,
+        changed_at=await store.database_time(tx),
+    )
+    await append(tx, [outgoing(event, key=str(user.id))])
+
+
 async def add_user(tx: Tx, user: NewUser) -> bool:
     """Write ``user``; False when this very user is there, of an attempt whose answer was lost.
 
@@ -112,7 +145,7 @@ def _taken(holders: dict[UserId, str], email_key: str) -> AlreadyRegistered:
     return AlreadyRegistered(field="email" if email_key in holders.values() else "phone")
 
 
-async def _write(tx: Tx, user: NewUser, user_admin_id: UserId) -> AccountView:
+async def _write(tx: Tx, user: NewUser, user_admin_id: UserId, contact: str) -> AccountView:
     added = await add_user(tx, user)
     if added:
         await store.add_account(tx, id=user.id, user_id=user.id, type=AccountType.CUSTOMER)
@@ -123,6 +156,7 @@ async def _write(tx: Tx, user: NewUser, user_admin_id: UserId) -> AccountView:
     if account is None:
         raise InvariantViolation("a user is written with the customer account")
     if added:
+        await publish_contact(tx, user, sealed=contact)
         event = UserRegistered(
             user_id=user.id,
             user_admin_account_id=user_admin_id,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
 
 from guilder.identity import domain, store
 from guilder.identity.api import AccountView, Credentials, InvalidCredentials, SignedIn
@@ -19,6 +22,8 @@ from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
 from guilder.platform.keys import ACCESS_TOKEN_LIFE_S, KeyFolder, UnixTime
 from guilder.platform.outbox import append, outgoing
+
+_VERSIONS: Final = re.compile(r"[0-9][0-9._]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,5 +175,13 @@ async def _write(tx: Tx, session: _Session) -> None:
         account_type=session.account.account_type.value,
         session_id=session.id,
         logged_in_at=started_at,
+        device=_device(session.user_agent),
     )
     await append(tx, [outgoing(event, key=str(session.account.user_id))])
+
+
+def _device(user_agent: str | None) -> str | None:
+    """The same for the same program on the same kind of device; its version does not count."""
+    if user_agent is None:
+        return None
+    return sha256(_VERSIONS.sub("", user_agent).encode()).hexdigest()[:32]

@@ -9,10 +9,17 @@ from guilder.identity.api import AccountType, Applicant, Appointed
 from guilder.identity.domain import Person, read_applicant
 from guilder.identity.events import RoleAssigned
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.service.register import add_user, new_user, readable_email
+from guilder.identity.service.register import (
+    add_user,
+    new_user,
+    publish_contact,
+    readable_email,
+    sealed_contact,
+)
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
+from guilder.platform.envelopes import OuterKeys
 from guilder.platform.outbox import append, outgoing
 from guilder.platform.permissions import ADMIN, COMPLIANCE, OPERATIONS, SUPPORT
 
@@ -22,9 +29,12 @@ STAFF_ROLES: Final = frozenset({SUPPORT, COMPLIANCE, OPERATIONS, ADMIN})
 class StaffAppointments:
     """The `guilder.identity.api.Staff` of the one database."""
 
-    def __init__(self, *, db: Database, passwords: Passwords, default_region: str) -> None:
+    def __init__(
+        self, *, db: Database, passwords: Passwords, contacts: OuterKeys, default_region: str
+    ) -> None:
         self._db = db
         self._passwords = passwords
+        self._contacts = contacts
         self._default_region = default_region
 
     async def is_registered(self, email: str) -> bool:
@@ -62,9 +72,12 @@ class StaffAppointments:
     async def _create(self, person: Person, role: str) -> Appointed:
         user = new_user(person, password_hash=await self._passwords.hash(person.password))
 
+        contact = sealed_contact(user, keys=self._contacts)
+
         async def write(tx: Tx) -> None:
             if await add_user(tx, user):
                 await store.add_account(tx, id=user.id, user_id=user.id, type=AccountType.STAFF)
+                await publish_contact(tx, user, sealed=contact)
             await _assign(tx, user.id, role)
 
         await self._db.run(write)

@@ -1,0 +1,68 @@
+"""What is kept of people's notices and messages, as every layer sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct
+
+from guilder.kernel.ids import UserId
+from guilder.notifications.api import Channel, DeliveryId, DeviceId, NoticeId
+
+
+class FeedItem(Struct, frozen=True, kw_only=True):
+    """A notice as it stands in a feed."""
+
+    user_id: UserId
+    sequence: int
+    id: NoticeId
+    template: str
+    category: str
+    title: str
+    body: str
+    data: Mapping[str, Any]
+    created_at: datetime
+    read_at: datetime | None
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """A message as its row says. ``attempts`` counts the one that is being made."""
+
+    id: DeliveryId
+    user_id: UserId
+    channel: Channel
+    device_id: DeviceId | None
+    template: str
+    category: str
+    data: Mapping[str, str]
+    status: str
+    attempts: int
+    due_at: datetime
+    reason: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class LaidOut(Struct, frozen=True, kw_only=True):
+    """A message in the sandbox outbox."""
+
+    id: UUID
+    user_id: UserId
+    channel: str
+    recipient: str
+    title: str
+    short: str
+    text: str
+    html: str
+    sent_at: datetime
+
+
+class Device(Struct, frozen=True, kw_only=True):
+    """Where push messages go to: an app on somebody's device."""
+
+    id: DeviceId
+    label: str
+    added_at: datetime

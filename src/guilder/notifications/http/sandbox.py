@@ -1,0 +1,97 @@
+"""The sandbox outbox: what would have been sent to people, to be read. Not there in production."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from msgspec import Struct
+
+from guilder.kernel.errors import NotPermitted
+from guilder.kernel.ids import UserId
+from guilder.notifications.domain.records import LaidOut
+from guilder.notifications.http.feed import TAG
+from guilder.notifications.service.reading import FeedReading
+from guilder.platform.http.pages import Page, decode_cursor, encode_cursor, page_meta
+from guilder.platform.http.route import Access, Answer, Request, Route
+
+_READ_ANY: Final = "notifications:read_any"
+_AFTER_ALL: Final = UUID(int=2**128 - 1)
+
+
+class OutboxQuery(Page, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """Whose messages: the caller's own, or for staff those of ``user_id``."""
+
+    user_id: UUID | None = None
+
+
+class LaidOutBody(Struct, kw_only=True):
+    """A message that a provider would have got. A mail is ``text`` and ``html``; the others are
+    ``short``."""
+
+    id: UUID
+    user_id: UUID
+    channel: str
+    recipient: str
+    subject: str
+    short: str
+    text: str
+    html: str
+    sent_at: datetime
+
+
+class SandboxRoutes:
+    """The handler behind the route."""
+
+    def __init__(self, reading: FeedReading) -> None:
+        self._reading = reading
+
+    async def outbox(self, request: Request) -> Answer:
+        """Emails, SMS and push messages of the last week, newest first."""
+        query: OutboxQuery = request.query
+        user_id = request.user.user_id
+        if query.user_id is not None and query.user_id != user_id:
+            if not request.user.may(_READ_ANY):
+                raise NotPermitted
+            user_id = UserId(query.user_id)
+        filters = {"list": "sandbox_outbox", "user": user_id}
+        before = _AFTER_ALL
+        if query.cursor is not None:
+            before = decode_cursor(query.cursor, UUID, filters=filters)
+        found = await self._reading.laid_out(user_id, before=before, limit=query.limit + 1)
+        more = len(found) > query.limit
+        found = found[: query.limit]
+        cursor = encode_cursor(found[-1].id, filters=filters) if more else None
+        return Answer(data=[_body(message) for message in found], meta=page_meta(cursor))
+
+    def routes(self) -> tuple[Route, ...]:
+        """The route."""
+        return (
+            Route(
+                method="GET",
+                path="/notifications/sandbox-outbox",
+                handler=self.outbox,
+                access=Access.ANY_CALLER,
+                summary="Read what would have been sent (sandbox)",
+                tag=TAG,
+                query=OutboxQuery,
+                answers=LaidOutBody,
+                is_list=True,
+                raises=(NotPermitted,),
+            ),
+        )
+
+
+def _body(message: LaidOut) -> LaidOutBody:
+    return LaidOutBody(
+        id=message.id,
+        user_id=message.user_id,
+        channel=message.channel,
+        recipient=message.recipient,
+        subject=message.title,
+        short=message.short,
+        text=message.text,
+        html=message.html,
+        sent_at=message.sent_at,
+    )

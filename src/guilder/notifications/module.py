@@ -1,0 +1,119 @@
+"""Wires notifications: the only file that sees every layer of the context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from guilder.notifications.api import Channel, Sender
+from guilder.notifications.consumers import subscriptions
+from guilder.notifications.domain.preferences import LANGUAGES, Preferences
+from guilder.notifications.http import routes
+from guilder.notifications.jobs import jobs
+from guilder.notifications.service.channels.http_push import HttpPush, ServiceAccount
+from guilder.notifications.service.channels.http_sms import HttpSms
+from guilder.notifications.service.channels.simulated import SandboxOutbox, Sunk
+from guilder.notifications.service.channels.smtp import SmtpEmail, SmtpServer
+from guilder.notifications.service.courier import LEASE_S, Courier
+from guilder.notifications.service.newsroom import Newsroom
+from guilder.notifications.service.reading import Choosing, FeedReading
+from guilder.notifications.service.sending import Sending
+from guilder.notifications.service.streams import HEARTBEAT_S, StreamHub
+from guilder.notifications.service.wording import Writer
+from guilder.notifications.store.feed import CHECKS
+from guilder.platform.db import Database
+from guilder.platform.envelopes import OuterKeys
+from guilder.platform.module import Module
+from guilder.platform.sink import Sink
+from guilder.platform.startup import CannotStart
+
+SIMULATED = "simulated"
+"""What a channel's setting says instead of a URL for the sandbox outbox."""
+
+
+class ProviderUnusable(CannotStart):
+    """A channel's provider cannot be used as it is set."""
+
+
+def senders(
+    *,
+    db: Database,
+    smtp_url: str | None,
+    mail_from: str,
+    sms_url: str | None,
+    sms_from: str,
+    push_url: str | None,
+    push_credentials: Path | None,
+    sink: Sink | None,
+) -> dict[Channel, Sender]:
+    """What each channel is sent by; a channel whose URL is None is left out.
+
+    Raises:
+        ProviderUnusable: a URL or a key file cannot be read.
+    """
+    outbox = SandboxOutbox(db)
+    found: dict[Channel, Sender] = {}
+    try:
+        if smtp_url is not None:
+            found[Channel.EMAIL] = (
+                outbox
+                if smtp_url == SIMULATED
+                else SmtpEmail(SmtpServer.parse(smtp_url), sender=mail_from)
+            )
+        if sms_url is not None:
+            found[Channel.SMS] = (
+                outbox if sms_url == SIMULATED else HttpSms(sms_url, sender=sms_from)
+            )
+        if push_url is not None:
+            found[Channel.PUSH] = (
+                outbox if push_url == SIMULATED else _push(push_url, credentials=push_credentials)
+            )
+    except (ValueError, OSError) as error:
+        raise ProviderUnusable(f"notifications: {error}") from error
+    if sink is None:
+        return found
+    return {channel: Sunk(sender, sink=sink) for channel, sender in found.items()}
+
+
+def build(
+    *,
+    db: Database,
+    keys: OuterKeys,
+    senders: Mapping[Channel, Sender],
+    region: str,
+    time_zone: str,
+    shows_outbox: bool,
+    heartbeat_s: float = HEARTBEAT_S,
+    lease_s: float = LEASE_S,
+) -> Module:
+    """The wired context. ``region`` and ``time_zone`` hold for whoever chose nothing."""
+    writer = Writer(region=region)
+    default = Preferences(language=LANGUAGES[0], time_zone=time_zone)
+    newsroom = Newsroom(writer=writer, default=default, reachable=senders)
+    courier = Courier(
+        db, writer=writer, contacts=keys, senders=senders, default=default, lease_s=lease_s
+    )
+    hub = StreamHub(db, heartbeat_s=heartbeat_s)
+    return Module(
+        name="notifications",
+        service_names=("notification",),
+        routes=routes(
+            reading=FeedReading(db),
+            choosing=Choosing(db, default=default),
+            sending=Sending(db, default=default, reachable=senders),
+            hub=hub,
+            writer=writer,
+            shows_outbox=shows_outbox,
+        ),
+        subscriptions=subscriptions(newsroom),
+        jobs=jobs(courier),
+        checks=CHECKS,
+        on_drain=(hub.close,),
+        on_stop=(courier.close,),
+    )
+
+
+def _push(url: str, *, credentials: Path | None) -> HttpPush:
+    if credentials is None:
+        raise ValueError("push messages need the key file of a service account")
+    return HttpPush(url, account=ServiceAccount.read(credentials))

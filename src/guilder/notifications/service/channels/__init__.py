@@ -1,0 +1,1 @@
+"""Channels: how messages reach people. Each one implements `guilder.notifications.api.Sender`."""

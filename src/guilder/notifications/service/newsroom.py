@@ -1,0 +1,217 @@
+"""Hears what happened and tells people: feeds and deliveries, in the commit of the hearing."""
+
+from __future__ import annotations
+
+import dataclasses
+from base64 import b64decode
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from guilder.identity.events import UserContactChanged, UserLoggedIn, UserRegistered
+from guilder.kernel.ids import EventId, UserId, WalletId
+from guilder.notifications.api import Channel, DeliveryId, DeviceId, NoticeId
+from guilder.notifications.domain import notices as told
+from guilder.notifications.domain.deliveries import NEWS_FOR
+from guilder.notifications.domain.notices import Notice, WebhookDisabled
+from guilder.notifications.domain.preferences import Preferences
+from guilder.notifications.service.wording import Writer
+from guilder.notifications.store import deliveries, feed, people
+from guilder.notifications.store.people import Reader, SealedContact
+from guilder.payments.events import TransactionCompleted, TransactionFailed
+from guilder.platform.db import Tx
+from guilder.platform.identifiers import new_id
+from guilder.wallets.events import WalletCreated
+
+Fact: TypeAlias = (
+    UserRegistered
+    | UserContactChanged
+    | UserLoggedIn
+    | WalletCreated
+    | TransactionCompleted
+    | TransactionFailed
+    | WebhookDisabled
+)
+
+_OUTGOING: Final = (Channel.EMAIL, Channel.SMS, Channel.PUSH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """A fact that happened ``at`` a time, and the event that told of it."""
+
+    event_id: EventId
+    at: datetime
+    fact: Fact
+
+
+class Newsroom:
+    """Turns facts into notices. ``default`` are the preferences of who chose nothing;
+    ``reachable`` are the channels that messages can be sent by here."""
+
+    def __init__(
+        self, *, writer: Writer, default: Preferences, reachable: Collection[Channel]
+    ) -> None:
+        self._writer = writer
+        self._default = default
+        self._reachable = frozenset(reachable)
+
+    async def hear(self, tx: Tx, heard: Sequence[Heard]) -> None:
+        """Remember what facts say of people and wallets, and tell those whom they concern.
+
+        Raises:
+            OwnerUnknown: a payment names a wallet that was not heard of yet; hear it again later.
+        """
+        await self._learn(tx, [item.fact for item in heard])
+        owners = await self._owners(tx, [item.fact for item in heard])
+        surprising = await self._from_new_devices(tx, [item.fact for item in heard])
+        found = [
+            dataclasses.replace(notice, event_id=item.event_id)
+            for item in heard
+            for notice in _notices(item, owners=owners, surprising=surprising)
+        ]
+        await self.tell(tx, found)
+
+    async def tell(self, tx: Tx, notices: Sequence[Notice]) -> None:
+        """Put notices into feeds, and on their way by every channel their reader wants."""
+        if not notices:
+            return
+        now = await deliveries.database_time(tx)
+        user_ids = sorted({notice.user_id for notice in notices})
+        readers = await people.readers(tx, user_ids, default=self._default)
+        items = [
+            self._item(notice, readers[notice.user_id])
+            for notice in notices
+            if readers[notice.user_id].preferences.wants(notice.category, Channel.IN_APP)
+        ]
+        if items:
+            await feed.add(tx, items)
+        outgoing = [
+            message
+            for notice in notices
+            if now - notice.at < NEWS_FOR
+            for message in self._messages(notice, readers[notice.user_id], now=now)
+        ]
+        if outgoing:
+            await deliveries.add(tx, outgoing)
+
+    async def _learn(self, tx: Tx, facts: Iterable[Fact]) -> None:
+        contacts, wallets = [], {}
+        for fact in facts:
+            if isinstance(fact, UserContactChanged):
+                contacts.append(_contact(fact))
+            elif isinstance(fact, WalletCreated):
+                wallets[fact.wallet_id] = fact.owner_id
+        if contacts:
+            await people.put_contacts(tx, contacts)
+        if wallets:
+            await people.add_wallets(tx, wallets)
+
+    async def _owners(self, tx: Tx, facts: Iterable[Fact]) -> Mapping[WalletId, UserId]:
+        named = {
+            wallet_id
+            for fact in facts
+            if isinstance(fact, TransactionCompleted)
+            for wallet_id in (fact.from_wallet_id, fact.to_wallet_id)
+            if wallet_id is not None
+        }
+        return await people.owners(tx, named) if named else {}
+
+    async def _from_new_devices(self, tx: Tx, facts: Iterable[Fact]) -> set[object]:
+        """Sessions opened on a device that is new to somebody who has used another before."""
+        logins = [fact for fact in facts if isinstance(fact, UserLoggedIn) and fact.device]
+        if not logins:
+            return set()
+        known = await people.known_devices(tx, {login.user_id for login in logins})
+        users = {user_id for user_id, _ in known}
+        learnt: dict[tuple[UserId, str], datetime] = {}
+        surprising: set[object] = set()
+        for login in logins:
+            used = (login.user_id, login.device or "")
+            if used not in known:
+                learnt[used] = login.logged_in_at
+                if login.user_id in users:
+                    surprising.add(login.session_id)
+            known.add(used)
+            users.add(login.user_id)
+        if learnt:
+            await people.learn_devices(tx, learnt)
+        return surprising
+
+    def _item(self, notice: Notice, reader: Reader) -> feed.NewItem:
+        chosen = reader.preferences
+        title, body = self._writer.headline(
+            notice.template, notice.values, language=chosen.language, time_zone=chosen.time_zone
+        )
+        return feed.NewItem(
+            user_id=notice.user_id,
+            id=NoticeId(new_id()),
+            template=notice.template,
+            category=notice.category.value,
+            title=title,
+            body=body,
+            data=notice.values,
+            event_id=notice.event_id,
+            created_at=notice.at,
+        )
+
+    def _messages(
+        self, notice: Notice, reader: Reader, *, now: datetime
+    ) -> Iterable[deliveries.NewDelivery]:
+        due_at = reader.preferences.send_at(now, notice.category)
+        for channel in _OUTGOING:
+            if channel not in self._reachable:
+                continue
+            if not reader.preferences.wants(notice.category, channel):
+                continue
+            for device_id in targets(reader, channel):
+                yield deliveries.NewDelivery(
+                    id=DeliveryId(new_id()),
+                    user_id=notice.user_id,
+                    channel=channel,
+                    device_id=device_id,
+                    template=notice.template,
+                    category=notice.category.value,
+                    data=notice.values,
+                    event_id=notice.event_id,
+                    due_at=due_at,
+                )
+
+
+def targets(reader: Reader, channel: Channel) -> Sequence[DeviceId | None]:
+    """Where a reader is reached by a channel: devices, or None for the one email or phone."""
+    if channel is Channel.PUSH:
+        return reader.devices
+    has_one = reader.has_email if channel is Channel.EMAIL else reader.has_phone
+    return [None] if has_one else []
+
+
+def _notices(
+    item: Heard, *, owners: Mapping[WalletId, UserId], surprising: Collection[object]
+) -> list[Notice]:
+    fact, found = item.fact, list[Notice]()
+    match fact:
+        case UserRegistered():
+            found = told.of_registration(fact)
+        case WalletCreated():
+            found = told.of_wallet(fact, at=item.at)
+        case TransactionCompleted():
+            found = told.of_payment(fact, owners=owners)
+        case TransactionFailed():
+            found = told.of_failure(fact)
+        case WebhookDisabled():
+            found = told.of_disabled_webhook(fact, at=item.at)
+        case UserLoggedIn() if fact.session_id in surprising:
+            found = told.of_login(fact)
+    return found
+
+
+def _contact(fact: UserContactChanged) -> SealedContact:
+    return SealedContact(
+        user_id=fact.user_id,
+        sealed=b64decode(fact.sealed),
+        has_email=fact.has_email,
+        has_phone=fact.has_phone,
+        changed_at=fact.changed_at,
+    )

@@ -1,0 +1,1 @@
+"""SQL of notifications, one file for each kind of thing."""

@@ -1,0 +1,166 @@
+"""What people are told of what happens, in which order, and where it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+
+from guilder.kernel.ids import WalletId
+from guilder.notifications.api import Category, Channel, NoticeNotFound
+from guilder.notifications.domain.notices import OwnerUnknown
+from guilder.notifications.domain.preferences import Preferences, QuietHours
+from guilder.notifications.store.feed import CHECKS
+from guilder.platform.checks import run_checks
+from guilder.platform.identifiers import new_id
+from tests.support.newsstand import Newsstand, failure, login, payment, registration
+
+
+async def test_both_sides_are_told_in_their_feeds_and_by_mail(stand: Newsstand) -> None:
+    anna, ben = await stand.person("Anna"), await stand.person("Ben")
+
+    await stand.hear(payment(anna.wallet, ben.wallet))
+
+    (sent,) = await stand.feed(anna)
+    (received,) = await stand.feed(ben)
+    assert (sent.template, sent.title) == ("payment_sent", "₹100.00 sent")
+    assert (received.template, received.title) == ("payment_received", "₹100.00 received")
+    assert await stand.statuses(anna) == [("payment_sent", "email", "queued", None)]
+    assert await stand.statuses(ben) == [("payment_received", "email", "queued", None)]
+
+
+async def test_a_feed_is_numbered_without_gaps_in_the_order_of_what_happened(
+    stand: Newsstand,
+) -> None:
+    anna, ben = await stand.person("Anna"), await stand.person("Ben")
+
+    await stand.hear(*(payment(anna.wallet, ben.wallet) for _ in range(3)))
+    await asyncio.gather(*(stand.hear(payment(ben.wallet, anna.wallet)) for _ in range(8)))
+
+    for person in (anna, ben):
+        items = await stand.feed(person)
+        assert [item.sequence for item in items] == list(range(2, 13))
+    (check,) = await run_checks(stand.db, CHECKS)
+    assert check.findings == ()
+
+
+async def test_a_payment_to_a_wallet_not_yet_heard_of_is_left_for_later(stand: Newsstand) -> None:
+    anna, unknown = await stand.person("Anna"), WalletId(new_id())
+
+    with pytest.raises(OwnerUnknown):
+        await stand.hear(payment(anna.wallet, unknown))
+
+    assert await stand.feed(anna) == []
+
+
+async def test_a_new_user_is_welcomed_and_gets_the_wallets_details(stand: Newsstand) -> None:
+    anna = await stand.person("Anna")
+
+    await stand.hear(registration(anna), stand.wallet(anna))
+
+    items = await stand.reading.page(anna.id, before=10, limit=10)
+    assert [item.template for item in reversed(items)] == [
+        "account_details",
+        "welcome",
+        "account_details",
+    ]
+    assert await stand.statuses(anna) == [
+        ("welcome", "email", "queued", None),
+        ("account_details", "email", "queued", None),
+    ]
+
+
+async def test_failures_and_limits_are_told_to_who_tried(stand: Newsstand) -> None:
+    anna = await stand.person("Anna")
+
+    await stand.hear(failure(anna, "INSUFFICIENT_FUNDS"), failure(anna, "LIMIT_EXCEEDED"))
+
+    failed, limited = await stand.feed(anna)
+    assert "not enough money" in failed.body
+    assert limited.template == "limit_reached"
+
+
+async def test_only_a_second_device_is_a_new_one(stand: Newsstand) -> None:
+    anna = await stand.person("Anna")
+
+    await stand.hear(login(anna, "laptop"), login(anna, None), login(anna, "laptop"))
+    await stand.hear(login(anna, "phone"), login(anna, "phone"))
+    await stand.hear(login(anna, "phone"), login(anna, "laptop"))
+
+    (notice,) = await stand.feed(anna)
+    assert (notice.template, notice.category) == ("new_device", "security")
+
+
+async def test_yesterdays_news_stand_in_the_feed_and_are_not_sent(stand: Newsstand) -> None:
+    anna = await stand.person("Anna")
+
+    await stand.hear(stand.wallet(anna), at=datetime.now(UTC) - timedelta(days=2))
+
+    assert len(await stand.reading.page(anna.id, before=10, limit=10)) == 2
+    assert await stand.statuses(anna) == []
+
+
+async def test_choices_decide_where_news_go(stand: Newsstand) -> None:
+    anna = await stand.person("Anna")
+    chosen = Preferences(
+        language="hi",
+        time_zone="Asia/Kolkata",
+        choices={
+            (Category.PAYMENTS, Channel.EMAIL): False,
+            (Category.PAYMENTS, Channel.SMS): True,
+            (Category.ACCOUNT, Channel.IN_APP): False,
+        },
+    )
+    await stand.choosing.choose(anna.id, chosen)
+    await stand.choosing.add_device(anna.id, token="phone-1", label="phone")
+    await stand.choosing.add_device(anna.id, token="tablet-1", label="tablet")
+
+    await stand.hear(payment(None, anna.wallet), registration(anna))
+
+    (deposit,) = await stand.feed(anna)
+    assert deposit.title == "₹100.00 जमा हुए"
+    assert sorted(await stand.statuses(anna)) == [
+        ("deposit_received", "push", "queued", None),
+        ("deposit_received", "push", "queued", None),
+        ("deposit_received", "sms", "queued", None),
+        ("welcome", "email", "queued", None),
+    ]
+    assert await stand.choosing.preferences(anna.id) == chosen
+
+
+async def test_quiet_hours_delay_what_is_sent_but_not_security(stand: Newsstand) -> None:
+    anna = await stand.person("Anna")
+    all_day = QuietHours(start=time(0), end=time(23, 59))
+    now = datetime.now(UTC)
+    zone = "UTC" if now.time() < time(23, 50) else "Asia/Kolkata"
+    await stand.choosing.choose(anna.id, Preferences(language="en", time_zone=zone, quiet=all_day))
+
+    await stand.hear(payment(None, anna.wallet), login(anna, "laptop"), login(anna, "phone"))
+
+    rows = await stand.db.fetch(
+        "SELECT template, due_at > $2 AS later FROM notifications.deliveries "
+        "WHERE user_id = $1 ORDER BY id",
+        anna.id,
+        datetime.now(UTC),
+    )
+    assert [tuple(row) for row in rows] == [("deposit_received", True), ("new_device", False)]
+    assert len(await stand.feed(anna)) == 2
+
+
+async def test_reading_counts_once_and_only_for_its_owner(stand: Newsstand) -> None:
+    anna, ben = await stand.person("Anna"), await stand.person("Ben")
+    await stand.hear(payment(anna.wallet, ben.wallet), payment(anna.wallet, ben.wallet))
+    first, _ = await stand.feed(anna)
+    assert await stand.reading.count_unread(anna.id) == 3
+
+    read = await stand.reading.read(anna.id, notice_id=first.id)
+    again = await stand.reading.read(anna.id, notice_id=first.id)
+    with pytest.raises(NoticeNotFound):
+        await stand.reading.read(ben.id, notice_id=first.id)
+
+    assert read.read_at == again.read_at is not None
+    assert await stand.reading.count_unread(anna.id) == 2
+    await stand.reading.read_all(anna.id)
+    assert await stand.reading.count_unread(anna.id) == 0
+    assert await stand.reading.count_unread(ben.id) == 3

@@ -1,0 +1,184 @@
+"""Notifications on a real database: facts in, feeds and messages out."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+
+from guilder.identity.events import (
+    PersonalDetails,
+    UserContactChanged,
+    UserLoggedIn,
+    UserRegistered,
+    contact_place,
+)
+from guilder.kernel.ids import EventId, SessionId, TransactionId, UserId, WalletId
+from guilder.notifications.api import Channel, Message, Sender
+from guilder.notifications.domain.preferences import Preferences
+from guilder.notifications.domain.records import FeedItem
+from guilder.notifications.service.courier import Courier
+from guilder.notifications.service.newsroom import Fact, Heard, Newsroom
+from guilder.notifications.service.reading import Choosing, FeedReading
+from guilder.notifications.service.sending import Sending
+from guilder.notifications.service.wording import Writer
+from guilder.payments.events import TransactionCompleted, TransactionFailed
+from guilder.platform.db import Database
+from guilder.platform.envelopes import OuterKeys
+from guilder.platform.identifiers import new_id
+from guilder.wallets.events import WalletCreated
+
+DEFAULT = Preferences(language="en", time_zone="Asia/Kolkata")
+_NUMBERS = count(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody with a wallet, whom notifications have heard of."""
+
+    id: UserId
+    wallet: WalletId
+    email: str
+    phone: str
+
+
+class Tray:
+    """A sender that keeps what it is given, or raises what it is told to."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.failures: list[Exception] = []
+
+    async def send(self, message: Message) -> str:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.messages.append(message)
+        return f"tray:{len(self.messages)}"
+
+    async def close(self) -> None:
+        pass
+
+
+class Newsstand:
+    """The use cases of notifications on ``db``, with these senders."""
+
+    def __init__(self, db: Database, *, keys: Path, senders: Mapping[Channel, Sender]) -> None:
+        self.db = db
+        self.keys = OuterKeys(keys)
+        self.senders = senders
+        self.writer = Writer(region="IN")
+        self.newsroom = Newsroom(writer=self.writer, default=DEFAULT, reachable=senders)
+        self.reading = FeedReading(db)
+        self.choosing = Choosing(db, default=DEFAULT)
+        self.sending = Sending(db, default=DEFAULT, reachable=senders)
+
+    def courier(self, *, lease_s: float = 30.0) -> Courier:
+        return Courier(
+            self.db,
+            writer=self.writer,
+            contacts=self.keys,
+            senders=self.senders,
+            default=DEFAULT,
+            lease_s=lease_s,
+        )
+
+    async def hear(self, *facts: Fact, at: datetime | None = None) -> None:
+        """Let these happen, all in one delivery."""
+        when = at or datetime.now(UTC)
+        heard = [Heard(event_id=EventId(new_id()), at=when, fact=fact) for fact in facts]
+        await self.db.run(lambda tx: self.newsroom.hear(tx, heard))
+
+    async def person(self, name: str) -> Person:
+        """Somebody who registers and gets a wallet, of which they are told nothing here."""
+        number = next(_NUMBERS)
+        person = Person(
+            id=UserId(new_id()),
+            wallet=WalletId(new_id()),
+            email=f"{name.lower()}.{number}@example.com",
+            phone=f"+9198765{number:05}",
+        )
+        await self.hear(self.contact(person, name), self.wallet(person), at=_LONG_AGO)
+        return person
+
+    def contact(self, person: Person, name: str) -> UserContactChanged:
+        details = PersonalDetails(full_name=name, email=person.email, phone=person.phone)
+        sealed = self.keys.wrap(msgspec.json.encode(details), at=contact_place(person.id))
+        return UserContactChanged(
+            user_id=person.id,
+            sealed=b64encode(sealed).decode(),
+            has_email=True,
+            has_phone=True,
+            changed_at=datetime.now(UTC),
+        )
+
+    def wallet(self, person: Person) -> WalletCreated:
+        return WalletCreated(
+            wallet_id=person.wallet, owner_id=person.id, currency="INR", status="active"
+        )
+
+    async def feed(self, person: Person, *, limit: int = 50) -> list[FeedItem]:
+        """What they were told after their wallet's details, oldest first."""
+        items = await self.reading.page(person.id, before=2**63 - 1, limit=limit)
+        return [item for item in reversed(items) if item.template != "account_details"]
+
+    async def statuses(self, person: Person) -> list[tuple[str, str, str, str | None]]:
+        """Template, channel, status and reason of each message to them."""
+        rows = await self.db.fetch(
+            "SELECT template, channel, status, reason FROM notifications.deliveries "
+            "WHERE user_id = $1 ORDER BY id",
+            person.id,
+        )
+        return [tuple(row) for row in rows]
+
+
+_LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def payment(source: WalletId | None, target: WalletId | None) -> TransactionCompleted:
+    return TransactionCompleted(
+        transaction_id=TransactionId(new_id()),
+        transaction_type="transfer",
+        initiated_by=UserId(uuid4()),
+        from_wallet_id=source,
+        to_wallet_id=target,
+        amount="100.00",
+        currency="INR",
+        completed_at=datetime.now(UTC),
+    )
+
+
+def failure(person: Person, reason: str) -> TransactionFailed:
+    return TransactionFailed(
+        transaction_id=TransactionId(new_id()),
+        transaction_type="transfer",
+        initiated_by=person.id,
+        from_wallet_id=person.wallet,
+        to_wallet_id=None,
+        amount="100.00",
+        currency="INR",
+        reason=reason,
+        failed_at=datetime.now(UTC),
+    )
+
+
+def registration(person: Person) -> UserRegistered:
+    return UserRegistered(
+        user_id=person.id, user_admin_account_id=UserId(new_id()), registered_at=datetime.now(UTC)
+    )
+
+
+def login(person: Person, device: str | None) -> UserLoggedIn:
+    return UserLoggedIn(
+        user_id=person.id,
+        account_id=person.id,
+        account_type="customer",
+        session_id=SessionId(new_id()),
+        logged_in_at=datetime.now(UTC),
+        device=device,
+    )
