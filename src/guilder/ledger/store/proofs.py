@@ -25,15 +25,19 @@ _DIGESTS: Final = """
         sha256(string_agg(int4send(part) || digest, ''::bytea ORDER BY part)) AS digest
     FROM parts GROUP BY period
 """
+# From the beginning nearly every account's head is the one that it stores; later on few have moved.
 _OF_PERIOD: Final = f"""
     WITH last AS (
+        SELECT id AS account_id, sequence, last_hash AS hash FROM ledger.accounts
+        WHERE $1::timestamptz IS NULL AND moved_at < $2 AND sequence > 0
+        UNION ALL
         SELECT a.id AS account_id, e.sequence, e.hash
         FROM ledger.accounts a CROSS JOIN LATERAL (
             SELECT e.sequence, e.hash, e.recorded_at FROM ledger.entries e
             WHERE e.account_id = a.id AND e.recorded_at < $2
             ORDER BY e.sequence DESC LIMIT 1
         ) AS e
-        WHERE $1::timestamptz IS NULL OR (a.moved_at >= $1 AND e.recorded_at >= $1)
+        WHERE a.moved_at >= COALESCE($1, $2) AND ($1::timestamptz IS NULL OR e.recorded_at >= $1)
     ), parts AS ({_PARTS.format(period=0)})
     {_DIGESTS}
 """
