@@ -186,6 +186,25 @@ class NewControl(Struct, frozen=True, kw_only=True):
     kinds: frozenset[str] | None = None
 
 
+class Reserved(Struct, frozen=True, kw_only=True):
+    """What other contexts keep to themselves: accounts of these codes, transactions of these kinds.
+
+    The ledger's own routes neither open nor change such accounts, nor post such kinds: only the
+    context that they belong to knows what else has to change with them.
+    """
+
+    account_codes: frozenset[str] = frozenset()
+    kinds: frozenset[str] = frozenset()
+
+
+class KeptByItsContext(Refusal):
+    """The account's code or the transaction's kind belongs to another part of the platform."""
+
+    code = "RESERVED"
+    family = Family.FORBIDDEN
+    message = "This is reserved; use the routes of what it belongs to."
+
+
 class AccountNotFound(NotFound):
     """A transaction names an account that does not exist."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from prometheus_client import CollectorRegistry
 
-from guilder.ledger.api import Ledger
+from guilder.ledger.api import Ledger, Reserved
 from guilder.ledger.http import routes
 from guilder.ledger.jobs import expire_holds, reporter, verify_recent
 from guilder.ledger.service.end_holds import EndHolds
@@ -30,16 +32,28 @@ def build_ledger() -> Ledger:
     return PostgresLedger()
 
 
-def build(*, db: Database, ledger: Ledger, registry: CollectorRegistry) -> Module:
-    """The wired context. ``registry`` takes ``ledger_invariant_violations_total``."""
+def build(
+    *,
+    db: Database,
+    ledger: Ledger,
+    registry: CollectorRegistry,
+    reserved_codes: Collection[str] = (),
+    reserved_kinds: Collection[str] = (),
+) -> Module:
+    """The wired context. ``registry`` takes ``ledger_invariant_violations_total``.
+
+    The ledger's own routes leave accounts of ``reserved_codes`` and transactions of
+    ``reserved_kinds`` to the contexts that these belong to.
+    """
+    reserved = Reserved(account_codes=frozenset(reserved_codes), kinds=frozenset(reserved_kinds))
     holds = EndHolds(db, ledger=ledger)
     verification = VerifyRecent(db, report=reporter(registry))
     return Module(
         name="ledger",
         service_names=("ledger",),
         routes=routes(
-            accounts=ManageAccounts(db, ledger=ledger),
-            posting=PostTransactions(db, ledger=ledger),
+            accounts=ManageAccounts(db, ledger=ledger, reserved=reserved),
+            posting=PostTransactions(db, ledger=ledger, reserved=reserved),
             holds=holds,
             reversing=ReverseTransaction(db, ledger=ledger),
             reading=ReadLedger(db, ledger=ledger),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Final
 
 from guilder.kernel.currencies import Currency
 from guilder.kernel.ids import AccountId
 from guilder.ledger.api import Ledger, PlatformAccount, platform_account_id
+from guilder.payments.api import PaymentType
 from guilder.payments.http import routes
 from guilder.payments.jobs import forget_old_claims
 from guilder.payments.service.engine import PaymentEngine
@@ -16,6 +18,9 @@ from guilder.payments.store.checks import CHECKS
 from guilder.platform.db import Database
 from guilder.platform.module import Module
 from guilder.wallets.api import Wallets
+
+RESERVED_KINDS: Final = tuple(type_.value for type_ in PaymentType)
+"""Ledger transactions that only payments post, each beside a payment of its own."""
 
 Funding = Callable[[Currency], AccountId | None]
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from guilder.kernel.currencies import INR, Currency
 from guilder.ledger.api import ControlLimits, Ledger
 from guilder.platform.db import Database
 from guilder.platform.module import Module
+from guilder.wallets.api import WALLET_ACCOUNT_CODE
 from guilder.wallets.consumers import subscriptions
 from guilder.wallets.domain import starting_limits
 from guilder.wallets.http import routes
 from guilder.wallets.service import InMoneyCore, WalletService
 from guilder.wallets.store import CHECKS
+
+RESERVED_CODES: Final = (WALLET_ACCOUNT_CODE,)
+"""Accounts that only wallets open, freeze and close."""
 
 
 def in_money_core() -> InMoneyCore:

@@ -22,6 +22,7 @@ from guilder.ledger.api import (
     ControlLimits,
     Direction,
     InsufficientFunds,
+    KeptByItsContext,
     NewAccount,
     NewControl,
 )
@@ -91,7 +92,7 @@ class AccountRoutes:
                 tag=_TAG,
                 body=FreezeAccount,
                 answers=AccountBody,
-                raises=(AccountNotFound, AccountClosed),
+                raises=(AccountNotFound, AccountClosed, KeptByItsContext),
             ),
             self._status_route("unfreeze", AccountStatus.OPEN),
             self._status_route("close", AccountStatus.CLOSED),
@@ -104,7 +105,13 @@ class AccountRoutes:
                 tag=_TAG,
                 body=SetFloor,
                 answers=AccountBody,
-                raises=(AccountNotFound, AccountClosed, InsufficientFunds, BadAmount),
+                raises=(
+                    AccountNotFound,
+                    AccountClosed,
+                    InsufficientFunds,
+                    BadAmount,
+                    KeptByItsContext,
+                ),
             ),
             Route(
                 method="PUT",
@@ -131,7 +138,7 @@ class AccountRoutes:
             answers=AccountBody,
             status=201,
             moves_money=True,
-            raises=(UnknownCurrency, BadAmount, AccountExists),
+            raises=(UnknownCurrency, BadAmount, AccountExists, KeptByItsContext),
             listed=listed,
         )
 
@@ -149,7 +156,7 @@ class AccountRoutes:
             summary=f"{verb.capitalize()} an account",
             tag=_TAG,
             answers=AccountBody,
-            raises=(AccountNotFound, AccountClosed, AccountNotEmpty),
+            raises=(AccountNotFound, AccountClosed, AccountNotEmpty, KeptByItsContext),
         )
 
     async def open(self, request: Request) -> Answer:

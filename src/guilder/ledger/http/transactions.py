@@ -20,6 +20,7 @@ from guilder.ledger.api import (
     HoldExpired,
     HoldNotFound,
     InsufficientFunds,
+    KeptByItsContext,
     LimitExceeded,
     LinkedRefused,
     NotReversible,
@@ -58,6 +59,7 @@ _POSTING: Final[tuple[type[Refusal], ...]] = (
     InsufficientFunds,
     BalanceTooLarge,
     HoldExpired,
+    KeptByItsContext,
 )
 
 

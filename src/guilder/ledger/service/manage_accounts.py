@@ -7,9 +7,11 @@ from guilder.ledger.api import (
     Account,
     AccountExists,
     AccountStatus,
+    KeptByItsContext,
     Ledger,
     NewAccount,
     NewControl,
+    Reserved,
 )
 from guilder.platform.db import Database, Tx
 
@@ -17,9 +19,10 @@ from guilder.platform.db import Database, Tx
 class ManageAccounts:
     """Each act is a transaction of its own under the account's lock, and safe to repeat."""
 
-    def __init__(self, db: Database, *, ledger: Ledger) -> None:
+    def __init__(self, db: Database, *, ledger: Ledger, reserved: Reserved | None = None) -> None:
         self._db = db
         self._ledger = ledger
+        self._reserved = reserved or Reserved()
 
     async def open_account(self, account: NewAccount) -> Account:
         """Open an account under an id that the caller chose; the same account again is no error.
@@ -28,7 +31,9 @@ class ManageAccounts:
             AccountExists: the id belongs to another account, or the platform has one of this
                 code and currency.
             ValidationFailed: its floor is above zero.
+            KeptByItsContext: its code belongs to another context.
         """
+        self._require_free(account.code)
         return await self._db.run(lambda tx: self._open(tx, account))
 
     async def set_status(self, account_id: AccountId, status: AccountStatus) -> Account:
@@ -38,8 +43,14 @@ class ManageAccounts:
             AccountNotFound: it does not exist.
             AccountClosed: it was closed before; closing is final.
             AccountNotEmpty: it is to be closed and holds money, or money is held in it.
+            KeptByItsContext: its code belongs to another context.
         """
-        return await self._db.run(lambda tx: self._ledger.set_status(tx, account_id, status))
+
+        async def work(tx: Tx) -> Account:
+            self._require_free((await self._ledger.lock_account(tx, account_id)).code)
+            return await self._ledger.set_status(tx, account_id, status)
+
+        return await self._db.run(work)
 
     async def set_floor(self, account_id: AccountId, *, floor_minor: int | None) -> Account:
         """Set the lowest balance an account may have; None means no limit.
@@ -48,10 +59,14 @@ class ManageAccounts:
             AccountNotFound: it does not exist.
             AccountClosed: it is closed.
             InsufficientFunds: less than that is available now.
+            KeptByItsContext: its code belongs to another context.
         """
-        return await self._db.run(
-            lambda tx: self._ledger.set_floor(tx, account_id, floor_minor=floor_minor)
-        )
+
+        async def work(tx: Tx) -> Account:
+            self._require_free((await self._ledger.lock_account(tx, account_id)).code)
+            return await self._ledger.set_floor(tx, account_id, floor_minor=floor_minor)
+
+        return await self._db.run(work)
 
     async def set_control(self, control: NewControl) -> None:
         """Create a control, or let the one with this id allow what this one says.
@@ -60,6 +75,10 @@ class ManageAccounts:
             Conflict: the one with this id limits something else.
         """
         await self._db.run(lambda tx: self._ledger.set_control(tx, control))
+
+    def _require_free(self, code: str) -> None:
+        if code in self._reserved.account_codes:
+            raise KeptByItsContext
 
     async def _open(self, tx: Tx, account: NewAccount) -> Account:
         found = (await self._ledger.accounts(tx, [account.id])).get(account.id)

@@ -13,7 +13,15 @@ from msgspec import Struct
 
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import TransactionId
-from guilder.ledger.api import Book, Ledger, LinkedRefused, TransactionDraft, TransactionExists
+from guilder.ledger.api import (
+    Book,
+    KeptByItsContext,
+    Ledger,
+    LinkedRefused,
+    Reserved,
+    TransactionDraft,
+    TransactionExists,
+)
 from guilder.ledger.domain.transactions import StoredTransaction, stored
 from guilder.ledger.store import transactions
 from guilder.platform.db import Database, Tx
@@ -37,9 +45,10 @@ _Known: TypeAlias = dict[TransactionId, StoredTransaction]
 class PostTransactions:
     """Posts groups of transactions; each group is posted whole or not at all."""
 
-    def __init__(self, db: Database, *, ledger: Ledger) -> None:
+    def __init__(self, db: Database, *, ledger: Ledger, reserved: Reserved | None = None) -> None:
         self._db = db
         self._ledger = ledger
+        self._kept = (reserved or Reserved()).kinds
 
     async def post(self, group: Group) -> list[Posted]:
         """Post all transactions of one group or none.
@@ -78,9 +87,16 @@ class PostTransactions:
         ids = [draft.id for draft in drafts]
         taken = await transactions.taken(tx, ids)
         known = await transactions.read_stored(tx, taken) if taken else {}
-        outcomes = [_post_group(book, group, known=known) for group in groups]
+        outcomes = [
+            self._kept_elsewhere(group) or _post_group(book, group, known=known) for group in groups
+        ]
         await self._ledger.write(tx, book)
         return outcomes
+
+    def _kept_elsewhere(self, group: Group) -> list[Outcome] | None:
+        if all(draft.kind not in self._kept for draft in group):
+            return None
+        return [KeptByItsContext() if d.kind in self._kept else LinkedRefused() for d in group]
 
 
 def _chunks(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:

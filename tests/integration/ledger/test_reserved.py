@@ -1,0 +1,74 @@
+"""What belongs to other contexts: the ledger's own routes leave it alone."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import structs
+
+from guilder.kernel.currencies import INR
+from guilder.kernel.ids import AccountId, UserId
+from guilder.ledger.api import (
+    AccountStatus,
+    AccountType,
+    KeptByItsContext,
+    LinkedRefused,
+    NewAccount,
+    Reserved,
+)
+from guilder.ledger.service.manage_accounts import ManageAccounts
+from guilder.ledger.service.post_transactions import PostTransactions
+from guilder.platform.db import Database
+from guilder.platform.identifiers import new_id
+from tests.support.ledger import Teller, transfer
+
+RESERVED = Reserved(account_codes=frozenset({"wallet"}), kinds=frozenset({"payment"}))
+
+
+@pytest.fixture
+def accounts(db: Database, teller: Teller) -> ManageAccounts:
+    return ManageAccounts(db, ledger=teller.ledger, reserved=RESERVED)
+
+
+async def test_an_account_of_a_reserved_code_is_not_opened(accounts: ManageAccounts):
+    account = NewAccount(
+        id=AccountId(new_id()),
+        owner_id=UserId(new_id()),
+        code="wallet",
+        type=AccountType.LIABILITY,
+        currency=INR,
+    )
+
+    with pytest.raises(KeptByItsContext):
+        await accounts.open_account(account)
+
+    assert (await accounts.open_account(structs.replace(account, code="escrow"))).code == "escrow"
+
+
+@pytest.mark.parametrize("status", AccountStatus)
+async def test_an_account_of_a_reserved_code_keeps_its_status(
+    accounts: ManageAccounts, teller: Teller, status: AccountStatus
+):
+    annas = await teller.open()
+
+    with pytest.raises(KeptByItsContext):
+        await accounts.set_status(annas, status)
+    with pytest.raises(KeptByItsContext):
+        await accounts.set_floor(annas, floor_minor=-1)
+
+    async with teller.db.snapshot() as tx:
+        account = (await teller.ledger.accounts(tx, [annas]))[annas]
+    assert (account.status, account.floor_minor) == (AccountStatus.OPEN, 0)
+
+
+async def test_a_transaction_of_a_reserved_kind_is_refused_with_all_that_is_linked_to_it(
+    db: Database, teller: Teller
+):
+    annas, bens = await teller.open(funds_minor=100), await teller.open()
+    posting = PostTransactions(db, ledger=teller.ledger, reserved=RESERVED)
+    ours = transfer(annas, bens, 1)
+    theirs = transfer(annas, bens, 1, kind="payment")
+
+    outcomes = await posting.post_groups([[ours, theirs]])
+
+    assert [type(outcome) for outcome in outcomes[0]] == [LinkedRefused, KeptByItsContext]
+    assert (await posting.post([ours]))[0].is_replay is False
