@@ -15,8 +15,9 @@ from guilder.webhooks.api import (
     EndpointNotFound,
     StillPending,
 )
-from guilder.webhooks.service.clearing import Clearing
+from guilder.webhooks.service.clearing import KEPT_FOR, Clearing
 from guilder.webhooks.service.registration import Change
+from guilder.webhooks.store import deliveries
 from tests.support.post_office import PostOffice, paid, wallet_of
 from tests.support.receivers import Receiver, answering
 from tests.support.tampering import Connection
@@ -215,6 +216,45 @@ async def test_what_is_old_is_cleared_away_and_what_is_pending_is_kept(
     assert await office.states(endpoint) == ["delivered", "pending"]
     assert await db.fetchval("SELECT count(*) FROM webhooks.attempts") == 1
     assert await db.fetchval("SELECT count(*) FROM webhooks.events") == 2
+
+
+async def test_what_waits_for_a_disabled_endpoint_outlives_clearing_and_goes_on_in_order(
+    office: PostOffice, receiver: Receiver, anna: UserId, superuser: Connection, db: Database
+):
+    annas, of_anna = wallet_of(anna)
+    endpoint, _ = await office.register(anna, receiver, "transaction.*")
+    happened = [paid(annas, None) for _ in range(3)]
+    await office.hear(of_anna, *happened)
+    await office.registration.change(anna, endpoint_id=endpoint.id, change=Change(enabled=False))
+    await superuser.execute(
+        "UPDATE webhooks.deliveries SET created_at = created_at - interval '31 days' "
+        "WHERE position = (SELECT min(position) FROM webhooks.deliveries)"
+    )
+
+    await Clearing(db).clear()
+    await office.registration.change(anna, endpoint_id=endpoint.id, change=Change(enabled=True))
+    await office.send()
+
+    assert [request.event["id"] for request in receiver.requests] == [
+        str(event.id) for event in happened
+    ]
+
+
+async def test_many_deliveries_are_cleared_away_piece_by_piece(
+    office: PostOffice, receiver: Receiver, anna: UserId, db: Database
+):
+    annas, of_anna = wallet_of(anna)
+    endpoint, _ = await office.register(anna, receiver, "transaction.*")
+    await office.hear(of_anna, *(paid(annas, None) for _ in range(5)))
+    await office.registration.delete(anna, endpoint_id=endpoint.id)
+    first = await db.run(lambda tx: deliveries.clear(tx, older_than=KEPT_FOR, most=2))
+    half_way = await office.findings()
+
+    await Clearing(db).clear()
+
+    assert first == 2
+    assert half_way == []
+    assert await db.fetchval("SELECT count(*) FROM webhooks.deliveries") == 0
 
 
 TAMPERINGS = {

@@ -19,12 +19,13 @@ _TWICE: Final = """
     FROM webhooks.deliveries GROUP BY endpoint_id, event_id HAVING count(*) > 1
 """
 _LINES: Final = """
-    SELECT min(endpoint_id::text) || '/' || min(key) AS row,
-        format('%s of %s waiting deliveries are due', count(due_at), count(*)) AS detail
-    FROM webhooks.deliveries WHERE state = 'pending'
-    GROUP BY endpoint_id, key
-    HAVING count(due_at) <> 1
-        OR min(turn) FILTER (WHERE due_at IS NOT NULL) <> min(turn)
+    SELECT min(d.endpoint_id::text) || '/' || min(d.key) AS row,
+        format('%s of %s waiting deliveries are due', count(d.due_at), count(*)) AS detail
+    FROM webhooks.deliveries d JOIN webhooks.endpoints e ON e.id = d.endpoint_id
+    WHERE d.state = 'pending' AND e.status <> 'deleted'
+    GROUP BY d.endpoint_id, d.key
+    HAVING count(d.due_at) <> 1
+        OR min(d.turn) FILTER (WHERE d.due_at IS NOT NULL) <> min(d.turn)
 """
 _LOG: Final = """
     SELECT d.id::text AS row, format('it counts %s attempts and has %s, the last answered %s',

@@ -65,19 +65,20 @@ _IN_RANGE: Final = """
         WHERE endpoint_id = $1 AND state <> 'pending' AND created_at >= $2 AND created_at < $3
         LIMIT $4) AS asked
 """
-# What is old, and everything of deleted endpoints. What an enabled endpoint still waits for stays.
+# What is old and has ended, and everything of deleted endpoints. What is pending stays: others of
+# its line wait for it. The state is looked at again, as a replay may have come in between.
 _CLEAR: Final = """
     WITH old AS (
-        SELECT d.id FROM webhooks.deliveries d JOIN webhooks.endpoints e ON e.id = d.endpoint_id
-        WHERE d.created_at < clock_timestamp() - $1::interval
-          AND (d.state <> 'pending' OR e.status <> 'enabled')
+        SELECT d.id FROM webhooks.deliveries d
+        WHERE d.created_at < statement_timestamp() - $1::interval AND d.state <> 'pending'
         ORDER BY d.created_at LIMIT $2
     ), deleted AS (
         SELECT d.id FROM webhooks.endpoints e JOIN webhooks.deliveries d ON d.endpoint_id = e.id
         WHERE e.status = 'deleted' LIMIT $2
     ), gone AS (
         DELETE FROM webhooks.deliveries
-        WHERE id IN (SELECT id FROM old UNION SELECT id FROM deleted) RETURNING id
+        WHERE id IN (SELECT id FROM old) AND state <> 'pending' OR id IN (SELECT id FROM deleted)
+        RETURNING id
     ), attempts AS (
         DELETE FROM webhooks.attempts WHERE delivery_id IN (SELECT id FROM gone)
     )
@@ -86,7 +87,7 @@ _CLEAR: Final = """
 _CLEAR_EVENTS: Final = """
     DELETE FROM webhooks.events WHERE id IN (
         SELECT v.id FROM webhooks.events v
-        WHERE v.occurred_at < clock_timestamp() - $1::interval
+        WHERE v.occurred_at < statement_timestamp() - $1::interval
           AND NOT EXISTS (SELECT FROM webhooks.deliveries d WHERE d.event_id = v.id)
         ORDER BY v.occurred_at LIMIT $2)
 """
