@@ -10,23 +10,22 @@ from typing import Final
 
 import structlog
 
-from guilder.platform.bus import Bus
+from guilder.apps.buses import Running, bus_of
 from guilder.platform.db import Database
 from guilder.platform.jobs import Worker
 from guilder.platform.module import Job, Module
+from guilder.platform.settings import Settings
 
 _log = structlog.get_logger("guilder.background")
 _PAUSE_AFTER_FAILURE_S: Final = 1.0
 
 
-async def run_background(modules: Iterable[Module], *, db: Database) -> None:
-    """Feed every subscription and run every job of ``modules`` until cancelled."""
+async def run_background(modules: Iterable[Module], *, db: Database, bus: Running) -> None:
+    """Keep ``bus`` running and do every job of ``modules`` until cancelled."""
     listed = tuple(modules)
-    subscriptions = [heard for module in listed for heard in module.subscriptions]
     tasks = [task for module in listed for task in module.tasks]
     async with asyncio.TaskGroup() as group:
-        if subscriptions:
-            group.create_task(_keep_feeding(Bus(db, subscriptions)))
+        group.create_task(_keep_feeding(bus))
         if tasks:
             scheduled = [schedule for module in listed for schedule in module.schedules]
             group.create_task(Worker(db, tasks, scheduled=scheduled).run())
@@ -36,9 +35,14 @@ async def run_background(modules: Iterable[Module], *, db: Database) -> None:
 
 
 @asynccontextmanager
-async def in_background(modules: Iterable[Module], *, db: Database) -> AsyncIterator[None]:
-    """`run_background` beside whatever the block does."""
-    task = asyncio.create_task(run_background(modules, db=db))
+async def in_background(
+    modules: Iterable[Module], *, db: Database, settings: Settings
+) -> AsyncIterator[None]:
+    """Feed every subscription and do every job of ``modules`` beside whatever the block does."""
+    listed = tuple(modules)
+    subscriptions = [heard for module in listed for heard in module.subscriptions]
+    bus = bus_of(settings, subscriptions, db=db)
+    task = asyncio.create_task(run_background(listed, db=db, bus=bus))
     try:
         yield
     finally:
@@ -46,7 +50,7 @@ async def in_background(modules: Iterable[Module], *, db: Database) -> AsyncIter
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _keep_feeding(bus: Bus) -> None:
+async def _keep_feeding(bus: Running) -> None:
     while True:
         try:
             await bus.run()

@@ -64,7 +64,9 @@ async def _run(work: Work) -> None:
         await stack.enter_async_context(running(house.here))
         collect_rarely()
         if work.background:
-            await stack.enter_async_context(in_background(house.here, db=db))
+            await stack.enter_async_context(
+                in_background(house.here, db=db, settings=work.settings)
+            )
         if work.on is None:
             work.ready()
             await stop.wait()

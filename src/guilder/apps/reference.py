@@ -6,7 +6,6 @@ what the classes say, so the pages are never edited by hand.
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import pkgutil
 import sys
@@ -18,10 +17,21 @@ from types import ModuleType
 from typing import Final
 
 import guilder
+from guilder.apps.catalogue import (
+    broken,
+    fields,
+    heard_by,
+    hearers,
+    key_of,
+    promise,
+    read,
+    written,
+)
 from guilder.kernel.errors import Family, Refusal
 from guilder.platform.checks import Check
 from guilder.platform.failpoints import declared
 from guilder.platform.http.status import INTERNAL_ERROR, STATUS_OF_FAMILY, status_of
+from guilder.platform.kafka.cloud_events import topic_of
 from guilder.platform.permissions import ROLES
 from guilder.platform.settings import Settings, shown
 
@@ -112,19 +122,27 @@ def _code_section(code: str, kinds: Sequence[type[Refusal]]) -> str:
 
 
 def _events_page() -> str:
+    groups = hearers()
     return _page(
         "Events",
         "Facts that Guilder publishes, each in the commit of the change it speaks of. Fields are "
-        "only ever added. Order is kept for each key; a consumer may see an event again and "
-        "tells by its id.",
-        *(_event_section(kind) for kind in events()),
+        "only ever added; `events.json` beside this page is the promise. Order is kept for each "
+        "key. How they travel, and how to listen: [Events](../guides/events.md).",
+        *(_event_section(kind, groups=groups) for kind in events()),
     )
 
 
-def _event_section(kind: type) -> str:
-    rows = [(f"`{name}`", f"`{type_}`") for name, type_ in _fields(kind)]
-    head = f"## {vars(kind)['TYPE']}\n\n{_source(kind)}: {_summary(kind)}"
-    return f"{head}\n\n{_table(('Field', 'Type'), rows)}"
+def _event_section(kind: type, *, groups: Mapping[str, frozenset[str] | None]) -> str:
+    type_ = vars(kind)["TYPE"]
+    who = ", ".join(f"`{group}`" for group in heard_by(kind, groups)) or "nobody yet"
+    rows = [(f"`{name}`", f"`{annotation}`") for name, annotation in fields(kind)]
+    head = f"## {type_}\n\n{_source(kind)}: {_summary(kind)}"
+    told = f"Topic `{topic_of(type_)}`, keyed by {key_of(kind)}. Heard by {who}."
+    return f"{head}\n\n{told}\n\n{_table(('Field', 'Type'), rows)}"
+
+
+def _promise() -> str:
+    return written(promise(events()))
 
 
 def _failpoints_page() -> str:
@@ -191,16 +209,6 @@ def _source(kind: type) -> str:
     return f"[{kind.__name__}](../../src/guilder/{place})"
 
 
-def _fields(kind: type) -> Iterator[tuple[str, str]]:
-    if dataclasses.is_dataclass(kind):
-        for field in dataclasses.fields(kind):
-            yield field.name, str(field.type)
-    else:
-        for name, annotation in inspect.get_annotations(kind).items():
-            if name != "TYPE":
-                yield name, annotation if isinstance(annotation, str) else annotation.__name__
-
-
 def _descendants(kind: type[Refusal]) -> Iterator[type[Refusal]]:
     for child in kind.__subclasses__():
         yield child
@@ -210,6 +218,7 @@ def _descendants(kind: type[Refusal]) -> Iterator[type[Refusal]]:
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "checks.md": _checks_page,
     "errors.md": _errors_page,
+    "events.json": _promise,
     "events.md": _events_page,
     "failpoints.md": _failpoints_page,
     "roles.md": _roles_page,
@@ -222,6 +231,11 @@ def main() -> None:
     """Write the pages into the folder that is named, or docs/reference."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reference")
     folder.mkdir(parents=True, exist_ok=True)
+    promised = folder / "events.json"
+    if promised.exists():
+        lost = broken(read(promised.read_text(encoding="utf-8")), now=promise(events()))
+        if lost:
+            sys.exit("\n".join(["Somebody may rely on this:", *lost]))
     for name, text in PAGES.items():
         (folder / name).write_text(text(), encoding="utf-8")
 

@@ -208,12 +208,6 @@ class Settings(BaseModel):
         description="Where deposits come from: simulated (a settlement account of play money) or "
         "none; when not set, simulated in a sandbox and none in production.",
     )
-    event_retention_days: float = Field(
-        default=7,
-        ge=0.01,
-        le=3650,
-        description="Days that events are kept in the outbox once every group has read them.",
-    )
     audit_heads_dir: Path | None = Field(
         default=None,
         description="Folder outside the database where signed heads of the audit chains and of "
@@ -252,6 +246,22 @@ class Settings(BaseModel):
         ge=0,
         description="Seconds after which a webhook endpoint that does nothing but fail is "
         "disabled.",
+    )
+    kafka_bootstrap: str | None = Field(
+        default=None,
+        description="Brokers of a Kafka that carries events between processes, as host:9092, "
+        "several separated by commas; PostgreSQL carries them when not set. Needs the extra kafka.",
+    )
+    kafka_options: SecretStr | None = Field(
+        default=None,
+        description="More options of librdkafka, as security.protocol=SASL_SSL, several separated "
+        "by semicolons.",
+    )
+    event_retention_days: float = Field(
+        default=7,
+        ge=0.01,
+        le=3650,
+        description="Days that events are kept in the outbox once every group has read them.",
     )
     smtp_url: SecretStr | None = Field(
         default=None,

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from guilder.apps.bench import engine, growth, http, profile, reads, start
+from guilder.apps.bench import bus, engine, growth, http, profile, reads, start
 from guilder.apps.bench.figure import Figure, Skipped
 from guilder.apps.bench.ground import Ground, Report
 from guilder.apps.bench.load import Generator
@@ -21,6 +21,7 @@ from guilder.payments.api import Payments
 FIGURES: Final = (
     "pgbench",
     "engine",
+    "bus",
     "http",
     "latency",
     "hot",
@@ -78,11 +79,11 @@ class Run:
                     self.ground, seconds=plan.seconds, scale=plan.scale, report=self.report
                 ),
             )
-        if plan.wants("engine", "start", *_OVER_HTTP):
+        if plan.wants("engine", "bus", "start", *_OVER_HTTP):
             if plan.profile:
                 await profile.prepare(self.ground)
             await self.ground.prepare(report=lambda _: None)
-        if plan.wants("engine", *_OVER_HTTP):
+        if plan.wants("engine", "bus", *_OVER_HTTP):
             town = await self._in_process()
             if plan.wants(*_OVER_HTTP):
                 try:
@@ -112,6 +113,12 @@ class Run:
                 if plan.wants("engine"):
                     self.report(f"engine: {engine.COMMANDS_AT_ONCE} commands at once")
                     await self._engine(payments, town=town)
+                await self._keep(
+                    "bus",
+                    lambda: bus.measure(
+                        self.ground, payments, town=town, seconds=self.plan.seconds
+                    ),
+                )
         return town
 
     async def _engine(self, payments: Payments, *, town: Town) -> None:

@@ -46,7 +46,7 @@ async def deliver(
     taken = await positions.take(tx, subscription.group, at_most=at_most)
     if taken is None:
         return NOTHING
-    retried = await _retry_due(tx, subscription, taken.partitions, patience=patience)
+    retried = await retry_due(tx, subscription, taken.partitions, patience=patience)
     read = await positions.read(tx, subscription, taken)
     if read.events:
         await hear(tx, subscription, read.events, patience=patience)
@@ -112,9 +112,13 @@ async def _hear_one_by_one(
         await failpoints.reach(PARKED)
 
 
-async def _retry_due(
+async def retry_due(
     tx: Tx, subscription: Subscription, partitions: Sequence[int], *, patience: Patience
 ) -> int:
+    """Try parked events of these partitions whose pause is over; answer how many there were.
+
+    This transaction has to hold the partitions.
+    """
     due = await parking.due(tx, subscription.group, partitions=partitions, at_most=_MOST_DUE)
     for parked in due:
         await _retry_key(tx, subscription, parked, patience=patience)

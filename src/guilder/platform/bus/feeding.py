@@ -28,6 +28,7 @@ AFTER_COMMIT: Final = failpoints.declare(
 _AT_ONCE: Final = 4
 _LOOK_EVERY_S: Final = 0.25
 _LOOK_AGAIN_S: Final = 0.01
+_GATHER_S: Final = 0.02
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
 
@@ -73,13 +74,14 @@ class Bus:
 
     async def _deliver(self, subscription: Subscription) -> Delivered:
         group = subscription.group
+        at_most = self._at_most[group]
         done = await self._db.run(
-            lambda tx: deliver(
-                tx, subscription, patience=self._patience, at_most=self._at_most[group]
-            )
+            lambda tx: deliver(tx, subscription, patience=self._patience, at_most=at_most)
         )
         # a group that is far behind leaves partitions to other workers; else one commit takes all
         self._at_most[group] = 1 if done.is_full else PARTITIONS
+        if done.is_full or (done.count and at_most < PARTITIONS):
+            self._news[group].set()
         if done.count:
             await failpoints.reach(AFTER_COMMIT)
         return done
@@ -91,18 +93,17 @@ class Bus:
             news.clear()
             try:
                 async with self._turns:
-                    done = await self._deliver(subscription)
+                    await self._deliver(subscription)
             except Exception:  # noqa: BLE001 - the database, or a subscriber: in a while, again
                 _log.exception("bus.delivery_failed", group=subscription.group)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
                 continue
             pause_s = _FIRST_PAUSE_S
-            if done.count:
-                news.set()
 
     async def _watch(self) -> None:
         again_s = _LOOK_AGAIN_S
+        # what comes within a moment is heard together: one commit for a group, not one for each
         async with self._db.listen(outbox.CHANNEL) as woken:
             while True:
                 woken.clear()
@@ -111,6 +112,7 @@ class Bus:
                 again_s = min(again_s * 2, _LOOK_EVERY_S) if is_kept_back else _LOOK_AGAIN_S
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(woken.wait(), again_s if is_kept_back else _LOOK_EVERY_S)
+                await asyncio.sleep(_GATHER_S)
 
     async def _look(self) -> bool:
         """Tell groups of what is ready for them, and answer whether anything waits to be."""

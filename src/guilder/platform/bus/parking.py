@@ -24,6 +24,7 @@ _COLUMNS: Final = "id, type, key, data, created_at, actor_id, request_id, trace_
 _BLOCKED: Final = """
     SELECT DISTINCT key FROM platform.parked_events WHERE group_name = $1 AND key = ANY($2::text[])
 """
+_PARKS: Final = "SELECT EXISTS (SELECT FROM platform.parked_events WHERE group_name = $1)"
 _PARK: Final = f"""
     INSERT INTO platform.parked_events
         (group_name, state, attempts, next_attempt_at, last_error, {_COLUMNS})
@@ -116,6 +117,8 @@ class Parked:
 
 async def blocked_keys(tx: Tx, group: str, *, among: Sequence[str]) -> set[str]:
     """Those keys of which something is parked, so that what follows has to wait."""
+    if not await tx.fetchval(_PARKS, group):
+        return set()
     return {row[0] for row in await tx.fetch(_BLOCKED, group, sorted(set(among)))}
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from guilder.kernel.ids import EventId
 from guilder.platform.bus.subscription import Event, Start, Subscription
 from guilder.platform.db import Database, Row, Tx
 from guilder.platform.origin import Origin
@@ -93,11 +94,65 @@ _READ: Final = """
     ORDER BY next.transaction, next.position
 """
 _HEARD_BEFORE: Final = "SELECT EXISTS (SELECT FROM platform.heard_events WHERE group_name = $1)"
+# Not behind any group that hears from the outbox, so that what those have not heard comes by Kafka.
+_JOIN_LAST: Final = """
+    INSERT INTO platform.consumer_positions (group_name, partition, transaction, position)
+    SELECT $1, partition, COALESCE(least.transaction, '0'::xid8), COALESCE(least.position, 0)
+    FROM generate_series(0, 7) AS partition
+    LEFT JOIN LATERAL (
+        SELECT c.transaction, c.position FROM platform.consumer_positions c
+        WHERE c.partition = partition.partition AND c.group_name <> $1
+        ORDER BY c.transaction, c.position LIMIT 1
+    ) least ON true
+    ON CONFLICT DO NOTHING
+"""
+_STAND: Final = """
+    SELECT partition, transaction::text AS transaction, position
+    FROM platform.consumer_positions WHERE group_name = $1 ORDER BY partition
+"""
+_TAKE_DUE: Final = """
+    SELECT c.partition FROM platform.consumer_positions c
+    WHERE c.group_name = $1 AND EXISTS (
+        SELECT FROM platform.parked_events p
+        WHERE p.group_name = c.group_name AND p.state = 'waiting'
+          AND p.next_attempt_at <= clock_timestamp()
+          AND platform.partition_of(p.key) = c.partition
+    )
+    ORDER BY c.partition FOR UPDATE OF c SKIP LOCKED
+"""
+_HOLD_KEYS: Final = """
+    SELECT FROM platform.consumer_positions
+    WHERE group_name = $1 AND partition IN (
+        SELECT platform.partition_of(key) FROM unnest($2::text[]) AS key
+    )
+    ORDER BY partition FOR UPDATE
+"""
+_RECORD_HEARD: Final = """
+    INSERT INTO platform.heard_events (group_name, event_id)
+    SELECT $1, given.id
+    FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[])
+        AS given (id, key, transaction, position)
+    JOIN platform.consumer_positions c
+        ON c.group_name = $1 AND c.partition = platform.partition_of(given.key)
+    WHERE (given.transaction::xid8, given.position) > (c.transaction, c.position)
+    ORDER BY given.id
+    ON CONFLICT DO NOTHING RETURNING event_id
+"""
 _MOVE: Final = """
     UPDATE platform.consumer_positions c
     SET transaction = n.transaction::xid8, position = n.position, moved_at = clock_timestamp()
     FROM unnest($2::int[], $3::text[], $4::bigint[]) AS n (partition, transaction, position)
     WHERE c.group_name = $1 AND c.partition = n.partition
+"""
+_MOVE_SINCE: Final = """
+    UPDATE platform.consumer_positions c
+    SET transaction = n.transaction::xid8, position = n.position, moved_at = clock_timestamp()
+    FROM unnest($2::int[], $3::text[], $4::bigint[]) AS n (partition, transaction, position)
+    WHERE c.group_name = $1 AND c.partition = n.partition
+      AND (c.partition, c.transaction, c.position) IN (
+        SELECT partition, transaction::xid8, position
+        FROM unnest($5::int[], $6::text[], $7::bigint[]) AS s (partition, transaction, position)
+    )
 """
 
 
@@ -115,6 +170,8 @@ class Read:
     """What was read: the events a group wants, how many were looked at, where that has come to."""
 
     events: Sequence[Event]
+    places: Sequence[tuple[str, int]]
+    """The transaction and position of each."""
     reached: Taken
     is_full: bool
 
@@ -160,16 +217,57 @@ async def read(tx: Tx, subscription: Subscription, taken: Taken) -> Read:
         subscription.group,
     )
     lasts = [row for row in rows if row["is_last"]]
+    wanted = [row for row in rows if row["is_wanted"]]
     return Read(
-        events=[event(row) for row in rows if row["is_wanted"]],
+        events=[event(row) for row in wanted],
+        places=[(row["transaction"], row["position"]) for row in wanted],
         reached=_taken(lasts),
         is_full=any(row["seen"] == limit for row in lasts),
     )
 
 
-async def move(tx: Tx, group: str, reached: Taken) -> None:
-    """Record how far a group has come."""
-    await tx.execute(_MOVE, group, reached.partitions, reached.transactions, reached.positions)
+async def move(tx: Tx, group: str, reached: Taken, *, since: Taken | None = None) -> None:
+    """Record how far a group has come; partitions that are no longer where ``since`` says stay."""
+    moved = (reached.partitions, reached.transactions, reached.positions)
+    if since is None:
+        await tx.execute(_MOVE, group, *moved)
+    else:
+        await tx.execute(
+            _MOVE_SINCE, group, *moved, since.partitions, since.transactions, since.positions
+        )
+
+
+async def join_last(tx: Tx, group: str) -> None:
+    """Give a group its positions, unless it has them: those of the group that is furthest back."""
+    await tx.execute(_JOIN_LAST, group)
+
+
+async def stand(tx: Tx, group: str) -> Taken:
+    """Where a group stands, without a lock."""
+    return _taken(await tx.fetch(_STAND, group))
+
+
+async def take_due(tx: Tx, group: str) -> list[int]:
+    """Lock partitions in which a parked event is to be tried, and that nobody else has."""
+    return [row[0] for row in await tx.fetch(_TAKE_DUE, group)]
+
+
+async def record_heard(tx: Tx, group: str, given: Sequence[tuple[Event, str, int]]) -> set[EventId]:
+    """Record that a group hears these now, and answer those that it has not heard before.
+
+    Each comes with its transaction and position in the outbox. The partitions of their keys are
+    held until this transaction ends.
+    """
+    await tx.fetch(_HOLD_KEYS, group, [event.key for event, _, _ in given])
+    rows = await tx.fetch(
+        _RECORD_HEARD,
+        group,
+        [event.id for event, _, _ in given],
+        [event.key for event, _, _ in given],
+        [transaction for _, transaction, _ in given],
+        [position for _, _, position in given],
+    )
+    return {EventId(row[0]) for row in rows}
 
 
 def event(row: Row) -> Event:

@@ -1,0 +1,1 @@
+"""The bus over Kafka: a real broker where one is named, librdkafka's own cluster elsewhere."""
