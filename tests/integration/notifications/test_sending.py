@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,15 @@ from guilder.notifications.api import (
 from guilder.notifications.domain.deliveries import MOST_ATTEMPTS
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.module import SIMULATED, ProviderUnusable, senders
+from guilder.notifications.service.channels.simulated import SandboxOutbox
 from guilder.notifications.service.courier import AFTER_SEND, BEFORE_SEND
 from guilder.platform import failpoints
 from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
 from guilder.platform.sink import Sink
 from tests.integration.notifications.conftest import Trays
+from tests.support.courier import run
+from tests.support.database import OwnDatabase
 from tests.support.mailbox import catching
 from tests.support.newsstand import Newsstand, Person, payment, registration
 from tests.support.providers import providing
@@ -229,6 +233,25 @@ async def test_a_courier_that_dies_leaves_its_message_to_another(
     assert len(messages) == (2 if place == AFTER_SEND else 1)
     assert len({message.id for message in messages}) == 1
     assert await stand.statuses(anna) == [("deposit_received", "email", "sent", None)]
+
+
+@pytest.mark.parametrize("place", [BEFORE_SEND, AFTER_SEND])
+async def test_a_killed_process_leaves_its_message_to_another_and_one_copy_arrives(
+    db: Database, database: OwnDatabase, key_folder: Path, place: str
+) -> None:
+    stand = Newsstand(db, keys=key_folder, senders={Channel.EMAIL: SandboxOutbox(db)})
+    anna = await stand.person("Anna")
+    await stand.hear(payment(None, anna.wallet))
+
+    killed = await asyncio.to_thread(run, database.url(), keys=key_folder, armed=f"{place}=kill")
+    before = await stand.statuses(anna)
+    await stand.courier().deliver()
+
+    assert killed.returncode == -signal.SIGKILL
+    assert f"failpoint {place}: kill" in killed.stderr
+    assert before == [("deposit_received", "email", "queued", None)]
+    assert await stand.statuses(anna) == [("deposit_received", "email", "sent", None)]
+    assert len(await stand.reading.laid_out(anna.id, before=new_id(), limit=10)) == 1
 
 
 async def test_the_sandbox_outbox_has_a_message_once_however_often_it_was_sent(
