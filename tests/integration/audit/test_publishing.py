@@ -11,6 +11,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
+from joserfc import jws
+from joserfc.jwk import JWKRegistry
 
 from guilder.audit.store.publications import Forged, name_of
 from guilder.platform.db import Database
@@ -50,6 +52,17 @@ async def test_a_publication_states_the_end_of_every_chain(archive: Archive):
         {"chain": row["chain"], "sequence": row["sequence"], "hash": row["hash"].hex()}
         for row in sorted(heads)
     ]
+
+
+async def test_whoever_has_the_folder_verifies_with_any_library(archive: Archive):
+    await archive.publish()
+    (public,) = archive.folders.heads.glob("*.public.jwk")
+
+    key = JWKRegistry.import_key(json.loads(public.read_bytes()))
+    stated_by = jws.deserialize_compact(files(archive)[0].read_bytes(), key, algorithms=["ES256"])
+
+    assert not key.is_private
+    assert json.loads(stated_by.payload) == stated(files(archive)[0])
 
 
 async def test_publications_follow_one_another_when_many_publish_at_once(archive: Archive):

@@ -68,8 +68,10 @@ class PublishHeads:
             found = await self._gathered(last, previous=digest_of(text or b""), now=now)
             if last is not None and _is_same(found, last):
                 return _published(last, is_new=False)
-            signature = signed(found, key=await self._keys.signing_key())
+            key = await self._keys.signing_key()
+            signature = signed(found, key=key)
             await failpoints.reach(BEFORE_WRITE)
+            await asyncio.to_thread(self._folder.show, key)
             await asyncio.to_thread(self._folder.write, found.number, signature)
         return _published(found, is_new=True)
 

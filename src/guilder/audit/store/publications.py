@@ -26,6 +26,7 @@ from guilder.platform.keys import ALGORITHM, KeyFolder, SigningKey
 
 TYPE: Final = "guilder-heads+jws"
 _SUFFIX: Final = ".jws"
+_PUBLIC_SUFFIX: Final = ".public.jwk"
 _LOOK_EVERY_S: Final = 0.05
 _registry: Final = jws.JWSRegistry(algorithms=[ALGORITHM])
 
@@ -88,7 +89,15 @@ class HeadsFolder:
         Raises:
             FileExistsError: there is one with its number.
         """
-        path = self.path / name_of(number)
+        self._add(self.path / name_of(number), text)
+
+    def show(self, key: SigningKey) -> None:
+        """File the public half of a key, for whoever has nothing but the folder."""
+        path = self.path / f"{key.kid}{_PUBLIC_SUFFIX}"
+        if not path.exists():
+            self._add(path, msgspec.json.format(msgspec.json.encode(key.public())))
+
+    def _add(self, path: Path, text: bytes) -> None:
         draft = path.with_suffix(".draft")
         with os.fdopen(os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644), "wb") as file:
             file.write(text)

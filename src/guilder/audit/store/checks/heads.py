@@ -54,6 +54,7 @@ class HeadsChecks:
         self._keys = keys
         self._ledger = ledger
         self._erasures = ErasureList(folder.path)
+        self._known: dict[bytes, Publication] = {}
 
     def checks(self) -> tuple[Check, ...]:
         """All of them; they find nothing where nothing was published."""
@@ -119,7 +120,7 @@ class HeadsChecks:
         before: tuple[str, bytes] | None = None
         for name, text in self._folder.texts():
             try:
-                publication = await opened(text, keys=self._keys)
+                publication = await self._opened(text)
             except Forged as problem:
                 read.findings.append(_finding(name, str(problem)))
             else:
@@ -128,6 +129,12 @@ class HeadsChecks:
                 read.findings += [_finding(name, wrong)] if wrong else []
             before = (name, text)
         return read
+
+    async def _opened(self, text: bytes) -> Publication:
+        """Each signature is verified once, however many checks ask."""
+        if text not in self._known:
+            self._known[text] = await opened(text, keys=self._keys)
+        return self._known[text]
 
 
 def _misplaced(
