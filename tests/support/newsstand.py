@@ -20,12 +20,11 @@ from guilder.identity.events import (
     contact_place,
 )
 from guilder.kernel.ids import EventId, SessionId, TransactionId, UserId, WalletId
-from guilder.notifications.api import Channel, Message, Sender
+from guilder.notifications.api import Channel, Message, NoticeId, Sender
 from guilder.notifications.domain.preferences import Preferences
-from guilder.notifications.domain.records import FeedItem
 from guilder.notifications.service.courier import Courier
 from guilder.notifications.service.newsroom import Fact, Heard, Newsroom
-from guilder.notifications.service.reading import Choosing, FeedReading
+from guilder.notifications.service.reading import Choosing, FeedReading, ShownItem
 from guilder.notifications.service.sending import Sending
 from guilder.notifications.service.wording import Writer
 from guilder.payments.events import TransactionCompleted, TransactionFailed
@@ -46,6 +45,30 @@ class Person:
     wallet: WalletId
     email: str
     phone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A notice as its reader sees it."""
+
+    id: NoticeId
+    sequence: int
+    template: str
+    category: str
+    title: str
+    body: str
+
+    @classmethod
+    def of(cls, shown: ShownItem) -> Told:
+        item = shown.item
+        return cls(
+            id=item.id,
+            sequence=item.sequence,
+            template=item.template,
+            category=item.category,
+            title=shown.title,
+            body=shown.body,
+        )
 
 
 class Tray:
@@ -73,8 +96,8 @@ class Newsstand:
         self.keys = OuterKeys(keys)
         self.senders = senders
         self.writer = Writer(region="IN")
-        self.newsroom = Newsroom(writer=self.writer, default=DEFAULT, reachable=senders)
-        self.reading = FeedReading(db)
+        self.newsroom = Newsroom(default=DEFAULT, reachable=senders)
+        self.reading = FeedReading(db, writer=self.writer, default=DEFAULT)
         self.choosing = Choosing(db, default=DEFAULT)
         self.sending = Sending(db, default=DEFAULT, reachable=senders)
 
@@ -122,10 +145,11 @@ class Newsstand:
             wallet_id=person.wallet, owner_id=person.id, currency="INR", status="active"
         )
 
-    async def feed(self, person: Person, *, limit: int = 50) -> list[FeedItem]:
+    async def feed(self, person: Person, *, limit: int = 50) -> list[Told]:
         """What they were told after their wallet's details, oldest first."""
         items = await self.reading.page(person.id, before=2**63 - 1, limit=limit)
-        return [item for item in reversed(items) if item.template != "account_details"]
+        told = [Told.of(shown) for shown in reversed(items)]
+        return [item for item in told if item.template != "account_details"]
 
     async def statuses(self, person: Person) -> list[tuple[str, str, str, str | None]]:
         """Template, channel, status and reason of each message to them."""

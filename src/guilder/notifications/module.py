@@ -89,16 +89,17 @@ def build(
     """The wired context. ``region`` and ``time_zone`` hold for whoever chose nothing."""
     writer = Writer(region=region)
     default = Preferences(language=LANGUAGES[0], time_zone=time_zone)
-    newsroom = Newsroom(writer=writer, default=default, reachable=senders)
+    newsroom = Newsroom(default=default, reachable=senders)
     courier = Courier(
         db, writer=writer, contacts=keys, senders=senders, default=default, lease_s=lease_s
     )
-    hub = StreamHub(db, heartbeat_s=heartbeat_s)
+    feed = FeedReading(db, writer=writer, default=default)
+    hub = StreamHub(db, feed=feed, heartbeat_s=heartbeat_s)
     return Module(
         name="notifications",
         service_names=("notification",),
         routes=routes(
-            reading=FeedReading(db),
+            reading=feed,
             choosing=Choosing(db, default=default),
             sending=Sending(db, default=default, reachable=senders),
             hub=hub,

@@ -18,6 +18,7 @@ from guilder.kernel.ids import UserId
 from guilder.notifications.api import TooManyStreams
 from guilder.notifications.domain.records import FeedItem
 from guilder.notifications.http.stream import StreamRoutes
+from guilder.notifications.service.reading import ShownItem
 from guilder.notifications.service.streams import Stream, StreamHub
 from guilder.platform.db import Database
 from guilder.platform.http.asgi import HttpApp
@@ -32,20 +33,20 @@ from tests.support.waiting import until
 
 FOREVER = float("inf")
 PATIENCE_S = 60
-Items = AsyncGenerator[FeedItem | None, None]
+Items = AsyncGenerator[ShownItem | None, None]
 
 
 @pytest.fixture
-def hub(db: Database) -> StreamHub:
-    return StreamHub(db)
+def hub(db: Database, stand: Newsstand) -> StreamHub:
+    return StreamHub(db, feed=stand.reading)
 
 
 async def next_of(items: Items) -> FeedItem:
     """The next item, heartbeats left out."""
     async with asyncio.timeout(PATIENCE_S):
-        async for item in items:
-            if item is not None:
-                return item
+        async for shown in items:
+            if shown is not None:
+                return shown.item
     raise AssertionError("the stream ended")
 
 
@@ -138,7 +139,7 @@ async def test_a_stream_beats_while_nothing_happens_and_ends_with_its_token(
 ) -> None:
     anna = await stand.person("Anna")
     moments = iter([100.0] * 8 + [200.0] * 8)
-    hub = StreamHub(db, heartbeat_s=0.01, now=lambda: next(moments))
+    hub = StreamHub(db, feed=stand.reading, heartbeat_s=0.01, now=lambda: next(moments))
     stream = await hub.open(anna.id, after=None)
 
     beats = [item async for item in hub.follow(stream, until=200.0)]
@@ -150,7 +151,7 @@ async def test_a_stream_beats_while_nothing_happens_and_ends_with_its_token(
 
 async def test_streams_are_limited_by_person_and_by_process(stand: Newsstand, db: Database) -> None:
     anna, ben = await stand.person("Anna"), await stand.person("Ben")
-    hub = StreamHub(db, most=3, most_of_one=2, heartbeat_s=0.01)
+    hub = StreamHub(db, feed=stand.reading, most=3, most_of_one=2, heartbeat_s=0.01)
     opened = [await following(hub, anna.id, after=None) for _ in range(2)]
     for items in opened:
         await anext(items)

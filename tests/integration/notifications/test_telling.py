@@ -60,7 +60,7 @@ async def test_a_new_user_is_welcomed_and_gets_the_wallets_details(stand: Newsst
     await stand.hear(registration(anna), stand.wallet(anna))
 
     items = await stand.reading.page(anna.id, before=10, limit=10)
-    assert [item.template for item in reversed(items)] == [
+    assert [shown.item.template for shown in reversed(items)] == [
         "account_details",
         "welcome",
         "account_details",
@@ -159,7 +159,7 @@ async def test_reading_counts_once_and_only_for_its_owner(stand: Newsstand) -> N
     with pytest.raises(NoticeNotFound):
         await stand.reading.read(ben.id, notice_id=first.id)
 
-    assert read.read_at == again.read_at is not None
+    assert read.item.read_at == again.item.read_at is not None
     assert await stand.reading.count_unread(anna.id) == 2
     await stand.reading.read_all(anna.id)
     assert await stand.reading.count_unread(anna.id) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from msgspec import Struct
@@ -14,16 +13,14 @@ from guilder.notifications.api import Channel, DeliveryId, DeviceId, NoticeId
 
 
 class FeedItem(Struct, frozen=True, kw_only=True):
-    """A notice as it stands in a feed."""
+    """A notice as it stands in a feed: what it is about, and not yet in words."""
 
     user_id: UserId
     sequence: int
     id: NoticeId
     template: str
     category: str
-    title: str
-    body: str
-    data: Mapping[str, Any]
+    data: Mapping[str, str]
     created_at: datetime
     read_at: datetime | None
 

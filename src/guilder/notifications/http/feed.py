@@ -10,8 +10,7 @@ from msgspec import Struct
 
 from guilder.kernel.ids import UserId
 from guilder.notifications.api import NoticeNotFound
-from guilder.notifications.domain.records import FeedItem
-from guilder.notifications.service.reading import FeedReading
+from guilder.notifications.service.reading import FeedReading, ShownItem
 from guilder.platform.http.pages import Page, Position, decode_cursor, encode_cursor, page_meta
 from guilder.platform.http.route import Access, Answer, Request, Route
 
@@ -79,7 +78,7 @@ class FeedRoutes:
         items = await self._reading.page(user_id, before=before, limit=page.limit + 1)
         more = len(items) > page.limit
         items = items[: page.limit]
-        cursor = encode_cursor(items[-1].sequence, filters=filters) if more else None
+        cursor = encode_cursor(items[-1].item.sequence, filters=filters) if more else None
         return Answer(data=[notice_body(item) for item in items], meta=page_meta(cursor))
 
     def routes(self) -> tuple[Route, ...]:
@@ -138,15 +137,16 @@ class FeedRoutes:
         )
 
 
-def notice_body(item: FeedItem) -> NoticeBody:
+def notice_body(shown: ShownItem) -> NoticeBody:
     """A notice as routes and streams show it."""
+    item = shown.item
     return NoticeBody(
         id=item.id,
         sequence=item.sequence,
         type=item.template,
         category=item.category,
-        title=item.title,
-        body=item.body,
+        title=shown.title,
+        body=shown.body,
         data=dict(item.data),
         is_read=item.read_at is not None,
         created_at=item.created_at,

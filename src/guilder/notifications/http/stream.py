@@ -10,8 +10,8 @@ import msgspec
 
 from guilder.kernel.errors import ValidationFailed
 from guilder.notifications.api import TooManyStreams
-from guilder.notifications.domain.records import FeedItem
 from guilder.notifications.http.feed import TAG, notice_body
+from guilder.notifications.service.reading import ShownItem
 from guilder.notifications.service.streams import Stream, StreamHub
 from guilder.platform.http.route import Access, Request, Route, StreamAnswer
 
@@ -62,14 +62,14 @@ class StreamRoutes:
 async def _events(hub: StreamHub, stream: Stream, *, until: float) -> AsyncGenerator[bytes, None]:
     async with aclosing(hub.follow(stream, until=until)) as items:
         yield _RETRY
-        async for item in items:
-            yield _BEAT if item is None else _event(item)
+        async for shown in items:
+            yield _BEAT if shown is None else _event(shown)
 
 
-def _event(item: FeedItem) -> bytes:
+def _event(shown: ShownItem) -> bytes:
     # JSON has no line breaks outside of escapes, so one data line holds it
-    data = msgspec.json.encode(notice_body(item))
-    return b"id: %d\nevent: notification\ndata: %b\n\n" % (item.sequence, data)
+    data = msgspec.json.encode(notice_body(shown))
+    return b"id: %d\nevent: notification\ndata: %b\n\n" % (shown.item.sequence, data)
 
 
 def _last_event_id(said: str | None) -> int | None:

@@ -82,8 +82,6 @@ def _feeds() -> None:
             id uuid NOT NULL CONSTRAINT feed_id_unique UNIQUE,
             template text NOT NULL,
             category text NOT NULL,
-            title text NOT NULL,
-            body text NOT NULL,
             data jsonb NOT NULL,
             event_id uuid,
             created_at timestamptz NOT NULL,

@@ -16,7 +16,6 @@ from guilder.notifications.domain import notices as told
 from guilder.notifications.domain.deliveries import NEWS_FOR
 from guilder.notifications.domain.notices import Notice, WebhookDisabled
 from guilder.notifications.domain.preferences import Preferences
-from guilder.notifications.service.wording import Writer
 from guilder.notifications.store import deliveries, feed, people
 from guilder.notifications.store.people import Reader, SealedContact
 from guilder.payments.events import TransactionCompleted, TransactionFailed
@@ -50,10 +49,7 @@ class Newsroom:
     """Turns facts into notices. ``default`` are the preferences of who chose nothing;
     ``reachable`` are the channels that messages can be sent by here."""
 
-    def __init__(
-        self, *, writer: Writer, default: Preferences, reachable: Collection[Channel]
-    ) -> None:
-        self._writer = writer
+    def __init__(self, *, default: Preferences, reachable: Collection[Channel]) -> None:
         self._default = default
         self._reachable = frozenset(reachable)
 
@@ -81,7 +77,7 @@ class Newsroom:
         user_ids = sorted({notice.user_id for notice in notices})
         readers = await people.readers(tx, user_ids, default=self._default)
         items = [
-            self._item(notice, readers[notice.user_id])
+            _item(notice)
             for notice in notices
             if readers[notice.user_id].preferences.wants(notice.category, Channel.IN_APP)
         ]
@@ -139,23 +135,6 @@ class Newsroom:
             await people.learn_devices(tx, learnt)
         return surprising
 
-    def _item(self, notice: Notice, reader: Reader) -> feed.NewItem:
-        chosen = reader.preferences
-        title, body = self._writer.headline(
-            notice.template, notice.values, language=chosen.language, time_zone=chosen.time_zone
-        )
-        return feed.NewItem(
-            user_id=notice.user_id,
-            id=NoticeId(new_id()),
-            template=notice.template,
-            category=notice.category.value,
-            title=title,
-            body=body,
-            data=notice.values,
-            event_id=notice.event_id,
-            created_at=notice.at,
-        )
-
     def _messages(
         self, notice: Notice, reader: Reader, *, now: datetime
     ) -> Iterable[deliveries.NewDelivery]:
@@ -185,6 +164,18 @@ def targets(reader: Reader, channel: Channel) -> Sequence[DeviceId | None]:
         return reader.devices
     has_one = reader.has_email if channel is Channel.EMAIL else reader.has_phone
     return [None] if has_one else []
+
+
+def _item(notice: Notice) -> feed.NewItem:
+    return feed.NewItem(
+        user_id=notice.user_id,
+        id=NoticeId(new_id()),
+        template=notice.template,
+        category=notice.category.value,
+        data=notice.values,
+        event_id=notice.event_id,
+        created_at=notice.at,
+    )
 
 
 def _notices(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from msgspec import Struct
+
 from guilder.kernel.ids import UserId
 from guilder.notifications.api import (
     DeviceId,
@@ -13,6 +15,7 @@ from guilder.notifications.api import (
 )
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.domain.records import Device, FeedItem, LaidOut
+from guilder.notifications.service.wording import Writer
 from guilder.notifications.store import deliveries, feed, people
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
@@ -20,30 +23,68 @@ from guilder.platform.identifiers import new_id
 MOST_DEVICES = 20
 
 
+class ShownItem(Struct, frozen=True, kw_only=True):
+    """A notice in its reader's words."""
+
+    item: FeedItem
+    title: str
+    body: str
+
+
 class FeedReading:
-    """A person's feed, and in a sandbox what would have been sent to them."""
+    """A person's feed, and in a sandbox what would have been sent to them.
 
-    def __init__(self, db: Database) -> None:
+    Notices are put into words when they are read, so that being told costs next to nothing and a
+    change of language changes all of them.
+    """
+
+    def __init__(self, db: Database, *, writer: Writer, default: Preferences) -> None:
         self._db = db
+        self._writer = writer
+        self._default = default
 
-    async def page(self, user_id: UserId, *, before: int, limit: int) -> list[FeedItem]:
+    async def page(self, user_id: UserId, *, before: int, limit: int) -> list[ShownItem]:
         """Notices numbered below ``before``, newest first."""
-        return await self._db.run(lambda tx: feed.page(tx, user_id, before=before, limit=limit))
+
+        async def read(tx: Tx) -> list[ShownItem]:
+            items = await feed.page(tx, user_id, before=before, limit=limit)
+            chosen = await self.chosen(tx, user_id)
+            return [self.show(item, chosen) for item in items]
+
+        return await self._db.run(read)
+
+    async def chosen(self, tx: Tx, user_id: UserId) -> Preferences:
+        """In which language, and in which time zone, this person reads."""
+        readers = await people.readers(tx, [user_id], default=self._default)
+        return readers[user_id].preferences
+
+    def show(self, item: FeedItem, chosen: Preferences) -> ShownItem:
+        """A notice in words."""
+        title, body = self._writer.headline(
+            item.template, item.data, language=chosen.language, time_zone=chosen.time_zone
+        )
+        return ShownItem(item=item, title=title, body=body)
 
     async def count_unread(self, user_id: UserId) -> int:
         """How many were not read yet."""
         return await self._db.run(lambda tx: feed.count_unread(tx, user_id))
 
-    async def read(self, user_id: UserId, *, notice_id: UUID) -> FeedItem:
+    async def read(self, user_id: UserId, *, notice_id: UUID) -> ShownItem:
         """Mark one as read, and return it. Repeating it changes nothing.
 
         Raises:
             NoticeNotFound: the person has none with this id.
         """
-        item = await self._db.run(lambda tx: feed.read(tx, user_id, notice_id=notice_id))
-        if item is None:
+
+        async def mark(tx: Tx) -> ShownItem | None:
+            item = await feed.read(tx, user_id, notice_id=notice_id)
+            chosen = await self.chosen(tx, user_id)
+            return None if item is None else self.show(item, chosen)
+
+        shown = await self._db.run(mark)
+        if shown is None:
             raise NoticeNotFound
-        return item
+        return shown
 
     async def read_all(self, user_id: UserId) -> None:
         """Mark every notice as read."""

@@ -18,9 +18,11 @@ import structlog
 from guilder.kernel.errors import Overloaded
 from guilder.kernel.ids import UserId
 from guilder.notifications.api import TooManyStreams
+from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.domain.records import FeedItem
-from guilder.notifications.store import feed
-from guilder.platform.db import Database
+from guilder.notifications.service.reading import FeedReading, ShownItem
+from guilder.notifications.store import feed as store
+from guilder.platform.db import Database, Tx
 
 HEARTBEAT_S: Final = 15.0
 MOST_STREAMS: Final = 2_000
@@ -36,10 +38,11 @@ _log = structlog.get_logger(__name__)
 class Stream:
     """One open stream: where it has come to, and what it has not passed on yet."""
 
-    __slots__ = ("cursor", "user_id", "waiting", "woken")
+    __slots__ = ("chosen", "cursor", "user_id", "waiting", "woken")
 
-    def __init__(self, user_id: UserId, cursor: int) -> None:
+    def __init__(self, user_id: UserId, cursor: int, *, chosen: Preferences) -> None:
         self.user_id = user_id
+        self.chosen = chosen
         self.cursor = cursor
         self.waiting: deque[FeedItem] = deque()
         self.woken = asyncio.Event()
@@ -63,12 +66,14 @@ class StreamHub:
         self,
         db: Database,
         *,
+        feed: FeedReading,
         heartbeat_s: float = HEARTBEAT_S,
         most: int = MOST_STREAMS,
         most_of_one: int = MOST_OF_ONE,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._db = db
+        self._feed = feed
         self._heartbeat_s = heartbeat_s
         self._most = most
         self._most_of_one = most_of_one
@@ -90,12 +95,17 @@ class StreamHub:
             raise Overloaded(retry_after_s=5)
         if self._of_one[user_id] >= self._most_of_one:
             raise TooManyStreams
-        last = await self._db.run(lambda tx: feed.last_sequence(tx, user_id))
-        return Stream(user_id, last if after is None else min(after, last))
+
+        async def look(tx: Tx) -> Stream:
+            last = await store.last_sequence(tx, user_id)
+            chosen = await self._feed.chosen(tx, user_id)
+            return Stream(user_id, last if after is None else min(after, last), chosen=chosen)
+
+        return await self._db.run(look)
 
     async def follow(
         self, stream: Stream, *, until: float
-    ) -> AsyncGenerator[FeedItem | None, None]:
+    ) -> AsyncGenerator[ShownItem | None, None]:
         """The stream's items as they come, and None for each heartbeat without one.
 
         It ends at ``until`` (Unix seconds), when the caller's token does, or with the process.
@@ -105,7 +115,7 @@ class StreamHub:
             while not self._is_closed and self._now() < until:
                 if stream.waiting:
                     was_full = stream.room == 0
-                    yield stream.waiting.popleft()
+                    yield self._feed.show(stream.waiting.popleft(), stream.chosen)
                     if was_full:
                         self._woken.set()
                     continue
@@ -150,7 +160,7 @@ class StreamHub:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._db.listen(feed.CHANNEL) as notified:
+                async with self._db.listen(store.CHANNEL) as notified:
                     await self._keep_passing_on(notified)
             except Exception:  # noqa: BLE001 - the database went away: streams stay and wait for it
                 _log.exception("notifications.listening_failed")
@@ -174,7 +184,7 @@ class StreamHub:
             return False
         cursors = [(stream.user_id, stream.cursor) for stream in streams]
         rooms = [stream.room for stream in streams]
-        found = await self._db.run(lambda tx: feed.since(tx, cursors, rooms=rooms))
+        found = await self._db.run(lambda tx: store.since(tx, cursors, rooms=rooms))
         for place, item in found:
             if item.sequence > streams[place].cursor:
                 streams[place].push(item)

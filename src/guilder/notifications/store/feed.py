@@ -29,12 +29,12 @@ _NUMBER: Final = """
 """
 _ADD: Final = """
     INSERT INTO notifications.feed
-        (user_id, sequence, id, template, category, title, body, data, event_id, created_at)
-    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::text[],
-        $7::text[], $8::jsonb[], $9::uuid[], $10::timestamptz[])
+        (user_id, sequence, id, template, category, data, event_id, created_at)
+    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[],
+        $6::jsonb[], $7::uuid[], $8::timestamptz[])
 """
 _COLUMNS: Final = """
-    user_id, sequence, id, template, category, title, body, data, created_at, read_at
+    user_id, sequence, id, template, category, data, created_at, read_at
 """
 _PAGE: Final = f"""
     SELECT {_COLUMNS} FROM notifications.feed
@@ -91,8 +91,6 @@ class NewItem(Struct, frozen=True, kw_only=True):
     id: NoticeId
     template: str
     category: str
-    title: str
-    body: str
     data: Mapping[str, str]
     event_id: EventId | None
     created_at: datetime
@@ -115,8 +113,6 @@ async def add(tx: Tx, items: Sequence[NewItem]) -> None:
         [item.id for item in items],
         [item.template for item in items],
         [item.category for item in items],
-        [item.title for item in items],
-        [item.body for item in items],
         [msgspec.json.encode(item.data).decode() for item in items],
         [item.event_id for item in items],
         [item.created_at for item in items],
@@ -170,8 +166,6 @@ def _item(row: Row) -> FeedItem:
         id=NoticeId(row["id"]),
         template=row["template"],
         category=row["category"],
-        title=row["title"],
-        body=row["body"],
         data=msgspec.json.decode(row["data"]),
         created_at=row["created_at"],
         read_at=row["read_at"],
