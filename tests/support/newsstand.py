@@ -99,7 +99,7 @@ class Newsstand:
         self.newsroom = Newsroom(default=DEFAULT, reachable=senders)
         self.reading = FeedReading(db, writer=self.writer, default=DEFAULT)
         self.choosing = Choosing(db, default=DEFAULT)
-        self.sending = Sending(db, default=DEFAULT, reachable=senders)
+        self.sending = Sending(db, writer=self.writer, default=DEFAULT, reachable=senders)
 
     def courier(self, *, lease_s: float = 30.0) -> Courier:
         return Courier(

@@ -101,7 +101,7 @@ def build(
         routes=routes(
             reading=feed,
             choosing=Choosing(db, default=default),
-            sending=Sending(db, default=default, reachable=senders),
+            sending=Sending(db, writer=writer, default=default, reachable=senders),
             hub=hub,
             writer=writer,
             shows_outbox=shows_outbox,

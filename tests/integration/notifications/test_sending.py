@@ -21,6 +21,7 @@ from guilder.notifications.api import (
     Undeliverable,
 )
 from guilder.notifications.domain.deliveries import MOST_ATTEMPTS
+from guilder.notifications.domain.notices import TEMPLATES
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.module import SIMULATED, ProviderUnusable, senders
 from guilder.notifications.service.channels.simulated import SandboxOutbox
@@ -407,6 +408,15 @@ async def test_values_have_to_be_those_of_the_template(stand: Newsstand) -> None
         )
     with pytest.raises(TemplateNotFound):
         await stand.sending.send(anna.id, channel=Channel.EMAIL, template="none", values={})
+    sample = dict(TEMPLATES["deposit_received"].sample)
+    for wrong in ({"amount": "much"}, {"currency": "XXY"}, {"at": "noon"}):
+        with pytest.raises(ValidationFailed):
+            await stand.sending.send(
+                anna.id,
+                channel=Channel.EMAIL,
+                template="deposit_received",
+                values={**sample, **wrong},
+            )
 
     assert set(refused.value.details["fields"]) == {"values.text", "values"}
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, time, timedelta
 
+import msgspec
 import pytest
 
-from guilder.kernel.ids import WalletId
+from guilder.kernel.ids import EventId, WalletId
 from guilder.notifications.api import Category, Channel, NoticeNotFound
+from guilder.notifications.consumers import subscriptions
 from guilder.notifications.domain.notices import OwnerUnknown
 from guilder.notifications.domain.preferences import Preferences, QuietHours
 from guilder.notifications.store.feed import CHECKS
+from guilder.platform.bus import Event
 from guilder.platform.checks import run_checks
 from guilder.platform.identifiers import new_id
+from guilder.webhooks.events import EndpointDisabled
 from tests.support.newsstand import Newsstand, failure, login, payment, registration
 
 
@@ -164,3 +168,29 @@ async def test_reading_counts_once_and_only_for_its_owner(stand: Newsstand) -> N
     await stand.reading.read_all(anna.id)
     assert await stand.reading.count_unread(anna.id) == 0
     assert await stand.reading.count_unread(ben.id) == 3
+
+
+async def test_the_owner_of_a_disabled_webhook_hears_of_it_as_webhooks_publish_it(
+    stand: Newsstand,
+) -> None:
+    anna = await stand.person("Anna")
+    fact = EndpointDisabled(
+        endpoint_id=new_id(),
+        owner_id=anna.id,
+        host="hooks.example.com",
+        reason="failing",
+        disabled_at=datetime.now(UTC),
+    )
+    event = Event(
+        id=EventId(new_id()),
+        type=fact.TYPE,
+        key=str(fact.endpoint_id),
+        time=datetime.now(UTC),
+        data=msgspec.json.decode(msgspec.json.encode(fact)),
+    )
+    (subscription,) = subscriptions(stand.newsroom)
+
+    await stand.db.run(lambda tx: subscription.hear(tx, [event]))
+
+    (notice,) = await stand.feed(anna)
+    assert (notice.template, notice.category) == ("webhook_disabled", "account")

@@ -93,7 +93,11 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
         ),
     }
 )
-"""Every template there is. Its words stand in ``templates/<language>/<name>``."""
+"""Every template there is. Its words stand in ``templates/<language>/<name>``.
+
+Feeds keep a template's name and values and are put into words when they are read: none is ever
+removed, and none ever takes another value.
+"""
 
 
 class WebhookDisabled(Struct, frozen=True, kw_only=True):

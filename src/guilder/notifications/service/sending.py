@@ -19,6 +19,7 @@ from guilder.notifications.domain.notices import TEMPLATES
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.domain.records import Delivery
 from guilder.notifications.service.newsroom import targets
+from guilder.notifications.service.wording import Writer
 from guilder.notifications.store import deliveries, people
 from guilder.notifications.store.deliveries import NewDelivery
 from guilder.notifications.store.people import Reader
@@ -30,9 +31,15 @@ class Sending:
     """Queues messages that somebody asks for. What people switched off stays off."""
 
     def __init__(
-        self, db: Database, *, default: Preferences, reachable: Collection[Channel]
+        self,
+        db: Database,
+        *,
+        writer: Writer,
+        default: Preferences,
+        reachable: Collection[Channel],
     ) -> None:
         self._db = db
+        self._writer = writer
         self._default = default
         self._reachable = frozenset(reachable)
 
@@ -52,10 +59,11 @@ class Sending:
 
         Raises:
             TemplateNotFound: no template has this name.
-            ValidationFailed: the template takes other values.
+            ValidationFailed: the template takes other values, or cannot say these.
             MessageIdTaken: the id is another message's.
         """
         _refuse_other_values(template, values)
+        self._refuse_unsayable(template, values)
         kind = category or TEMPLATES[template].category
         first_id = DeliveryId(message_id or new_id())
 
@@ -100,6 +108,17 @@ class Sending:
         if delivery is None:
             raise MessageNotFound
         return delivery
+
+    def _refuse_unsayable(self, template: str, values: Mapping[str, str]) -> None:
+        """Refuse amounts, currencies and times that are none, before they are queued."""
+        chosen = self._default
+        try:
+            self._writer.headline(
+                template, values, language=chosen.language, time_zone=chosen.time_zone
+            )
+        except (ArithmeticError, LookupError, ValueError):
+            reason = "has an amount, a currency or a time that is none"
+            raise ValidationFailed(fields={"values": reason}) from None
 
     def _objection(self, reader: Reader, *, channel: Channel, category: Category) -> str | None:
         if channel not in self._reachable:
