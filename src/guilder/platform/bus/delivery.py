@@ -39,17 +39,30 @@ class Delivered:
 NOTHING: Final = Delivered(count=0, is_full=False)
 
 
+class TakeApart(Exception):
+    """A group failed on several events at once: they are to be delivered one by one."""
+
+
 async def deliver(
-    tx: Tx, subscription: Subscription, *, patience: Patience, at_most: int
+    tx: Tx, subscription: Subscription, *, patience: Patience, at_most: int, one_by_one: bool
 ) -> Delivered:
-    """Deliver what is due and what is new in partitions that nobody else feeds just now."""
+    """Deliver what is due and what is new in partitions that nobody else feeds just now.
+
+    Raises:
+        TakeApart: the group failed, and ``one_by_one`` was not asked for.
+    """
     taken = await positions.take(tx, subscription.group, at_most=at_most)
     if taken is None:
         return NOTHING
-    retried = await retry_due(tx, subscription, taken.partitions, patience=patience)
     read = await positions.read(tx, subscription, taken)
-    if read.events:
-        await hear(tx, subscription, read.events, patience=patience)
+    retried = 0
+    if read.has_parked or not read.reached.partitions:
+        retried = await retry_due(tx, subscription, taken.partitions, patience=patience)
+    if one_by_one or read.has_parked:
+        together = not one_by_one
+        await hear(tx, subscription, read.events, patience=patience, together=together)
+    elif read.events:
+        await _hear_all(tx, subscription, read.events)
     if read.reached.partitions:
         await positions.move(tx, subscription.group, read.reached)
     if read.reached.partitions or retried:
@@ -57,25 +70,40 @@ async def deliver(
     return Delivered(count=len(read.reached.partitions) + retried, is_full=read.is_full)
 
 
+async def _hear_all(tx: Tx, subscription: Subscription, events: Sequence[Event]) -> None:
+    """As nearly always: nothing fails, and a savepoint would only cost."""
+    try:
+        await subscription.hear(tx, events)
+    except TRANSIENT:
+        raise
+    except Exception as failure:
+        raise TakeApart from failure
+
+
 async def hear(
-    tx: Tx, subscription: Subscription, events: Sequence[Event], *, patience: Patience
+    tx: Tx,
+    subscription: Subscription,
+    events: Sequence[Event],
+    *,
+    patience: Patience,
+    together: bool = True,
 ) -> None:
     """Let a group hear events in their order; park those that fail and those behind them.
 
+    They are heard all at once first, unless that is known to fail (``together`` false).
+
     The partitions of their keys have to be held by this transaction.
     """
+    if not events:
+        return
     group = subscription.group
     blocked = await parking.blocked_keys(tx, group, among=[event.key for event in events])
     free = [event for event in events if event.key not in blocked]
-    if free and not await _heard(tx, subscription, free):
+    if free and not (together and await _failure(tx, subscription, free) is None):
         await _hear_one_by_one(tx, subscription, free, patience=patience)
     for event in events:
         if event.key in blocked:
             await parking.park(tx, group, event, failure=None, patience=patience)
-
-
-async def _heard(tx: Tx, subscription: Subscription, events: Sequence[Event]) -> bool:
-    return await _failure(tx, subscription, events) is None
 
 
 async def _failure(tx: Tx, subscription: Subscription, events: Sequence[Event]) -> Exception | None:

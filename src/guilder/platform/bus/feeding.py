@@ -16,7 +16,7 @@ import structlog
 
 from guilder.platform import failpoints, outbox
 from guilder.platform.bus import positions
-from guilder.platform.bus.delivery import Delivered, deliver
+from guilder.platform.bus.delivery import Delivered, TakeApart, deliver
 from guilder.platform.bus.parking import Patience
 from guilder.platform.bus.positions import PARTITIONS
 from guilder.platform.bus.subscription import Subscription
@@ -28,7 +28,7 @@ AFTER_COMMIT: Final = failpoints.declare(
 _AT_ONCE: Final = 4
 _LOOK_EVERY_S: Final = 0.25
 _LOOK_AGAIN_S: Final = 0.01
-_GATHER_S: Final = 0.02
+_GATHER_S: Final = 0.03
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
 
@@ -75,9 +75,11 @@ class Bus:
     async def _deliver(self, subscription: Subscription) -> Delivered:
         group = subscription.group
         at_most = self._at_most[group]
-        done = await self._db.run(
-            lambda tx: deliver(tx, subscription, patience=self._patience, at_most=at_most)
-        )
+        run = partial(deliver, subscription=subscription, patience=self._patience, at_most=at_most)
+        try:
+            done = await self._db.run(partial(run, one_by_one=False))
+        except TakeApart:
+            done = await self._db.run(partial(run, one_by_one=True))
         # a group that is far behind leaves partitions to other workers; else one commit takes all
         self._at_most[group] = 1 if done.is_full else PARTITIONS
         if done.is_full or (done.count and at_most < PARTITIONS):

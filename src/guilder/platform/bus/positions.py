@@ -72,9 +72,14 @@ _HOLD: Final = """
 _READ: Final = """
     SELECT taken.partition, next.transaction::text AS transaction, next.position,
         next.is_last, next.seen,
-        next.is_wanted AND NOT ($6 AND EXISTS (
-            SELECT FROM platform.heard_events h WHERE h.group_name = $7 AND h.event_id = next.id
-        )) AS is_wanted,
+        next.is_wanted AND NOT (
+            (SELECT EXISTS (SELECT FROM platform.heard_events WHERE group_name = $6))
+            AND EXISTS (
+                SELECT FROM platform.heard_events h
+                WHERE h.group_name = $6 AND h.event_id = next.id
+            )
+        ) AS is_wanted,
+        (SELECT EXISTS (SELECT FROM platform.parked_events WHERE group_name = $6)) AS has_parked,
         next.id, next.type, next.key, next.created_at, next.actor_id, next.request_id,
         next.trace_id, CASE WHEN next.is_wanted THEN next.data END AS data
     FROM unnest($1::int[], $2::text[], $3::bigint[]) AS taken (partition, transaction, position)
@@ -93,7 +98,6 @@ _READ: Final = """
     WHERE next.is_wanted OR next.is_last
     ORDER BY next.transaction, next.position
 """
-_HEARD_BEFORE: Final = "SELECT EXISTS (SELECT FROM platform.heard_events WHERE group_name = $1)"
 # Not behind any group that hears from the outbox, so that what those have not heard comes by Kafka.
 _JOIN_LAST: Final = """
     INSERT INTO platform.consumer_positions (group_name, partition, transaction, position)
@@ -174,6 +178,8 @@ class Read:
     """The transaction and position of each."""
     reached: Taken
     is_full: bool
+    has_parked: bool
+    """Whether the group has parked events, of whatever key."""
 
 
 async def join(tx: Tx, *, subscription: Subscription, feed: str = HERE) -> None:
@@ -213,7 +219,6 @@ async def read(tx: Tx, subscription: Subscription, taken: Taken) -> Read:
         taken.positions,
         limit,
         None if types is None else list(types),
-        await tx.fetchval(_HEARD_BEFORE, subscription.group),
         subscription.group,
     )
     lasts = [row for row in rows if row["is_last"]]
@@ -223,6 +228,7 @@ async def read(tx: Tx, subscription: Subscription, taken: Taken) -> Read:
         places=[(row["transaction"], row["position"]) for row in wanted],
         reached=_taken(lasts),
         is_full=any(row["seen"] == limit for row in lasts),
+        has_parked=any(row["has_parked"] for row in lasts),
     )
 
 
