@@ -195,7 +195,11 @@ def _notifications(settings: Settings, *, db: Database) -> Module:
 
 def audit_folders(settings: Settings) -> audit.Folders:
     """Where audit keeps what the database must not."""
-    return audit.Folders(keys=Path(settings.data_dir) / "keys", heads=settings.heads_dir)
+    return audit.Folders(
+        keys=Path(settings.data_dir) / "keys",
+        heads=settings.heads_dir,
+        copy_url=settings.audit_heads_s3,
+    )
 
 
 def http_app(house: House) -> HttpApp:

@@ -104,6 +104,10 @@ class Published:
     covers_ledger: bool
 
 
+class NotCopied(Exception):
+    """The copy of the published heads elsewhere is behind; the folder here is complete."""
+
+
 class Erasure(Protocol):
     """Destroys the keys of persons."""
 
@@ -127,5 +131,6 @@ class Publishing(Protocol):
 
         Raises:
             KeyUnusable: the key that signs heads is damaged.
+            NotCopied: the copy elsewhere could not be brought up to date.
         """
         ...

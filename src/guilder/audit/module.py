@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +22,12 @@ from guilder.audit.service.vault import Vault
 from guilder.audit.store.checks import CHECKS
 from guilder.audit.store.checks.heads import HeadsChecks
 from guilder.audit.store.erasures import ErasureList
-from guilder.audit.store.publications import HeadsFolder
+from guilder.audit.store.publications import Copy, HeadsFolder
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.keys import KeyFolder
 from guilder.platform.module import Module
+from guilder.platform.startup import CannotStart
 
 PUBLISH_EVERY_S: Final = 300.0
 
@@ -36,6 +38,8 @@ class Folders:
 
     keys: Path
     heads: Path
+    copy_url: str | None = None
+    """Where a copy of ``heads`` is kept, as ``s3://bucket/prefix``."""
 
     def vault(self) -> Vault:
         """The keys of persons, wrapped by this folder's."""
@@ -86,8 +90,24 @@ def build_denials(
 def build_publishing(*, db: Database, ledger: LedgerHeads, folders: Folders) -> PublishHeads:
     """Publishes heads, for the worker and the command line."""
     return PublishHeads(
-        db, folder=HeadsFolder(folders.heads), keys=folders.signing(), ledger=ledger
+        db,
+        folder=HeadsFolder(folders.heads),
+        keys=folders.signing(),
+        ledger=ledger,
+        copy=None if folders.copy_url is None else _copy(folders.copy_url),
     )
+
+
+def _copy(url: str) -> Copy:
+    try:
+        # an extra: whoever keeps no copy in a bucket need not have it
+        copies = import_module("guilder.audit.store.copies")
+    except ModuleNotFoundError as missing:
+        raise CannotStart(
+            "GUILDER_AUDIT_HEADS_S3 needs the extra s3: pip install 'guilder[s3]'"
+        ) from missing
+    copy: Copy = copies.BucketCopy(url)
+    return copy
 
 
 def build_erasing(*, db: Database, folders: Folders) -> ErasePerson:

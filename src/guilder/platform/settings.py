@@ -213,6 +213,12 @@ class Settings(BaseModel):
         description="Folder outside the database where signed heads of the audit chains and of "
         "the ledger are published; heads in GUILDER_DATA_DIR when not set. Copy it elsewhere.",
     )
+    audit_heads_s3: str | None = Field(
+        default=None,
+        pattern=r"^s3://.+",
+        description="Bucket that gets a copy of each publication, as s3://bucket/prefix; it needs "
+        "the extra s3, and credentials from the usual AWS_ variables or the machine's role.",
+    )
     audit_publish_every_s: int = Field(
         default=300, ge=1, le=86_400, description="Seconds between two publications of heads."
     )

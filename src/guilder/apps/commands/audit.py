@@ -11,12 +11,16 @@ import typer
 from guilder.apps.compose import audit_folders
 from guilder.apps.database import any_database, pool
 from guilder.apps.session import begin, say
-from guilder.audit.api import Published
+from guilder.audit.api import NotCopied, Published
 from guilder.audit.module import build_erasing, build_publishing
 from guilder.ledger.module import build_heads
 from guilder.platform.postgres.access import Access
 from guilder.platform.settings import Settings
 from guilder.platform.startup import CannotStart
+
+
+class CannotCopy(CannotStart):
+    """The bucket that keeps a copy of the heads does not take them."""
 
 
 class NobodyNamed(CannotStart):
@@ -44,7 +48,10 @@ def publish() -> None:
     """
     settings = begin()
     with any_database(settings, report=say) as reached:
-        published = asyncio.run(_publish(settings, access=reached.access))
+        try:
+            published = asyncio.run(_publish(settings, access=reached.access))
+        except NotCopied as problem:
+            raise CannotCopy(f"published here, and not copied to {problem}") from problem
     if published is None or not published.is_new:
         print(f"Nothing has changed since the last publication in {settings.heads_dir}.")
         return

@@ -16,6 +16,7 @@ from guilder.audit.api import LedgerHeads, Published
 from guilder.audit.store import publications, records
 from guilder.audit.store.publications import (
     ChainHead,
+    Copy,
     HeadsFolder,
     LedgerPeriod,
     Publication,
@@ -38,24 +39,39 @@ class PublishHeads:
     """The `guilder.audit.api.Publishing` of one database and one folder."""
 
     def __init__(
-        self, db: Database, *, folder: HeadsFolder, keys: KeyFolder, ledger: LedgerHeads
+        self,
+        db: Database,
+        *,
+        folder: HeadsFolder,
+        keys: KeyFolder,
+        ledger: LedgerHeads,
+        copy: Copy | None = None,
     ) -> None:
         self._db = db
         self._folder = folder
         self._keys = keys
         self._ledger = ledger
+        self._copy = copy
 
     async def publish(self, *, at_most_every_s: float = 0.0) -> Published | None:
         """State all heads, signed, in the folder; None while the last ones are young enough.
 
-        Where nothing has changed since the last publication, no new one is made. Several
-        processes may publish at once; they take turns.
+        What the copy elsewhere lacks is sent to it in any case. Where nothing has changed since the
+        last publication, no new one is made. Several processes may publish at once; they take
+        turns.
 
         Raises:
             KeyUnusable: the key that signs heads is damaged.
             Forged: the newest file in the folder is not a publication of this installation.
             Overloaded: the database does not answer.
+            NotCopied: the copy elsewhere could not be brought up to date; the folder is.
         """
+        published = await self._publish(at_most_every_s)
+        if self._copy is not None:
+            await self._copy.send(self._folder)
+        return published
+
+    async def _publish(self, at_most_every_s: float) -> Published | None:
         await asyncio.to_thread(self._keys.ensure)
         async with self._folder.locked():
             text = await asyncio.to_thread(self._folder.last)

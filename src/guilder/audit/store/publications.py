@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 from joserfc import jws
@@ -68,6 +68,18 @@ class Forged(Exception):
     """A file is not what Guilder signed."""
 
 
+class Copy(Protocol):
+    """Keeps a copy of a folder of heads elsewhere."""
+
+    async def send(self, folder: HeadsFolder) -> int:
+        """Send what it does not have yet.
+
+        Raises:
+            NotCopied: it could not; the next call tries.
+        """
+        ...
+
+
 class HeadsFolder:
     """The publications of one folder."""
 
@@ -82,6 +94,11 @@ class HeadsFolder:
         """The text of the newest one."""
         found = sorted(self.path.glob(f"*{_SUFFIX}"))
         return found[-1].read_bytes() if found else None
+
+    def files(self) -> Sequence[Path]:
+        """Everything that was published, public keys first."""
+        publications = sorted(self.path.glob(f"*{_SUFFIX}"))
+        return [*sorted(self.path.glob(f"*{_PUBLIC_SUFFIX}")), *publications]
 
     def write(self, number: int, text: bytes) -> None:
         """Add a publication; it is on disk when this returns.
