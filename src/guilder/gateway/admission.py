@@ -20,7 +20,9 @@ LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
 _EXPOSED: Final = (
     b"X-Request-ID, Idempotency-Key, Idempotency-Replayed, Retry-After, RateLimit, RateLimit-Policy"
 )
-_ALLOWED_HEADERS: Final = b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-ID"
+_ALLOWED_HEADERS: Final = (
+    b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-ID"
+)
 _ALLOWED_METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 
 
