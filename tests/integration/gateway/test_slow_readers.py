@@ -1,0 +1,69 @@
+"""A client that asks and then reads nothing is cut off, and what answers it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from guilder.platform.http.asgi import HttpApp
+from guilder.platform.http.forwarded import TrustedProxies
+from guilder.platform.http.incoming import Incoming
+from guilder.platform.http.reply import Reply
+from guilder.platform.http.server_protocol import LimitedProtocol
+from tests.support.http_server import serving
+
+PATIENCE_S = 60
+PIECE = b"x" * 65_536
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Impatient(LimitedProtocol):
+    stall_timeout_s = 0.1
+
+
+class Flood:
+    """Answers with pieces for as long as somebody takes them."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+
+    async def respond(self, incoming: Incoming) -> Reply:
+        return Reply(status=200, content_type=b"text/plain", stream=self._pieces())
+
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield PIECE
+                await asyncio.sleep(0)
+        finally:
+            self.closed.set()
+
+
+async def test_who_reads_nothing_is_cut_off_and_the_stream_is_closed() -> None:
+    flood = Flood()
+    app = HttpApp(flood.respond, proxies=TrustedProxies())
+    async with serving(app, protocol=Impatient) as address:
+        reader, writer = await address.connect()
+        writer.transport.pause_reading()
+        writer.write(REQUEST)
+
+        async with asyncio.timeout(PATIENCE_S):
+            await flood.closed.wait()
+
+        writer.transport.abort()
+        assert not reader.at_eof()
+
+
+async def test_who_goes_on_reading_goes_on_getting() -> None:
+    flood = Flood()
+    app = HttpApp(flood.respond, proxies=TrustedProxies())
+    async with serving(app, protocol=Impatient) as address:
+        reader, writer = await address.connect()
+        writer.write(REQUEST)
+
+        async with asyncio.timeout(PATIENCE_S):
+            got = await reader.readexactly(200 * len(PIECE))
+
+        assert got.startswith(b"HTTP/1.1 200")
+        assert not flood.closed.is_set()
+        writer.transport.abort()
