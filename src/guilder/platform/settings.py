@@ -275,7 +275,8 @@ class Settings(BaseModel):
         "smtp+plain://; simulated is the sandbox outbox, as it is in a sandbox when not set.",
     )
     mail_from: str = Field(
-        default="Guilder <no-reply@guilder.example>", description="Whom mails to customers come from."
+        default="Guilder <no-reply@guilder.example>",
+        description="Whom mails to customers come from.",
     )
     sms_url: SecretStr | None = Field(
         default=None,
