@@ -14,11 +14,18 @@ import msgspec
 from msgspec import Struct
 
 from guilder.kernel.ids import EventId
+from guilder.platform import failpoints
 from guilder.platform.db import Tx, notify_after_commit
 from guilder.platform.identifiers import new_id
 from guilder.platform.origin import NOWHERE, Origin, current
 
 CHANNEL: Final = "guilder_outbox"
+BEFORE_SEND: Final = failpoints.declare(
+    "outbox.before_send", "events are read by the relay to Kafka, none is sent"
+)
+AFTER_SEND: Final = failpoints.declare(
+    "outbox.after_send", "Kafka has the events, their position is not recorded"
+)
 
 _COLUMNS: Final = ("id", "type", "key", "data", "actor_id", "request_id", "trace_id")
 

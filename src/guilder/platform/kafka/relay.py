@@ -21,12 +21,6 @@ from guilder.platform.kafka.client import Options, Sender
 from guilder.platform.kafka.cloud_events import CONTENT_TYPE, Sent, encoded, topic_of
 
 GROUP: Final = "kafka.relay"
-BEFORE_SEND: Final = failpoints.declare(
-    "outbox.before_send", "events are read by the relay, none is sent"
-)
-AFTER_SEND: Final = failpoints.declare(
-    "outbox.after_send", "Kafka has the events, their position is not recorded"
-)
 _LOCK: Final = "guilder kafka relay"
 _MOST: Final = 4_000
 _LOOK_EVERY_S: Final = 0.25
@@ -77,7 +71,7 @@ class Relay:
         since, read = await self._db.run(_read)
         if not read.events:
             return 0
-        await failpoints.reach(BEFORE_SEND)
+        await failpoints.reach(outbox.BEFORE_SEND)
         await sender.send(
             [
                 (topic_of(event.type), event.key, encoded(_sent(event, place)))
@@ -85,7 +79,7 @@ class Relay:
             ],
             kind=CONTENT_TYPE,
         )
-        await failpoints.reach(AFTER_SEND)
+        await failpoints.reach(outbox.AFTER_SEND)
         await self._db.run(lambda tx: positions.move(tx, GROUP, read.reached, since=since))
         return len(read.events)
 
