@@ -60,6 +60,7 @@ TRANSIENT: Final = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InternalClientError,  # the server died under a statement
     ConnectionError,
     FileNotFoundError,
 )
