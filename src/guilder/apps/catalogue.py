@@ -6,6 +6,7 @@ add to it; making the pages refuses to write one that lacks something.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import inspect
 import re
@@ -54,6 +55,11 @@ def key_of(kind: type) -> str:
 
 def hearers() -> dict[str, frozenset[str] | None]:
     """The types that each group of this Guilder hears; None: all."""
+    return asyncio.run(_hearers())
+
+
+async def _hearers() -> dict[str, frozenset[str] | None]:
+    # a pool belongs to an event loop, so the house is built in one though it asks nothing
     house = build_house(Settings(), db=Database.unconnected())
     return {heard.group: heard.types for module in house.modules for heard in module.subscriptions}
 
