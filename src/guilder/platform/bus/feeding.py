@@ -28,7 +28,7 @@ AFTER_COMMIT: Final = failpoints.declare(
 _AT_ONCE: Final = 4
 _LOOK_EVERY_S: Final = 0.25
 _LOOK_AGAIN_S: Final = 0.01
-_GATHER_S: Final = 0.03
+_GATHER_S: Final = 0.05
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
 
