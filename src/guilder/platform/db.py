@@ -112,10 +112,6 @@ def rows_done(tag: str) -> int:
     return int(tag.rpartition(" ")[2])
 
 
-async def _leave_as_it_is(connection: object) -> None:
-    """Sessions keep no state between uses: settings and locks end with their transaction."""
-
-
 class NotDurable(RuntimeError):
     """The server would acknowledge what it can lose: a durability setting is off."""
 
@@ -171,7 +167,6 @@ class Database:
             timeout=limits.connect_s,
             command_timeout=limits.command_s,
             server_settings=session,
-            reset=_leave_as_it_is,
         )
         return cls(pool)
 
