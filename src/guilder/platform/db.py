@@ -196,6 +196,11 @@ class Database:
         try:
             async with self._pool.acquire() as connection, connection.transaction():
                 yield connection
+        except asyncpg.InterfaceError as error:
+            # Rolling back on a connection that was lost fails, too: the loss is what happened.
+            if isinstance(error.__context__, TRANSIENT):
+                raise error.__context__ from None
+            raise
         finally:
             _notified.set(before)
         if channels:
