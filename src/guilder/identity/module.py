@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from guilder.identity.api import Staff
-from guilder.identity.http import IdentityRoutes
+from guilder.identity.http.sign_in import IdentityRoutes
 from guilder.identity.service.passwords import PasswordCost, Passwords
 from guilder.identity.service.register import Registration
 from guilder.identity.service.sign_in import SignIn

@@ -6,9 +6,8 @@ from base64 import b64encode
 
 import msgspec
 
-from guilder.identity import store
 from guilder.identity.api import AccountType, AccountView, AlreadyRegistered, Applicant
-from guilder.identity.domain import Email, Malformed, Person, read_applicant, read_email
+from guilder.identity.domain.applicants import Email, Malformed, Person, read_applicant, read_email
 from guilder.identity.events import (
     PersonalDetails,
     UserContactChanged,
@@ -16,7 +15,8 @@ from guilder.identity.events import (
     contact_place,
 )
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.store import NewUser
+from guilder.identity.store import users
+from guilder.identity.store.users import NewUser
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.kernel.invariant import InvariantViolation
@@ -66,7 +66,7 @@ class Registration:
         """
         key = readable_email(email).key
         row = await self._db.run(
-            lambda tx: store.sign_in_account(
+            lambda tx: users.sign_in_account(
                 tx, email_key=key, phone=None, account_type=AccountType.CUSTOMER
             )
         )
@@ -103,7 +103,7 @@ async def refuse_taken(tx: Tx, person: Person) -> None:
     Raises:
         AlreadyRegistered: names the email rather than the phone when both are taken.
     """
-    holders = await store.who_has(tx, email_key=person.email.key, phone=person.phone)
+    holders = await users.who_has(tx, email_key=person.email.key, phone=person.phone)
     if holders:
         raise _taken(holders, person.email.key)
 
@@ -122,7 +122,7 @@ async def publish_contact(tx: Tx, user: NewUser, *, sealed: str) -> None:
         sealed=sealed,
         has_email=True,
         has_phone=user.phone is not None,
-        changed_at=await store.database_time(tx),
+        changed_at=await users.database_time(tx),
     )
     await append(tx, [outgoing(event, key=str(user.id))])
 
@@ -133,9 +133,9 @@ async def add_user(tx: Tx, user: NewUser) -> bool:
     Raises:
         AlreadyRegistered: the email or the phone is another user's.
     """
-    if await store.add_user(tx, user):
+    if await users.add_user(tx, user):
         return True
-    holders = await store.who_has(tx, email_key=user.email_key, phone=user.phone)
+    holders = await users.who_has(tx, email_key=user.email_key, phone=user.phone)
     if user.id in holders:
         return False
     raise _taken(holders, user.email_key)
@@ -148,11 +148,11 @@ def _taken(holders: dict[UserId, str], email_key: str) -> AlreadyRegistered:
 async def _write(tx: Tx, user: NewUser, user_admin_id: UserId, contact: str) -> AccountView:
     added = await add_user(tx, user)
     if added:
-        await store.add_account(tx, id=user.id, user_id=user.id, type=AccountType.CUSTOMER)
-        await store.add_account(tx, id=user_admin_id, user_id=user.id, type=AccountType.USER_ADMIN)
-        await store.add_role(tx, account_id=user.id, role=CUSTOMER)
-        await store.add_role(tx, account_id=user_admin_id, role=USER_ADMIN)
-    account = await store.account(tx, user.id)
+        await users.add_account(tx, id=user.id, user_id=user.id, type=AccountType.CUSTOMER)
+        await users.add_account(tx, id=user_admin_id, user_id=user.id, type=AccountType.USER_ADMIN)
+        await users.add_role(tx, account_id=user.id, role=CUSTOMER)
+        await users.add_role(tx, account_id=user_admin_id, role=USER_ADMIN)
+    account = await users.account(tx, user.id)
     if account is None:
         raise InvariantViolation("a user is written with the customer account")
     if added:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
 
-from guilder.identity import domain, store
 from guilder.identity.api import AccountView, Credentials, InvalidCredentials, SignedIn
-from guilder.identity.domain import Malformed
+from guilder.identity.domain import applicants
+from guilder.identity.domain.applicants import Malformed
 from guilder.identity.events import UserLoggedIn
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.store import SignInRow
+from guilder.identity.store import sessions, users
+from guilder.identity.store.users import SignInRow
 from guilder.kernel.errors import Unauthenticated, ValidationFailed
 from guilder.kernel.ids import SessionId, UserId
 from guilder.platform import access_tokens
@@ -96,7 +97,7 @@ class SignIn:
         Raises:
             Unauthenticated: there is no such account any more.
         """
-        account = await self._db.run(lambda tx: store.account(tx, account_id))
+        account = await self._db.run(lambda tx: users.account(tx, account_id))
         if account is None:
             raise Unauthenticated
         return account
@@ -105,7 +106,7 @@ class SignIn:
         email_key, phone = self._names(credentials)
         # Asked even for a name that is nobody's, so that the answer takes as long.
         return await self._db.run(
-            lambda tx: store.sign_in_account(
+            lambda tx: users.sign_in_account(
                 tx, email_key=email_key, phone=phone, account_type=credentials.account_type
             )
         )
@@ -113,9 +114,9 @@ class SignIn:
     def _names(self, credentials: Credentials) -> tuple[str | None, str | None]:
         try:
             if credentials.email is not None:
-                return domain.read_email(credentials.email.strip()).key, None
+                return applicants.read_email(credentials.email.strip()).key, None
             phone = (credentials.phone or "").strip()
-            return None, domain.read_phone(phone, default_region=self._default_region)
+            return None, applicants.read_phone(phone, default_region=self._default_region)
         except Malformed:
             return None, None
 
@@ -146,10 +147,10 @@ def _readable(credentials: Credentials) -> str:
     if (credentials.email is None) == (credentials.phone is None):
         problems["email"] = "or phone is needed, one of the two"
     for name, text in (("email", credentials.email), ("phone", credentials.phone)):
-        if text is not None and not domain.is_plain_name(text):
+        if text is not None and not applicants.is_plain_name(text):
             problems[name] = "is too long or contains characters that none has"
     try:
-        password = domain.read_password(credentials.password)
+        password = applicants.read_password(credentials.password)
     except Malformed as problem:
         raise ValidationFailed(fields={**problems, "password": str(problem)}) from None
     if problems:
@@ -159,7 +160,7 @@ def _readable(credentials: Credentials) -> str:
 
 async def _write(tx: Tx, session: _Session) -> None:
     started_at = datetime.fromtimestamp(session.issued_at, UTC)
-    added = await store.add_session(
+    added = await sessions.add_session(
         tx,
         session_id=session.id,
         account_id=session.account.id,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from guilder.identity import store
 from guilder.identity.api import AccountType, Applicant, Appointed
-from guilder.identity.domain import Person, read_applicant
+from guilder.identity.domain.applicants import Person, read_applicant
 from guilder.identity.events import RoleAssigned
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.register import (
@@ -16,6 +15,7 @@ from guilder.identity.service.register import (
     readable_email,
     sealed_contact,
 )
+from guilder.identity.store import users
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
@@ -76,7 +76,7 @@ class StaffAppointments:
 
         async def write(tx: Tx) -> None:
             if await add_user(tx, user):
-                await store.add_account(tx, id=user.id, user_id=user.id, type=AccountType.STAFF)
+                await users.add_account(tx, id=user.id, user_id=user.id, type=AccountType.STAFF)
                 await publish_contact(tx, user, sealed=contact)
             await _assign(tx, user.id, role)
 
@@ -85,12 +85,12 @@ class StaffAppointments:
 
     async def _holder(self, email: str) -> UserId | None:
         key = readable_email(email).key
-        holders = await self._db.run(lambda tx: store.who_has(tx, email_key=key, phone=None))
+        holders = await self._db.run(lambda tx: users.who_has(tx, email_key=key, phone=None))
         return next(iter(holders), None)
 
 
 async def _assign(tx: Tx, user_id: UserId, role: str) -> None:
-    assigned_at = await store.add_role(tx, account_id=user_id, role=role)
+    assigned_at = await users.add_role(tx, account_id=user_id, role=role)
     if assigned_at is None:
         return
     event = RoleAssigned(user_id=user_id, account_id=user_id, role=role, assigned_at=assigned_at)

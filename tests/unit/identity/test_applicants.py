@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guilder.identity import domain
 from guilder.identity.api import Applicant
-from guilder.identity.domain import Malformed
+from guilder.identity.domain import applicants as domain
+from guilder.identity.domain.applicants import Malformed
 from guilder.kernel.errors import ValidationFailed
 
 BAD_TEXTS = {

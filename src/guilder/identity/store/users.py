@@ -1,4 +1,4 @@
-"""SQL of identity: users, accounts, roles, sessions. Nothing here is ever updated or deleted."""
+"""SQL of users, their accounts and roles. Nothing here is ever updated or deleted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from guilder.identity.api import AccountType, AccountView
-from guilder.kernel.ids import SessionId, UserId
+from guilder.kernel.ids import UserId
 from guilder.platform.db import Row, Tx
 
 _ADD_USER: Final = """
@@ -26,12 +26,6 @@ _ADD_ROLE: Final = """
     INSERT INTO identity.role_assignments (account_id, role) VALUES ($1, $2)
     ON CONFLICT DO NOTHING
     RETURNING assigned_at
-"""
-_ADD_SESSION: Final = """
-    INSERT INTO identity.sessions (id, account_id, user_agent, started_at, expires_at)
-    VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT DO NOTHING
-    RETURNING id
 """
 _ACCOUNT_COLUMNS: Final = """
     SELECT a.id, a.user_id, a.type, u.email, u.phone, u.full_name, u.status, u.kyc_status,
@@ -106,20 +100,6 @@ async def add_role(tx: Tx, *, account_id: UserId, role: str) -> datetime | None:
     """When the role was assigned; None if the account had it already."""
     assigned_at: datetime | None = await tx.fetchval(_ADD_ROLE, account_id, role)
     return assigned_at
-
-
-async def add_session(
-    tx: Tx,
-    *,
-    session_id: SessionId,
-    account_id: UserId,
-    user_agent: str | None,
-    started_at: datetime,
-    expires_at: datetime,
-) -> bool:
-    """Whether the session was written; False when it is there already."""
-    row = (session_id, account_id, user_agent, started_at, expires_at)
-    return await tx.fetchval(_ADD_SESSION, *row) is not None
 
 
 async def account(tx: Tx, account_id: UserId) -> AccountView | None:

@@ -1,0 +1,1 @@
+"""SQL of identity, by table."""
