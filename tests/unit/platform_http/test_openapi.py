@@ -43,6 +43,17 @@ def test_every_listed_route_is_there_under_its_own_path(document: dict[str, Any]
     assert listed == {(route.method, route.path) for route in Shop().routes()}
 
 
+def test_an_answer_that_asks_for_more_first_stands_beside_the_usual_one() -> None:
+    asking = [replace(route, accepted=Wallet) for route in Shop().routes() if route.moves_money]
+
+    document = openapi_document(asking, version="1.2.3")
+
+    responses = _operation(document, "post", "/api/v1/transactions/transfer")["responses"]
+    schema = responses["202"]["content"]["application/json"]["schema"]
+    assert schema["properties"]["data"] == {"$ref": "#/components/schemas/Wallet"}
+    assert "201" in responses
+
+
 def test_operations_have_names_of_their_own(document: dict[str, Any]) -> None:
     names = [
         operation["operationId"]

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -145,7 +146,7 @@ class _Schemas:
         found = [
             type_
             for route in routes
-            for type_ in (route.body, route.query, route.answers)
+            for type_ in (route.body, route.query, route.answers, route.accepted)
             if type_ is not None
         ]
         self._types = list(dict.fromkeys(found))
@@ -259,6 +260,8 @@ def _request_body(route: Route, schemas: _Schemas) -> Schema:
 
 def _responses(route: Route, schemas: _Schemas) -> Schema:
     responses: Schema = {str(route.status): _success(route, schemas)}
+    if route.accepted is not None:
+        responses["202"] = _more_is_needed(route, schemas)
     by_status: dict[int, dict[str, str]] = defaultdict(dict)
     for refusal in (*route.raises, *_implied(route)):
         by_status[status_of(refusal)][refusal.code] = refusal.message
@@ -302,6 +305,12 @@ def _success(route: Route, schemas: _Schemas) -> Schema:
         envelope["properties"]["meta"] = {"$ref": _REF.format(name="PageMeta")}
     response["content"] = {"application/json": {"schema": envelope}}
     return response
+
+
+def _more_is_needed(route: Route, schemas: _Schemas) -> Schema:
+    """Nothing was done yet: the answer says what is to be sent first."""
+    asking = replace(route, answers=route.accepted, status=202, is_list=False)
+    return {**_success(asking, schemas), "description": "Something more is needed first"}
 
 
 def _failure(status: int, messages: Mapping[str, str]) -> Schema:

@@ -144,6 +144,8 @@ class Route:
     query: type[msgspec.Struct] | None = None
     answers: Any = None
     status: int = 200
+    accepted: Any = None
+    """The struct of ``data`` of a 202, where the handler may ask for something more first."""
     is_list: bool = False
     moves_money: bool = False
     """It takes an Idempotency-Key."""
