@@ -11,6 +11,7 @@ from guilder.identity.service.passwords import PasswordCost, Passwords
 from guilder.identity.service.register import Registration
 from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
+from guilder.identity.store.users import UserStore
 from guilder.platform.auth import AUDIENCE, ISSUER
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
@@ -37,11 +38,13 @@ def build(
     ``contacts`` encrypt people's names and addresses for those who have to reach them.
     """
     passwords = Passwords(cost=password_cost, at_once=hashes_at_once)
+    users = UserStore(keys=contacts)
     registration = Registration(
-        db=db, passwords=passwords, contacts=contacts, default_region=default_region
+        db=db, users=users, passwords=passwords, contacts=contacts, default_region=default_region
     )
     sign_in = SignIn(
         db=db,
+        users=users,
         passwords=passwords,
         keys=keys,
         issuer=issuer,
@@ -63,7 +66,11 @@ def build_registration(
 ) -> Registration:
     """Registers customers, for the command line."""
     return Registration(
-        db=db, passwords=Passwords(), contacts=contacts, default_region=default_region
+        db=db,
+        users=UserStore(keys=contacts),
+        passwords=Passwords(),
+        contacts=contacts,
+        default_region=default_region,
     )
 
 
@@ -72,5 +79,9 @@ def build_staff(
 ) -> Staff:
     """Appoints staff, for the command line."""
     return StaffAppointments(
-        db=db, passwords=Passwords(at_once=1), contacts=contacts, default_region=default_region
+        db=db,
+        users=UserStore(keys=contacts),
+        passwords=Passwords(at_once=1),
+        contacts=contacts,
+        default_region=default_region,
     )

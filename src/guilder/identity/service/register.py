@@ -15,8 +15,7 @@ from guilder.identity.events import (
     contact_place,
 )
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.store import users
-from guilder.identity.store.users import NewUser
+from guilder.identity.store.users import NewUser, UserStore, database_time
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.kernel.invariant import InvariantViolation
@@ -31,9 +30,16 @@ class Registration:
     """Registers customers."""
 
     def __init__(
-        self, *, db: Database, passwords: Passwords, contacts: OuterKeys, default_region: str
+        self,
+        *,
+        db: Database,
+        users: UserStore,
+        passwords: Passwords,
+        contacts: OuterKeys,
+        default_region: str,
     ) -> None:
         self._db = db
+        self._users = users
         self._passwords = passwords
         self._contacts = contacts
         self._default_region = default_region
@@ -48,11 +54,11 @@ class Registration:
         """
         person = read_applicant(applicant, default_region=self._default_region)
         # Looked up first only to spare the hash; the unique indexes decide.
-        await self._db.run(lambda tx: refuse_taken(tx, person))
+        await self._db.run(lambda tx: refuse_taken(tx, person, users=self._users))
         user = new_user(person, password_hash=await self._passwords.hash(person.password))
         user_admin_id = UserId(new_id())
         contact = sealed_contact(user, keys=self._contacts)
-        return await self._db.run(lambda tx: _write(tx, user, user_admin_id, contact))
+        return await self._db.run(lambda tx: self._write(tx, user, user_admin_id, contact))
 
     async def close(self) -> None:
         """Stop what hashes passwords; for whoever built this alone."""
@@ -66,11 +72,37 @@ class Registration:
         """
         key = readable_email(email).key
         row = await self._db.run(
-            lambda tx: users.sign_in_account(
+            lambda tx: self._users.sign_in_account(
                 tx, email_key=key, phone=None, account_type=AccountType.CUSTOMER
             )
         )
         return None if row is None else row.account
+
+    async def _write(
+        self, tx: Tx, user: NewUser, user_admin_id: UserId, contact: str
+    ) -> AccountView:
+        added = await add_user(tx, user, users=self._users)
+        if added:
+            await self._users.add_account(
+                tx, id=user.id, user_id=user.id, type=AccountType.CUSTOMER
+            )
+            await self._users.add_account(
+                tx, id=user_admin_id, user_id=user.id, type=AccountType.USER_ADMIN
+            )
+            await self._users.add_role(tx, account_id=user.id, role=CUSTOMER)
+            await self._users.add_role(tx, account_id=user_admin_id, role=USER_ADMIN)
+        account = await self._users.account(tx, user.id)
+        if account is None:
+            raise InvariantViolation("a user is written with the customer account")
+        if added:
+            await publish_contact(tx, user, sealed=contact)
+            event = UserRegistered(
+                user_id=user.id,
+                user_admin_account_id=user_admin_id,
+                registered_at=account.created_at,
+            )
+            await append(tx, [outgoing(event, key=str(user.id))])
+        return account
 
 
 def readable_email(text: str) -> Email:
@@ -97,7 +129,7 @@ def new_user(person: Person, *, password_hash: str) -> NewUser:
     )
 
 
-async def refuse_taken(tx: Tx, person: Person) -> None:
+async def refuse_taken(tx: Tx, person: Person, *, users: UserStore) -> None:
     """Refuse a person whose email or phone somebody has.
 
     Raises:
@@ -105,7 +137,7 @@ async def refuse_taken(tx: Tx, person: Person) -> None:
     """
     holders = await users.who_has(tx, email_key=person.email.key, phone=person.phone)
     if holders:
-        raise _taken(holders, person.email.key)
+        raise _taken(holders)
 
 
 def sealed_contact(user: NewUser, *, keys: OuterKeys) -> str:
@@ -122,12 +154,12 @@ async def publish_contact(tx: Tx, user: NewUser, *, sealed: str) -> None:
         sealed=sealed,
         has_email=True,
         has_phone=user.phone is not None,
-        changed_at=await users.database_time(tx),
+        changed_at=await database_time(tx),
     )
     await append(tx, [outgoing(event, key=str(user.id))])
 
 
-async def add_user(tx: Tx, user: NewUser) -> bool:
+async def add_user(tx: Tx, user: NewUser, *, users: UserStore) -> bool:
     """Write ``user``; False when this very user is there, of an attempt whose answer was lost.
 
     Raises:
@@ -138,29 +170,8 @@ async def add_user(tx: Tx, user: NewUser) -> bool:
     holders = await users.who_has(tx, email_key=user.email_key, phone=user.phone)
     if user.id in holders:
         return False
-    raise _taken(holders, user.email_key)
+    raise _taken(holders)
 
 
-def _taken(holders: dict[UserId, str], email_key: str) -> AlreadyRegistered:
-    return AlreadyRegistered(field="email" if email_key in holders.values() else "phone")
-
-
-async def _write(tx: Tx, user: NewUser, user_admin_id: UserId, contact: str) -> AccountView:
-    added = await add_user(tx, user)
-    if added:
-        await users.add_account(tx, id=user.id, user_id=user.id, type=AccountType.CUSTOMER)
-        await users.add_account(tx, id=user_admin_id, user_id=user.id, type=AccountType.USER_ADMIN)
-        await users.add_role(tx, account_id=user.id, role=CUSTOMER)
-        await users.add_role(tx, account_id=user_admin_id, role=USER_ADMIN)
-    account = await users.account(tx, user.id)
-    if account is None:
-        raise InvariantViolation("a user is written with the customer account")
-    if added:
-        await publish_contact(tx, user, sealed=contact)
-        event = UserRegistered(
-            user_id=user.id,
-            user_admin_account_id=user_admin_id,
-            registered_at=account.created_at,
-        )
-        await append(tx, [outgoing(event, key=str(user.id))])
-    return account
+def _taken(holders: dict[UserId, str]) -> AlreadyRegistered:
+    return AlreadyRegistered(field="email" if "email" in holders.values() else "phone")

@@ -13,8 +13,8 @@ from guilder.identity.domain import applicants
 from guilder.identity.domain.applicants import Malformed
 from guilder.identity.events import UserLoggedIn
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.store import sessions, users
-from guilder.identity.store.users import SignInRow
+from guilder.identity.store import sessions
+from guilder.identity.store.users import SignInRow, UserStore
 from guilder.kernel.errors import Unauthenticated, ValidationFailed
 from guilder.kernel.ids import SessionId, UserId
 from guilder.platform import access_tokens
@@ -46,6 +46,7 @@ class SignIn:
         self,
         *,
         db: Database,
+        users: UserStore,
         passwords: Passwords,
         keys: KeyFolder,
         issuer: str,
@@ -54,6 +55,7 @@ class SignIn:
         now: UnixTime,
     ) -> None:
         self._db = db
+        self._users = users
         self._passwords = passwords
         self._keys = keys
         self._issuer = issuer
@@ -97,7 +99,7 @@ class SignIn:
         Raises:
             Unauthenticated: there is no such account any more.
         """
-        account = await self._db.run(lambda tx: users.account(tx, account_id))
+        account = await self._db.run(lambda tx: self._users.account(tx, account_id))
         if account is None:
             raise Unauthenticated
         return account
@@ -106,7 +108,7 @@ class SignIn:
         email_key, phone = self._names(credentials)
         # Asked even for a name that is nobody's, so that the answer takes as long.
         return await self._db.run(
-            lambda tx: users.sign_in_account(
+            lambda tx: self._users.sign_in_account(
                 tx, email_key=email_key, phone=phone, account_type=credentials.account_type
             )
         )

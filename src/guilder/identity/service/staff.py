@@ -15,7 +15,7 @@ from guilder.identity.service.register import (
     readable_email,
     sealed_contact,
 )
-from guilder.identity.store import users
+from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
@@ -30,9 +30,16 @@ class StaffAppointments:
     """The `guilder.identity.api.Staff` of the one database."""
 
     def __init__(
-        self, *, db: Database, passwords: Passwords, contacts: OuterKeys, default_region: str
+        self,
+        *,
+        db: Database,
+        users: UserStore,
+        passwords: Passwords,
+        contacts: OuterKeys,
+        default_region: str,
     ) -> None:
         self._db = db
+        self._users = users
         self._passwords = passwords
         self._contacts = contacts
         self._default_region = default_region
@@ -61,7 +68,7 @@ class StaffAppointments:
             )
         holder = await self._holder(email)
         if holder is not None:
-            await self._db.run(lambda tx: _assign(tx, holder, role))
+            await self._db.run(lambda tx: self._assign(tx, holder, role))
             return Appointed(user_id=holder, email=email, created=False)
         applicant = Applicant(
             email=email, full_name=full_name or "", phone=None, password=password or ""
@@ -75,23 +82,26 @@ class StaffAppointments:
         contact = sealed_contact(user, keys=self._contacts)
 
         async def write(tx: Tx) -> None:
-            if await add_user(tx, user):
-                await users.add_account(tx, id=user.id, user_id=user.id, type=AccountType.STAFF)
+            if await add_user(tx, user, users=self._users):
+                await self._users.add_account(
+                    tx, id=user.id, user_id=user.id, type=AccountType.STAFF
+                )
                 await publish_contact(tx, user, sealed=contact)
-            await _assign(tx, user.id, role)
+            await self._assign(tx, user.id, role)
 
         await self._db.run(write)
         return Appointed(user_id=user.id, email=user.email, created=True)
 
     async def _holder(self, email: str) -> UserId | None:
         key = readable_email(email).key
-        holders = await self._db.run(lambda tx: users.who_has(tx, email_key=key, phone=None))
+        holders = await self._db.run(lambda tx: self._users.who_has(tx, email_key=key, phone=None))
         return next(iter(holders), None)
 
-
-async def _assign(tx: Tx, user_id: UserId, role: str) -> None:
-    assigned_at = await users.add_role(tx, account_id=user_id, role=role)
-    if assigned_at is None:
-        return
-    event = RoleAssigned(user_id=user_id, account_id=user_id, role=role, assigned_at=assigned_at)
-    await append(tx, [outgoing(event, key=str(user_id))])
+    async def _assign(self, tx: Tx, user_id: UserId, role: str) -> None:
+        assigned_at = await self._users.add_role(tx, account_id=user_id, role=role)
+        if assigned_at is None:
+            return
+        event = RoleAssigned(
+            user_id=user_id, account_id=user_id, role=role, assigned_at=assigned_at
+        )
+        await append(tx, [outgoing(event, key=str(user_id))])

@@ -1,4 +1,4 @@
-"""SQL of users, their accounts and roles. Nothing here is ever updated or deleted."""
+"""SQL of users, their accounts and roles."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 from guilder.identity.api import AccountType, AccountView
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Row, Tx
+from guilder.platform.envelopes import OuterKeys
 
 _ADD_USER: Final = """
     INSERT INTO identity.users (id, email, email_key, phone, full_name, password_hash)
@@ -17,7 +18,8 @@ _ADD_USER: Final = """
     RETURNING id
 """
 _WHO_HAS: Final = """
-    SELECT id, email_key FROM identity.users WHERE email_key = $1 OR phone = $2
+    SELECT id, CASE WHEN email_key = $1 THEN 'email' ELSE 'phone' END AS field
+    FROM identity.users WHERE email_key = $1 OR phone = $2
 """
 _ADD_ACCOUNT: Final = """
     INSERT INTO identity.accounts (id, user_id, type) VALUES ($1, $2, $3)
@@ -64,59 +66,59 @@ class SignInRow:
     password_hash: str = field(repr=False)
 
 
-async def add_user(tx: Tx, user: NewUser) -> bool:
-    """Whether the user was written; False when the email, the phone or the id is there already."""
-    added = await tx.fetchval(
-        _ADD_USER,
-        user.id,
-        user.email,
-        user.email_key,
-        user.phone,
-        user.full_name,
-        user.password_hash,
-    )
-    return added is not None
+class UserStore:
+    """Reads and writes users. ``keys`` wrap the key that each person's data is encrypted with."""
 
+    def __init__(self, *, keys: OuterKeys) -> None:
+        self._keys = keys
 
-async def who_has(tx: Tx, *, email_key: str, phone: str | None) -> dict[UserId, str]:
-    """Users with this email or phone, each with its email key."""
-    return {
-        UserId(row["id"]): row["email_key"] for row in await tx.fetch(_WHO_HAS, email_key, phone)
-    }
+    async def add_user(self, tx: Tx, user: NewUser) -> bool:
+        """Whether the user was written; False when email, phone or id is there already."""
+        added = await tx.fetchval(
+            _ADD_USER,
+            user.id,
+            user.email,
+            user.email_key,
+            user.phone,
+            user.full_name,
+            user.password_hash,
+        )
+        return added is not None
+
+    async def who_has(self, tx: Tx, *, email_key: str, phone: str | None) -> dict[UserId, str]:
+        """Users with this email or phone, each with which of the two it is; both are "email"."""
+        rows = await tx.fetch(_WHO_HAS, email_key, phone)
+        return {UserId(row["id"]): row["field"] for row in rows}
+
+    async def add_account(self, tx: Tx, *, id: UserId, user_id: UserId, type: AccountType) -> None:  # noqa: A002 - the columns' names
+        """Write an account of a user."""
+        await tx.execute(_ADD_ACCOUNT, id, user_id, type.value)
+
+    async def add_role(self, tx: Tx, *, account_id: UserId, role: str) -> datetime | None:
+        """When the role was assigned; None if the account had it already."""
+        assigned_at: datetime | None = await tx.fetchval(_ADD_ROLE, account_id, role)
+        return assigned_at
+
+    async def account(self, tx: Tx, account_id: UserId) -> AccountView | None:
+        """The account with this id."""
+        row = await tx.fetchrow(_ACCOUNT, account_id)
+        return None if row is None else _view(row)
+
+    async def sign_in_account(
+        self, tx: Tx, *, email_key: str | None, phone: str | None, account_type: AccountType | None
+    ) -> SignInRow | None:
+        """The account somebody means who names an email or a phone, and perhaps a type."""
+        wanted = None if account_type is None else account_type.value
+        row = await tx.fetchrow(_SIGN_IN_ACCOUNT, email_key, phone, wanted)
+        if row is None:
+            return None
+        return SignInRow(account=_view(row), password_hash=row["password_hash"])
 
 
 async def database_time(tx: Tx) -> datetime:
     """The server's time at this moment."""
     moment: datetime = await tx.fetchval("SELECT clock_timestamp()")
     return moment
-
-
-async def add_account(tx: Tx, *, id: UserId, user_id: UserId, type: AccountType) -> None:  # noqa: A002 - the columns' names
-    """Write an account of a user."""
-    await tx.execute(_ADD_ACCOUNT, id, user_id, type.value)
-
-
-async def add_role(tx: Tx, *, account_id: UserId, role: str) -> datetime | None:
-    """When the role was assigned; None if the account had it already."""
-    assigned_at: datetime | None = await tx.fetchval(_ADD_ROLE, account_id, role)
-    return assigned_at
-
-
-async def account(tx: Tx, account_id: UserId) -> AccountView | None:
-    """The account with this id."""
-    row = await tx.fetchrow(_ACCOUNT, account_id)
-    return None if row is None else _view(row)
-
-
-async def sign_in_account(
-    tx: Tx, *, email_key: str | None, phone: str | None, account_type: AccountType | None
-) -> SignInRow | None:
-    """The account somebody means who names an email or a phone, and perhaps a type."""
-    wanted = None if account_type is None else account_type.value
-    row = await tx.fetchrow(_SIGN_IN_ACCOUNT, email_key, phone, wanted)
-    if row is None:
-        return None
-    return SignInRow(account=_view(row), password_hash=row["password_hash"])
 
 
 def _view(row: Row) -> AccountView:
