@@ -2,26 +2,25 @@
 
 A new key is published a while before it signs, so that every process and every service that
 caches the key set knows it by then. A key that has been succeeded verifies until the last token it
-signed has expired; after that it is neither published nor accepted.
+signed has expired; after that it is neither published nor accepted. Files that cannot be read while
+Guilder runs change nothing: the keys it knows go on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from guilder.platform.startup import CannotStart
+from guilder.platform.key_files import KeyFiles, KeyUnusable, Passphrase
 
 ALGORITHM: Final = "ES256"
 ACCESS_TOKEN_LIFE_S: Final = 15 * 60
@@ -35,10 +34,7 @@ _CURVE: Final = "P-256"
 _SUFFIX: Final = ".jwk"
 
 UnixTime = Callable[[], float]
-
-
-class KeyUnusable(CannotStart):
-    """A key file cannot be trusted or read, or there is none where one is needed."""
+_log = structlog.get_logger("guilder.keys")
 
 
 class VerificationKeys(Protocol):
@@ -122,6 +118,16 @@ class KeyRing:
         ready = [key for key in self._keys if key.signs_from <= now]
         return ready[-1] if ready else self._keys[0]
 
+    def newest_made_at(self) -> int:
+        """When the newest key was made.
+
+        Raises:
+            KeyUnusable: there is no key at all.
+        """
+        if not self._keys:
+            raise KeyUnusable("there is no signing key")
+        return self._keys[-1].made_at
+
     def valid(self, now: float) -> tuple[SigningKey, ...]:
         """Every key that verifies at ``now``, those that do not sign yet included."""
         return tuple(key for index, key in enumerate(self._keys) if self._retires_at(index) > now)
@@ -146,11 +152,13 @@ class KeyRing:
 class KeyFolder:
     """The keys of one data folder, shared by every process that has it.
 
-    Files are 0600 and appear whole or not at all; making one is serialised by a file lock.
+    Making one is serialised by a file lock. ``passphrase`` encrypts what is written.
     """
 
-    def __init__(self, folder: Path, *, now: UnixTime = time.time) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, *, passphrase: Passphrase | None = None, now: UnixTime = time.time
+    ) -> None:
+        self._files = KeyFiles(folder, passphrase=passphrase)
         self._now = now
         self._ring = KeyRing(())
         self._read_at = float("-inf")
@@ -159,40 +167,49 @@ class KeyFolder:
     @property
     def folder(self) -> Path:
         """Where the key files are."""
-        return self._folder
+        return self._files.folder
 
     def ensure(self) -> None:
         """Read the keys, and make the first one when there is none. Safe in several processes.
 
         Raises:
-            KeyUnusable: a key file is damaged.
+            KeyUnusable: a key file is damaged, or another passphrase's.
         """
         self._reread()
         if self._ring:
             return
-        with self._locked():
+        with self._files.locked():
             self._reread()
             if not self._ring:
-                now = int(self._now())
-                self._write(SigningKey.generate(made_at=now, signs_from=now))
-                self._reread()
+                self._add(overlap_s=0)
 
-    def rotate(self) -> SigningKey:
+    def rotate(self, *, overlap_s: int = PUBLISHED_BEFORE_USE_S) -> SigningKey:
         """Add a key that signs once everyone has had time to learn it; delete retired ones.
 
         Raises:
-            KeyUnusable: a key file is damaged.
+            KeyUnusable: a key file is damaged, or another passphrase's.
         """
         self.ensure()
-        with self._locked():
+        with self._files.locked():
             self._reread()
-            now = int(self._now())
-            added = SigningKey.generate(made_at=now, signs_from=now + PUBLISHED_BEFORE_USE_S)
-            self._write(added)
-            for key in self._ring.retired(now):
-                self._path(key).unlink(missing_ok=True)
+            return self._succeed(overlap_s)
+
+    def rotate_when_due(self, *, after_s: float) -> SigningKey | None:
+        """`rotate` when the newest key was made ``after_s`` ago; None when it is younger.
+
+        However many processes ask at once, one of them adds one key; the others do not wait.
+
+        Raises:
+            KeyUnusable: a key file is damaged, or another passphrase's.
+        """
+        self.ensure()
+        with self._files.locked_if_free() as is_ours:
+            if not is_ours:
+                return None
             self._reread()
-        return added
+            if self._ring.newest_made_at() + after_s > self._now():
+                return None
+            return self._succeed(PUBLISHED_BEFORE_USE_S)
 
     async def signing_key(self) -> SigningKey:
         """The key that signs now."""
@@ -218,47 +235,39 @@ class KeyFolder:
             return
         async with self._reading:
             if self._now() - self._read_at >= older_than_s:
-                await asyncio.to_thread(self._reread)
+                await asyncio.to_thread(self._reread_if_possible)
+
+    def _reread_if_possible(self) -> None:
+        try:
+            self._reread()
+        except KeyUnusable as problem:
+            if not self._ring:
+                raise
+            self._read_at = self._now()
+            _log.error("keys.unreadable", problem=str(problem))
 
     def _reread(self) -> None:
         started = self._now()
-        self._ring = KeyRing(_read(path) for path in self._folder.glob(f"*{_SUFFIX}"))
+        self._ring = KeyRing(self._read(path) for path in self._files.ending(_SUFFIX))
         self._read_at = started
 
-    def _path(self, key: SigningKey) -> Path:
-        return self._folder / f"{key.kid}{_SUFFIX}"
-
-    def _write(self, key: SigningKey) -> None:
-        path = self._path(key)
-        draft = path.with_suffix(".draft")
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(key.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        self._sync_folder()
-
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY)
+    def _read(self, path: Path) -> SigningKey:
+        text = self._files.read(path)
         try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            return SigningKey.from_json(text)
+        except KeyUnusable as error:
+            raise KeyUnusable(f"{path}: {error}") from error
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._folder / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    def _succeed(self, overlap_s: int) -> SigningKey:
+        added = self._add(overlap_s=overlap_s)
+        for key in self._ring.retired(self._now()):
+            self._files.delete(self.folder / f"{key.kid}{_SUFFIX}")
+        self._reread()
+        return added
 
-
-def _read(path: Path) -> SigningKey:
-    try:
-        return SigningKey.from_json(path.read_bytes())
-    except (KeyUnusable, OSError) as error:
-        raise KeyUnusable(f"{path}: {error}") from error
+    def _add(self, *, overlap_s: int) -> SigningKey:
+        now = int(self._now())
+        added = SigningKey.generate(made_at=now, signs_from=now + overlap_s)
+        self._files.write(f"{added.kid}{_SUFFIX}", added.to_json().encode())
+        self._reread()
+        return added

@@ -21,7 +21,7 @@ from guilder.platform.envelopes import (
     seal,
     unseal,
 )
-from guilder.platform.keys import KeyUnusable
+from guilder.platform.key_files import KeyUnusable
 
 KEY = SealingKey(id=UUID(int=7), secret=bytes(range(KEY_BYTES)))
 HERE = place("audit.records", column="personal", row=UUID(int=1))

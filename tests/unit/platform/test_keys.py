@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import ECKey
 
+from guilder.platform.key_files import KeyFiles, KeyUnusable
 from guilder.platform.keys import (
     ACCESS_TOKEN_LIFE_S,
     PUBLISHED_BEFORE_USE_S,
@@ -18,7 +19,6 @@ from guilder.platform.keys import (
     UNKNOWN_KID_EVERY_S,
     KeyFolder,
     KeyRing,
-    KeyUnusable,
     SigningKey,
 )
 
@@ -213,3 +213,64 @@ async def test_key_whose_file_is_deleted_verifies_nothing(tmp_path: Path, wall: 
 
     assert await again.find(leaked.kid) is None
     assert (await again.signing_key()).kid != leaked.kid
+
+
+QUARTER_S = 90 * 86_400
+
+
+def rotate(folder: Path) -> str | None:
+    """What every process's clockwork does."""
+    added = KeyFolder(folder, now=lambda: NOW + QUARTER_S).rotate_when_due(after_s=QUARTER_S)
+    return None if added is None else added.kid
+
+
+async def test_key_is_succeeded_when_it_is_old_enough(tmp_path: Path, wall: Wall) -> None:
+    keys = KeyFolder(tmp_path, now=wall)
+    keys.ensure()
+    first = await keys.signing_key()
+    wall.time += QUARTER_S - 1
+    assert keys.rotate_when_due(after_s=QUARTER_S) is None
+
+    wall.time += 1
+    added = keys.rotate_when_due(after_s=QUARTER_S)
+
+    assert added is not None
+    assert (await keys.signing_key()).kid == first.kid
+    wall.time += PUBLISHED_BEFORE_USE_S
+    assert (await keys.signing_key()).kid == added.kid
+    assert keys.rotate_when_due(after_s=QUARTER_S) is None
+
+
+def test_processes_whose_time_comes_together_add_one_key(tmp_path: Path, wall: Wall) -> None:
+    KeyFolder(tmp_path, now=wall).ensure()
+
+    with ProcessPoolExecutor(6, mp_context=get_context("spawn")) as processes:
+        added = [kid for kid in processes.map(rotate, [tmp_path] * 12) if kid is not None]
+
+    assert len(added) == 1
+    assert len(kids_in(tmp_path)) == 2
+
+
+def test_rotation_does_not_wait_for_another_process(tmp_path: Path, wall: Wall) -> None:
+    keys = KeyFolder(tmp_path, now=wall)
+    keys.ensure()
+    wall.time += QUARTER_S
+
+    with KeyFiles(tmp_path).locked():
+        assert keys.rotate_when_due(after_s=QUARTER_S) is None
+
+    assert keys.rotate_when_due(after_s=QUARTER_S) is not None
+
+
+async def test_file_that_is_damaged_while_it_runs_stops_nobody(tmp_path: Path, wall: Wall) -> None:
+    keys = KeyFolder(tmp_path, now=wall)
+    keys.ensure()
+    known = await keys.signing_key()
+    (tmp_path / "damaged.jwk").write_text("{")
+
+    wall.time += 2 * REREAD_EVERY_S
+
+    assert await keys.signing_key() is known
+    assert await keys.find(known.kid) is not None
+    with pytest.raises(KeyUnusable, match=r"damaged\.jwk"):
+        KeyFolder(tmp_path, now=wall).ensure()

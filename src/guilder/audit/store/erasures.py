@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from guilder.platform.keys import KeyUnusable
+from guilder.platform.key_files import KeyUnusable
 
 _NAME: Final = "erasures.jsonl"
 
