@@ -20,6 +20,7 @@ from guilder.platform.http.dispatcher import Dispatcher
 from guilder.platform.http.forwarded import TrustedProxies
 from guilder.platform.http.metrics import RequestMetrics
 from guilder.platform.keys import KeyFolder
+from guilder.platform.standing import Standing
 
 CHEAP = PasswordCost(passes=1, memory_kib=64, lanes=1)
 PASSWORD = "SecurePass123"
@@ -68,7 +69,8 @@ async def founded(db: Database, keys: KeyFolder) -> AsyncIterator[Town]:
     """Identity on ``db``, served in this process, as long as the block lasts."""
     contacts = OuterKeys(keys.folder)
     identity = module.build(db=db, keys=keys, contacts=contacts, password_cost=CHEAP)
-    verifier = TokenVerifier(keys)
+    standing = Standing(module.build_revocations(db))
+    verifier = TokenVerifier(keys, standing=standing)
     dispatcher = Dispatcher(
         {identity.name: identity.routes},
         verifier=verifier,
@@ -77,7 +79,10 @@ async def founded(db: Database, keys: KeyFolder) -> AsyncIterator[Town]:
     )
     app = HttpApp(dispatcher.respond, proxies=TrustedProxies())
     transport = httpx2.ASGITransport(app)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://guilder.test") as http:
+    async with (
+        standing.running(),
+        httpx2.AsyncClient(transport=transport, base_url="http://guilder.test") as http,
+    ):
         yield Town(http=http, keys=keys, verifier=verifier)
     for stop in identity.on_stop:
         await stop()

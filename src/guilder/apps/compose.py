@@ -36,6 +36,7 @@ from guilder.platform.outward import CallLimits
 from guilder.platform.remote_keys import RemoteKeys
 from guilder.platform.settings import Settings
 from guilder.platform.sink import Sink
+from guilder.platform.standing import Standing
 from guilder.platform.startup import CannotStart
 from guilder.wallets import module as wallets
 from guilder.webhooks import module as webhooks
@@ -214,13 +215,20 @@ def http_app(house: House) -> HttpApp:
         registry=registry,
         per_second=house.settings.audit_denials_per_second,
     )
+    standing = Standing(identity.build_revocations(house.db))
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with standing.running(), denials.running():
+            yield
+
     return build(
         modules=house.modules if house.is_whole else house.here,
-        verifier=TokenVerifier(verification_keys(house.settings)),
+        verifier=TokenVerifier(verification_keys(house.settings), standing=standing),
         readiness=DatabaseReadiness(house.db),
         registry=registry,
         settings=gateway_settings(house.settings),
-        lifespan=denials.running,
+        lifespan=lifespan,
         denials=denials,
     )
 

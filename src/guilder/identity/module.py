@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from guilder.identity import jobs
 from guilder.identity.api import Staff
 from guilder.identity.http.sign_in import IdentityRoutes
 from guilder.identity.service.passwords import PasswordCost, Passwords
 from guilder.identity.service.register import Registration
+from guilder.identity.service.revocations import Revocations
 from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
 from guilder.identity.store.users import UserStore
@@ -57,8 +59,14 @@ def build(
         name="identity",
         service_names=("identity", "auth", "rbac"),
         routes=routes,
+        jobs=(jobs.forget_revocations(Revocations(db)),),
         on_stop=(passwords.close,),
     )
+
+
+def build_revocations(db: Database) -> Revocations:
+    """What `guilder.platform.standing` is fed from, in every process that verifies tokens."""
+    return Revocations(db)
 
 
 def build_registration(

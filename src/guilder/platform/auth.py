@@ -1,13 +1,14 @@
 """Who is calling: what an access token says, after its signature has been checked.
 
-A verified token is remembered until it expires, so the hot path pays one dictionary look-up.
+A verified token is remembered until it expires, so the hot path pays one dictionary look-up. What
+was revoked since is `guilder.platform.standing`'s, and is asked on every request.
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 from uuid import UUID
 
 from guilder.kernel.errors import Unauthenticated
@@ -15,7 +16,7 @@ from guilder.kernel.ids import SessionId, UserId
 from guilder.platform import access_tokens
 from guilder.platform.access_tokens import AccessClaims
 from guilder.platform.keys import UnixTime, VerificationKeys
-from guilder.platform.permissions import permissions_of
+from guilder.platform.standing import Standing
 
 ISSUER: Final = "guilder"
 AUDIENCE: Final = "guilder"
@@ -43,7 +44,13 @@ class Caller:
         return permission in self.permissions
 
 
-_Known: TypeAlias = tuple[Caller, int]
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """A genuine token, and who it spoke for when the standing had this version."""
+
+    claims: AccessClaims
+    caller: Caller | None
+    version: int
 
 
 class TokenVerifier:
@@ -56,12 +63,14 @@ class TokenVerifier:
         self,
         keys: VerificationKeys,
         *,
+        standing: Standing,
         issuer: str = ISSUER,
         audience: str = AUDIENCE,
         remembered: int = 8192,
         now: UnixTime = time.time,
     ) -> None:
         self._keys = keys
+        self._standing = standing
         self._issuer = issuer
         self._audience = audience
         self._remembered = remembered
@@ -70,32 +79,55 @@ class TokenVerifier:
         self._old: dict[str, _Known] = {}
 
     def cached(self, token: str) -> Caller | None:
-        """The caller of a token that was verified before and has not expired, else None."""
-        known = self._young.get(token)
-        if known is None:
-            known = self._old.get(token)
-            if known is None:
-                return None
-            self._remember(token, known)
-        return known[0] if known[1] > self._now() else None
+        """The caller of a token that was verified before and is still good.
+
+        None says nothing about the token: it may be new here, it may have ended, or what was
+        revoked could not be read lately.
+        """
+        known = self._known(token)
+        if known is None or known.claims.exp <= self._now() or not self._standing.is_fed:
+            return None
+        return self._caller(known)
 
     async def verify(self, token: str) -> Caller:
         """The caller of ``token``, everything about it checked.
 
         Raises:
-            Unauthenticated: it is malformed, expired, not for us, or not signed by a valid key.
+            Unauthenticated: it is malformed, expired, revoked, not for us, or not signed by a
+                valid key.
+            Overloaded: nobody can say whether it was revoked, because the database is away.
         """
-        caller = self.cached(token)
-        if caller is not None:
-            return caller
-        key = await self._keys.find(access_tokens.key_id(token))
-        if key is None:
+        known = self._known(token)
+        if known is None:
+            key = await self._keys.find(access_tokens.key_id(token))
+            if key is None:
+                raise Unauthenticated
+            claims = access_tokens.read(token, key=key)
+            self._judge(claims)
+            known = _Known(claims=claims, caller=None, version=-1)
+            self._remember(token, known)
+        else:
+            self._judge(known.claims)
+        await self._standing.ensure_fed()
+        caller = self._caller(known)
+        if caller is None:
             raise Unauthenticated
-        claims = access_tokens.read(token, key=key)
-        self._judge(claims)
-        caller = _caller(claims)
-        self._remember(token, (caller, claims.exp))
         return caller
+
+    def _known(self, token: str) -> _Known | None:
+        known = self._young.get(token)
+        if known is None:
+            known = self._old.get(token)
+            if known is not None:
+                self._remember(token, known)
+        return known
+
+    def _caller(self, known: _Known) -> Caller | None:
+        version = self._standing.version
+        if known.version != version:
+            known.caller = _caller(known.claims, standing=self._standing)
+            known.version = version
+        return known.caller
 
     def _judge(self, claims: AccessClaims) -> None:
         now = self._now()
@@ -117,12 +149,15 @@ class TokenVerifier:
         self._young[token] = known
 
 
-def _caller(claims: AccessClaims) -> Caller:
-    roles = frozenset(claims.roles)
+def _caller(claims: AccessClaims, *, standing: Standing) -> Caller | None:
+    """Who a genuine token speaks for as things stand; None: for nobody any more."""
+    if standing.refuses((claims.sid, claims.jti), people=(claims.sub, claims.customer_id)):
+        return None
+    roles = standing.roles_of(claims.sub, told=frozenset(claims.roles))
     return Caller(
         user_id=UserId(claims.sub),
         roles=roles,
-        permissions=permissions_of(roles),
+        permissions=standing.permissions_of(roles),
         account_type=claims.account_type,
         session_id=None if claims.sid is None else SessionId(claims.sid),
         token_id=claims.jti,

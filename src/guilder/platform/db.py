@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
@@ -126,6 +126,7 @@ class Database:
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
         self._notifier = _Notifier(pool)
+        self._hearing: dict[str, Callable[[], Awaitable[None]]] = {}
 
     @classmethod
     async def connect(
@@ -205,6 +206,19 @@ class Database:
             _notified.set(before)
         if channels:
             self._notifier.notify(channels)
+            for channel in channels & self._hearing.keys():
+                await self._hearing[channel]()
+
+    @contextmanager
+    def hearing(self, channel: str, hear: Callable[[], Awaitable[None]]) -> Iterator[None]:
+        """Await ``hear`` after each commit of this pool that notifies ``channel``, before `run`
+        returns, as long as the block lasts. It must not raise: what it hears of is done.
+        """
+        self._hearing[channel] = hear
+        try:
+            yield
+        finally:
+            del self._hearing[channel]
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Tx]:

@@ -15,6 +15,7 @@ from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
 from guilder.platform.permissions import ROLES
 from guilder.platform.remote_keys import RemoteKeys
+from tests.support.standing import nothing_revoked
 from tests.support.town import PASSWORD, Town, data, error
 
 Superuser = asyncpg.Connection
@@ -170,7 +171,7 @@ async def test_other_process_verifies_tokens_by_the_published_keys(town: Town) -
     data(await town.register("Jaya", "+919876500500"), 201)
     token = data(await town.login(email="jaya@example.com"))["token"]
     url = "http://guilder.test/.well-known/jwks.json"
-    elsewhere = TokenVerifier(RemoteKeys(url, client=town.http))
+    elsewhere = TokenVerifier(RemoteKeys(url, client=town.http), standing=nothing_revoked())
 
     caller = await elsewhere.verify(token)
 
@@ -199,4 +200,4 @@ async def test_tokens_of_a_rotated_key_still_verify(
 
     published = (await town.http.get("/.well-known/jwks.json")).json()["keys"]
     assert added.kid in {key["kid"] for key in published}
-    assert await TokenVerifier(town.keys).verify(token)
+    assert await TokenVerifier(town.keys, standing=nothing_revoked()).verify(token)

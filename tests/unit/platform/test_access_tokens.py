@@ -20,6 +20,7 @@ from guilder.platform import access_tokens
 from guilder.platform.access_tokens import AccessClaims
 from guilder.platform.auth import CLOCK_SKEW_S, TokenVerifier
 from guilder.platform.keys import KeyFolder, SigningKey
+from tests.support.standing import nothing_revoked
 
 NOW = 1_800_000_000
 ANNA = UUID("0193a3a0-0000-7000-8000-000000000001")
@@ -89,7 +90,7 @@ async def issuer(folder: KeyFolder) -> Issuer:
 
 @pytest.fixture
 def verifier(folder: KeyFolder, wall: Wall) -> TokenVerifier:
-    return TokenVerifier(folder, now=wall)
+    return TokenVerifier(folder, standing=nothing_revoked(), now=wall)
 
 
 async def test_good_token_names_its_caller(issuer: Issuer, verifier: TokenVerifier) -> None:
@@ -269,7 +270,7 @@ async def test_token_is_remembered_until_it_expires(
 async def test_memory_of_tokens_is_bounded_and_keeps_what_is_used(
     issuer: Issuer, folder: KeyFolder, wall: Wall
 ) -> None:
-    verifier = TokenVerifier(folder, now=wall, remembered=4)
+    verifier = TokenVerifier(folder, standing=nothing_revoked(), now=wall, remembered=4)
     used = issuer.token(iat=NOW - 1)
     await verifier.verify(used)
     others = [issuer.token(exp=NOW + 100 + number) for number in range(20)]
