@@ -173,3 +173,17 @@ def test_where_and_when_webhooks_are_sent_is_checked(tmp_path: Path, name: str, 
 
 def test_the_schedule_of_webhooks_can_be_shortened(tmp_path: Path):
     assert settings_of(tmp_path, WEBHOOK_RETRY_S="0.1, 2").webhook_retry_s == (0.1, 2.0)
+
+
+def test_a_passphrase_that_is_too_short_is_refused_and_not_told_back(tmp_path: Path):
+    with pytest.raises(WrongSettings) as refused:
+        settings_of(tmp_path, KEY_PASSPHRASE="tooshort")
+
+    assert refused.value.lines == ("GUILDER_KEY_PASSPHRASE: it has fewer than 12 characters",)
+
+
+def test_a_passphrase_is_given_once(tmp_path: Path):
+    with pytest.raises(WrongSettings, match="not both"):
+        settings_of(
+            tmp_path, KEY_PASSPHRASE="correct horse battery", KEY_PASSPHRASE_FILE="passphrase"
+        )

@@ -17,9 +17,7 @@ from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -28,6 +26,7 @@ from pydantic import (
 )
 
 from guilder.platform.egress import allowed_receiver
+from guilder.platform.identity_settings import IdentitySettings
 from guilder.platform.startup import CannotStart
 
 PREFIX: Final = "GUILDER_"
@@ -54,6 +53,8 @@ _LOCAL: Final = ("127.0.0.1", "::1", "localhost")
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8}/(second|minute|hour|day)")
 _REGION: Final = re.compile(r"[A-Z]{2}")
 _POSTGRES: Final = ("postgresql", "postgres")
+_SECRET_WORDS: Final = ("url", "token", "password", "passphrase", "secret", "options")
+"""Settings whose values are never told back, as they may hold a secret."""
 _SECRET_PART: Final = re.compile(r"(?<=:)[^:@/]+(?=@)|(?<=password=)[^&]+")
 
 
@@ -115,10 +116,8 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 Wait = Annotated[float, Field(ge=0, le=604_800)]
 
 
-class Settings(BaseModel):
+class Settings(IdentitySettings):
     """What an installation can be told. Sandbox defaults need nothing to be set."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     env: Annotated[Environment, BeforeValidator(_lower)] = Field(
         default=Environment.SANDBOX,
@@ -145,8 +144,7 @@ class Settings(BaseModel):
         default=1,
         ge=1,
         le=64,
-        description="Processes that serve HTTP. With one, background work runs inside it; with "
-        "more, in a process of its own.",
+        description="Processes that serve HTTP. Background work has a process of its own.",
     )
     database_connections: int = Field(
         default=10,
@@ -433,7 +431,8 @@ def load_here() -> tuple[Settings, tuple[str, ...]]:
 def shown(settings: Settings) -> list[tuple[str, str, str, str]]:
     """Variable, meaning, default and current value of each setting; secrets are masked."""
     rows = []
-    for name, about in Settings.model_fields.items():
+    fields = Settings.model_fields.items()
+    for name, about in sorted(fields, key=lambda field: field[0] in IdentitySettings.model_fields):
         variable = f"{PREFIX}<CONTEXT>_URL" if name == "service_urls" else PREFIX + name.upper()
         default = about.get_default(call_default_factory=True)
         value = _text(getattr(settings, name))
@@ -464,7 +463,8 @@ def _line(problem: Mapping[str, Any]) -> str:
     name = str(place[0])
     variable = f"{PREFIX}<CONTEXT>_URL" if name == "service_urls" else PREFIX + name.upper()
     given = problem["input"]
-    shown_value = "" if "url" in name or "token" in name else f"{given!r} cannot be used: "
+    is_secret = any(word in name for word in _SECRET_WORDS)
+    shown_value = "" if is_secret else f"{given!r} cannot be used: "
     return f"{variable}: {shown_value}{message[:1].lower()}{message[1:]}"
 
 
