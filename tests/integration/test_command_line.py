@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from guilder.platform.postgres.postmaster import postmaster_of, processes_on, wait_for_end
@@ -21,6 +24,7 @@ from tests.support.guilder import (
     guilder,
     readiness,
 )
+from tests.support.waiting import until
 
 
 def cluster_of(data_dir: Path) -> Path:
@@ -141,15 +145,14 @@ def test_a_taken_port_is_told_before_anything_is_started(tmp_path: Path):
     assert not (tmp_path / "data").exists()
 
 
-def test_several_workers_serve_and_a_crashed_one_comes_back(tmp_path: Path):
+@pytest.mark.parametrize("crashed", ["http-1", "http-2", "background"])
+def test_a_crashed_worker_comes_back_while_the_others_serve(tmp_path: Path, crashed: str):
     with Running("up", env=environment(tmp_path, WORKERS="2"), folder=tmp_path) as up:
         address = up.address()
-        workers = children(up.process.pid)
-        worker = next(pid for pid in workers if pid not in processes_on(cluster_of(tmp_path)))
 
-        os.kill(worker, signal.SIGKILL)
-        up.wait_for("worker.ended")
-        up.wait_for("worker.started_again")
+        os.kill(workers_of(up, tmp_path)[crashed], signal.SIGKILL)
+        up.wait_for(f"worker.ended.*{crashed}")
+        up.wait_for(f"worker.started_again.*{crashed}")
 
         answers = {readiness(address).status_code for _ in range(10)}
         assert answers == {200}
@@ -157,11 +160,61 @@ def test_several_workers_serve_and_a_crashed_one_comes_back(tmp_path: Path):
         assert processes_on(cluster_of(tmp_path)) == frozenset()
 
 
+def workers_of(up: Running, data_dir: Path) -> dict[str, int]:
+    """The processes that do the work, by name, in the order in which they are started."""
+    servers = processes_on(cluster_of(data_dir))
+    pids = sorted(pid for pid in children(up.process.pid) if pid not in servers)
+    names = [f"http-{number}" for number in range(1, len(pids))]
+    return dict(zip([*names, "background"], pids, strict=True))
+
+
+def test_background_work_gives_way_to_requests(tmp_path: Path):
+    with Running("up", env=environment(tmp_path), folder=tmp_path) as up:
+        up.address()
+
+        niceness = {
+            name: os.getpriority(os.PRIO_PROCESS, pid)
+            for name, pid in workers_of(up, tmp_path).items()
+        }
+
+        assert list(niceness) == ["http-1", "background"]
+        assert niceness["background"] > niceness["http-1"]
+        assert up.interrupt() == 0
+
+
+def test_requests_are_answered_while_background_work_stands_still(tmp_path: Path):
+    with Running("up", env=environment(tmp_path), folder=tmp_path) as up:
+        address = up.address()
+        stopped = workers_of(up, tmp_path)["background"]
+
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            assert readiness(address).status_code == 200
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+
+        assert up.interrupt() == 0
+
+
+def test_any_process_tells_the_metrics_of_all(tmp_path: Path):
+    env = environment(tmp_path, WORKERS="2", METRICS_TOKEN="seen-by-prometheus")
+    with Running("up", env=env, folder=tmp_path) as up:
+        address = up.address()
+        headers = {"Authorization": "Bearer seen-by-prometheus"}
+
+        async def is_whole() -> bool:
+            told = httpx2.get(f"{address}/metrics", headers=headers, trust_env=False).text
+            found = re.findall(r'process_start_time_seconds{worker="([^"]+)"}', told)
+            return sorted(found) == ["background", "http-1", "http-2"]
+
+        asyncio.run(until(is_whole, "every process tells its metrics"))
+        assert up.interrupt() == 0
+
+
 def test_workers_end_with_a_killed_parent_and_leave_the_port(tmp_path: Path):
     with Running("up", env=environment(tmp_path, WORKERS="2"), folder=tmp_path) as first:
         address = first.address()
-        servers = processes_on(cluster_of(tmp_path))
-        workers = [pid for pid in children(first.process.pid) if pid not in servers]
+        workers = workers_of(first, tmp_path).values()
         assert len(workers) == 3
         first.kill()
         assert all(wait_for_end(pid, timeout_s=PATIENCE_S) for pid in workers)
@@ -192,6 +245,24 @@ def test_serve_and_work_join_a_running_database(tmp_path: Path):
 
             assert answers == [200, 200]
             assert [p.interrupt() for p in (serve, alone, work)] == [0, 0, 0]
+        assert up.interrupt() == 0
+
+
+def test_serve_answers_in_as_many_processes_as_asked_for(tmp_path: Path):
+    env = environment(tmp_path)
+    with Running("up", env=env, folder=tmp_path) as up:
+        up.address()
+        several = env | {"GUILDER_WORKERS": "2"}
+        with Running("serve", env=several, folder=tmp_path) as serve:
+            address = serve.wait_for(r"on (http://[\w.:]+)")[1]
+            first, second = children(serve.process.pid)
+
+            os.kill(first, signal.SIGKILL)
+            serve.wait_for("worker.started_again")
+
+            assert second in children(serve.process.pid)
+            assert {readiness(address).status_code for _ in range(10)} == {200}
+            assert serve.interrupt() == 0
         assert up.interrupt() == 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +66,7 @@ async def test_each_payment_is_told_once_in_effect_though_guilder_dies_before_an
         with up(env, tmp_path, **killed) as (running, http):
             anna.http = http
             told.append(data(anna.transfer(annas, bens, "10.00"), 201)["id"])
-            assert await asyncio.to_thread(running.end) == -signal.SIGKILL
+            await asyncio.to_thread(running.die_at, point)
         with up(env, tmp_path) as (running, http):
             ben.http = http
             await inbox.received(len(told))

@@ -101,6 +101,16 @@ class Running:
                 self.said.append(line)
         return status
 
+    def die_at(self, point: str) -> None:
+        """Wait until one of its processes was killed at a failpoint, then ``kill -9`` the others.
+
+        They would start it again, and it would be killed there again.
+        """
+        line = f"failpoint {point}: kill"
+        if line not in self.said:
+            self.wait_for(re.escape(line))
+        self.kill_everything()
+
     def kill(self) -> None:
         """``kill -9`` of the process that was started, and of nothing else."""
         self.process.kill()

@@ -94,14 +94,24 @@ def verification_keys(settings: Settings) -> VerificationKeys:
     return RemoteKeys(f"{elsewhere}{JWKS_PATH}", client=AsyncClient())
 
 
-def build_house(settings: Settings, *, db: Database, only: Sequence[str] = ()) -> House:
+def build_house(
+    settings: Settings,
+    *,
+    db: Database,
+    registry: CollectorRegistry | None = None,
+    only: Sequence[str] = (),
+) -> House:
     """Wire every context; run those named in ``only``, or all that no URL places elsewhere.
+
+    Metrics are kept in ``registry``, the process's own among them.
 
     Raises:
         UnknownContext: there is no context of a name that was given.
     """
     keys = key_folder(settings)
-    registry = CollectorRegistry()
+    registry = CollectorRegistry() if registry is None else registry
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
     modules = _modules(settings, db=db, keys=keys, registry=registry)
     names = {module.name for module in modules}
     unknown = sorted((set(only) | set(settings.service_urls)) - names)
@@ -206,8 +216,6 @@ def audit_folders(settings: Settings) -> audit.Folders:
 def http_app(house: House) -> HttpApp:
     """The application that answers: the gateway before everything, or some contexts alone."""
     registry = house.registry
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
     build = gateway.build if house.is_whole else gateway.build_service
     denials = audit.build_denials(
         db=house.db,

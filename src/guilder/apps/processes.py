@@ -7,24 +7,31 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final
 
 import structlog
 import uvloop
+from prometheus_client import CollectorRegistry
 
 from guilder.apps.background import in_background
 from guilder.apps.compose import build_house, http_app, running
 from guilder.apps.database import pool
+from guilder.apps.figures import Board, SharedRegistry
 from guilder.apps.garbage import collect_rarely
 from guilder.apps.server import serve_http
+from guilder.apps.session import say
 from guilder.apps.signals import heeded
+from guilder.apps.workers import Duty
 from guilder.platform.bus.lag import LagMetrics
 from guilder.platform.bus.restored import settle_restored
 from guilder.platform.db import Database
 from guilder.platform.postgres.access import Access
-from guilder.platform.postgres.server import EmbeddedPostgres
 from guilder.platform.settings import Settings
+
+_NICER: Final = 10
+"""How much later than requests background work gets the processor when both want it."""
 
 _log = structlog.get_logger("guilder.process")
 
@@ -35,12 +42,33 @@ class Work:
 
     settings: Settings
     access: Access
-    on: socket.socket | None
-    background: bool
+    on: socket.socket | None = None
+    background: bool = False
     only: Sequence[str] = ()
     ready: Callable[[], None] = field(default=lambda: None)
-    server: EmbeddedPostgres | None = None
-    """An embedded PostgreSQL to start again should it end while this runs."""
+    name: str = ""
+    """What this process is called among others of one parent."""
+    board: Board | None = None
+    """Where they share their metrics."""
+
+
+def duties(work: Work, *, sockets: Sequence[socket.socket], background: bool) -> list[Duty]:
+    """``work`` in several processes: one for each socket, and one for background work if asked.
+
+    Background work gives way to requests where both want the processor.
+    """
+    names = [f"http-{number}" for number in range(1, len(sockets) + 1)]
+    places: list[tuple[str, socket.socket | None]] = list(zip(names, sockets, strict=True))
+    if background:
+        places.append(("background", None))
+    board = Board([name for name, _ in places]) if work.settings.metrics_token else None
+
+    def live(name: str, on: socket.socket | None, ready: Callable[[], None]) -> None:
+        if on is None:
+            os.nice(_NICER)
+        run(replace(work, name=name, on=on, background=on is None, board=board, ready=ready))
+
+    return [Duty(name=name, run=partial(live, name, on)) for name, on in places]
 
 
 def run(work: Work) -> None:
@@ -55,12 +83,11 @@ async def _run(work: Work) -> None:
     for number in heeded():
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        if work.server is not None:
-            await stack.enter_async_context(_beside(_keep_running(work.server, stop=stop)))
         name = "serve" if work.on else "work"
         db = await stack.enter_async_context(pool(work.access, settings=work.settings, name=name))
         await settled_after_restore(db)
-        house = build_house(work.settings, db=db, only=work.only)
+        registry = await stack.enter_async_context(_registry(work))
+        house = build_house(work.settings, db=db, registry=registry, only=work.only)
         await stack.enter_async_context(running(house.here))
         collect_rarely()
         if work.background:
@@ -77,6 +104,15 @@ async def _run(work: Work) -> None:
             await serve_http(app, on=work.on, until=stop, ready=work.ready, drains=drains)
 
 
+def warn_of_separate_counts(settings: Settings) -> None:
+    """Say so where several processes let users send more than the rate limit."""
+    if settings.workers > 1 and settings.rate_limit != "off" and settings.redis_url is None:
+        say(
+            f"Note: each of {settings.workers} processes counts requests on its own, so users may "
+            f"send up to {settings.workers} times the rate limit; GUILDER_REDIS_URL counts together"
+        )
+
+
 async def settled_after_restore(db: Database) -> None:
     """Look whether this database was restored from another server, as far as it can be asked now.
 
@@ -88,32 +124,15 @@ async def settled_after_restore(db: Database) -> None:
         _log.warning("process.database_unasked", exc_info=True)
 
 
-async def _keep_running(server: EmbeddedPostgres, *, stop: asyncio.Event) -> None:
-    """Start the embedded server again whenever it ends; when that fails, stop this process."""
-    while True:
-        await _ended(server.pid)
-        _log.error("database.ended")
-        try:
-            await asyncio.to_thread(server.start)
-        except Exception:
-            stop.set()
-            raise
-        _log.warning("database.started_again", pid=server.pid)
-
-
-async def _ended(pid: int) -> None:
-    try:
-        watched = os.pidfd_open(pid)
-    except ProcessLookupError:
+@asynccontextmanager
+async def _registry(work: Work) -> AsyncIterator[CollectorRegistry]:
+    """What this process counts in, shared with the others where there are any."""
+    if work.board is None:
+        yield CollectorRegistry()
         return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(watched, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        loop.remove_reader(watched)
-        os.close(watched)
+    registry = SharedRegistry(work.board, name=work.name)
+    async with _beside(registry.keep_sharing()):
+        yield registry
 
 
 @asynccontextmanager

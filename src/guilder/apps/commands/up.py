@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
 
 from guilder import __version__
 from guilder.apps.compose import prepare_keys
-from guilder.apps.database import Reached, own_database
-from guilder.apps.processes import Work, run
+from guilder.apps.database import own_database
+from guilder.apps.processes import Work, duties, warn_of_separate_counts
 from guilder.apps.server import address_of, listen
 from guilder.apps.session import begin, say
-from guilder.apps.workers import Duty, Workers
+from guilder.apps.workers import Workers
 from guilder.platform.settings import Settings
 
 
@@ -34,54 +32,11 @@ def up() -> None:
     with own_database(settings, report=say) as reached:
         prepare_keys(settings)
         ready = _announcement(settings, address=address_of(sockets[0]))
-        if settings.workers == 1:
-            run(_everything(settings, reached, on=sockets[0], ready=ready))
-        else:
-            _warn_of_separate_counts(settings)
-            duties = _duties(settings, reached, sockets=sockets)
-            Workers(duties, server=reached.server, ready=ready).run()
+        warn_of_separate_counts(settings)
+        work = Work(settings=settings, access=reached.access)
+        workers = duties(work, sockets=sockets, background=True)
+        Workers(workers, server=reached.server, ready=ready).run()
         say("Stopping")
-
-
-def _warn_of_separate_counts(settings: Settings) -> None:
-    if settings.rate_limit != "off" and settings.redis_url is None:
-        say(
-            f"Note: each of {settings.workers} processes counts requests on its own, so users may "
-            f"send up to {settings.workers} times the rate limit; GUILDER_REDIS_URL counts together"
-        )
-
-
-def _everything(
-    settings: Settings, reached: Reached, *, on: socket.socket, ready: Callable[[], None]
-) -> Work:
-    return Work(
-        settings=settings,
-        access=reached.access,
-        on=on,
-        background=True,
-        ready=ready,
-        server=reached.server,
-    )
-
-
-def _duties(
-    settings: Settings, reached: Reached, *, sockets: Sequence[socket.socket]
-) -> list[Duty]:
-    """One process for each socket, and one for background work. The parent decides when to stop."""
-
-    def serve(on: socket.socket | None, ready: Callable[[], None]) -> None:
-        run(
-            Work(
-                settings=settings,
-                access=reached.access,
-                on=on,
-                background=on is None,
-                ready=ready,
-            )
-        )
-
-    http = [Duty(name=f"http-{n}", run=partial(serve, on)) for n, on in enumerate(sockets, 1)]
-    return [*http, Duty(name="background", run=partial(serve, None))]
 
 
 def _first_steps(address: str) -> str:
