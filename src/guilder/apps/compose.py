@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 from httpx2 import AsyncClient
@@ -16,6 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 from pydantic import SecretStr
 
 from guilder.apps import housekeeping
+from guilder.apps.passphrases import key_passphrase, keys_dir
 from guilder.apps.readiness import DatabaseReadiness
 from guilder.audit import module as audit
 from guilder.gateway import module as gateway
@@ -42,6 +42,7 @@ from guilder.wallets import module as wallets
 from guilder.webhooks import module as webhooks
 
 _IDENTITY: Final = "identity"
+_DAY_S: Final = 86_400
 
 
 class UnknownContext(CannotStart):
@@ -72,12 +73,12 @@ def every_failpoint() -> Mapping[str, str]:
 
 def key_folder(settings: Settings) -> KeyFolder:
     """Where the keys are that sign access tokens."""
-    return KeyFolder(Path(settings.data_dir) / "keys")
+    return KeyFolder(keys_dir(settings), passphrase=key_passphrase(settings))
 
 
 def outer_keys(settings: Settings) -> OuterKeys:
     """The keys that encrypt what the database must not show."""
-    return OuterKeys(Path(settings.data_dir) / "keys")
+    return OuterKeys(keys_dir(settings), passphrase=key_passphrase(settings))
 
 
 def prepare_keys(settings: Settings) -> None:
@@ -135,6 +136,7 @@ def _modules(
             keys=keys,
             contacts=outer_keys(settings),
             default_region=settings.default_region,
+            rotate_keys_after_s=settings.key_rotation_days * _DAY_S,
         ),
         ledger.build(
             db=db,
@@ -207,9 +209,10 @@ def _notifications(settings: Settings, *, db: Database) -> Module:
 def audit_folders(settings: Settings) -> audit.Folders:
     """Where audit keeps what the database must not."""
     return audit.Folders(
-        keys=Path(settings.data_dir) / "keys",
+        keys=keys_dir(settings),
         heads=settings.heads_dir,
         copy_url=settings.audit_heads_s3,
+        passphrase=key_passphrase(settings),
     )
 
 

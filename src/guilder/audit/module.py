@@ -25,6 +25,7 @@ from guilder.audit.store.erasures import ErasureList
 from guilder.audit.store.publications import Copy, HeadsFolder
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
+from guilder.platform.key_files import Passphrase
 from guilder.platform.keys import KeyFolder
 from guilder.platform.module import Module
 from guilder.platform.startup import CannotStart
@@ -40,14 +41,16 @@ class Folders:
     heads: Path
     copy_url: str | None = None
     """Where a copy of ``heads`` is kept, as ``s3://bucket/prefix``."""
+    passphrase: Passphrase | None = None
+    """What encrypts the files of ``keys``."""
 
     def vault(self) -> Vault:
         """The keys of persons, wrapped by this folder's."""
-        return Vault(OuterKeys(self.keys / "audit"))
+        return Vault(OuterKeys(self.keys / "audit", passphrase=self.passphrase))
 
     def signing(self) -> KeyFolder:
         """The key that signs heads: its own, which signs nothing else."""
-        return KeyFolder(self.keys / "heads")
+        return KeyFolder(self.keys / "heads", passphrase=self.passphrase)
 
 
 def build(

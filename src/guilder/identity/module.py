@@ -8,6 +8,7 @@ from typing import Final
 from guilder.identity import jobs
 from guilder.identity.api import Staff
 from guilder.identity.http.sign_in import IdentityRoutes
+from guilder.identity.service.key_rotation import KeyRotation
 from guilder.identity.service.passwords import PasswordCost, Passwords
 from guilder.identity.service.register import Registration
 from guilder.identity.service.revocations import Revocations
@@ -18,7 +19,7 @@ from guilder.platform.auth import AUDIENCE, ISSUER
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.keys import KeyFolder, UnixTime
-from guilder.platform.module import Module
+from guilder.platform.module import Job, Module
 
 DEFAULT_REGION: Final = "IN"
 
@@ -34,10 +35,12 @@ def build(
     password_cost: PasswordCost | None = None,
     hashes_at_once: int | None = None,
     now: UnixTime = time.time,
+    rotate_keys_after_s: float = 0,
 ) -> Module:
     """Identity, serving. ``default_region`` is where a phone without a country code is from.
 
-    ``contacts`` encrypt people's names and addresses for those who have to reach them.
+    ``contacts`` encrypt people's names and addresses for those who have to reach them. Keys that
+    sign are succeeded once they are ``rotate_keys_after_s`` old; 0 leaves it to a command.
     """
     passwords = Passwords(cost=password_cost, at_once=hashes_at_once)
     users = UserStore(keys=contacts)
@@ -59,12 +62,19 @@ def build(
         name="identity",
         service_names=("identity", "auth", "rbac"),
         routes=routes,
-        jobs=(jobs.forget_revocations(Revocations(db)),),
+        jobs=(
+            jobs.forget_revocations(Revocations(db)),
+            *_rotations(keys, after_s=rotate_keys_after_s),
+        ),
         on_stop=(passwords.close,),
     )
 
 
 def build_revocations(db: Database) -> Revocations:
+def _rotations(keys: KeyFolder, *, after_s: float) -> tuple[Job, ...]:
+    return (jobs.rotate_keys(KeyRotation(keys, after_s=after_s)),) if after_s else ()
+
+
     """What `guilder.platform.standing` is fed from, in every process that verifies tokens."""
     return Revocations(db)
 

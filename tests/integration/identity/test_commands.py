@@ -11,10 +11,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from guilder.identity.store.person_keys import EMAIL, PersonalKeys
+from guilder.platform.envelopes import OuterKeys
+from guilder.platform.key_files import Passphrase
 from guilder.platform.keys import KeyFolder
 from guilder.platform.postgres.folder import SUPERUSER
 from tests.support.database import OwnDatabase
 
+FIRST = "correct horse battery staple"
+SECOND = "a rather different passphrase"
 ROLES_OF = """
     SELECT array_agg(role ORDER BY role) FROM identity.role_assignments r
     JOIN identity.users u ON u.id = r.account_id WHERE email_key = $1
@@ -101,3 +106,46 @@ async def test_rotation_at_the_shell_reaches_a_running_process(shell: Shell) -> 
     kids = {key["kid"] for key in await running.public_keys()}
     assert len(kids) == 2
     assert told.split()[1] in kids
+
+
+async def test_keys_are_encrypted_at_the_shell_and_serve_as_before(shell: Shell) -> None:
+    folder = shell.folder / "keys"
+    before = KeyFolder(folder)
+    before.ensure()
+    kid = (await before.signing_key()).kid
+    KeyFolder(folder / "heads").ensure()
+
+    status, told, problems = await shell.guilder("keys", "encrypt", GUILDER_KEY_PASSPHRASE=FIRST)
+
+    assert (status, told, problems) == (0, "Key files encrypted: 2.\n", "")
+    after = KeyFolder(folder, passphrase=Passphrase(text=FIRST))
+    assert (await after.signing_key()).kid == kid
+    status, _, problems = await shell.guilder("keys", "rotate")
+    assert status == 1
+    assert "is encrypted: set GUILDER_KEY_PASSPHRASE" in problems
+
+
+async def test_passphrase_is_changed_from_one_file_to_another(shell: Shell) -> None:
+    former, new = shell.folder / "former", shell.folder / "new"
+    former.write_text(f"{FIRST}\n")
+    new.write_text(f"{SECOND}\nwhat follows is of no meaning\n")
+    KeyFolder(shell.folder / "keys", passphrase=Passphrase(text=FIRST)).ensure()
+    change = ("keys", "encrypt", "--former-passphrase-file", str(former))
+
+    results = [await shell.guilder(*change, GUILDER_KEY_PASSPHRASE_FILE=str(new)) for _ in "12"]
+
+    assert [told for _, told, _ in results] == [
+        "Key files encrypted: 1.\n",
+        "All key files are encrypted already.\n",
+    ]
+    KeyFolder(shell.folder / "keys", passphrase=Passphrase(text=SECOND)).ensure()
+
+
+async def test_passphrase_that_is_wrong_is_told_and_not_shown(shell: Shell) -> None:
+    KeyFolder(shell.folder / "keys", passphrase=Passphrase(text=FIRST)).ensure()
+
+    status, _, problems = await shell.guilder("keys", "rotate", GUILDER_KEY_PASSPHRASE=SECOND)
+
+    assert status == 1
+    assert "GUILDER_KEY_PASSPHRASE is not its own" in problems
+    assert SECOND not in problems
