@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from guilder.platform.standing import Batch, Definitions, Revocation, Standing
+from guilder.platform.permissions import Definitions
+from guilder.platform.standing import Batch, Revocation, Standing
 
 
 class HandMadeFeed:

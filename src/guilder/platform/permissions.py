@@ -1,7 +1,9 @@
-"""What each role may do: one static table of permissions, ``resource:action``.
+"""The permissions there are, ``resource:action``, and what each of Guilder's own roles grants.
 
-A token carries roles; every service expands them here, so that what a role grants changes with a
-release and not with the tokens that are out. ``own`` actions reach only what belongs to the caller.
+A token carries roles; every service expands them, so that what a role grants changes with a
+release and not with the tokens that are out. Whoever has a permission that does not say ``any``
+may use it on their own things only. Roles that an installation adds are identity's
+(`guilder.platform.standing` knows them everywhere).
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+from msgspec import Struct
+
 CUSTOMER: Final = "customer"
 USER_ADMIN: Final = "user_admin"
 SUPPORT: Final = "support"
@@ -18,19 +22,55 @@ COMPLIANCE: Final = "compliance"
 OPERATIONS: Final = "operations"
 ADMIN: Final = "admin"
 
+PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "wallets:read": "See one's own wallets.",
+        "wallets:write": "Open and change one's own wallets.",
+        "wallets:read_any": "See everybody's wallets.",
+        "wallets:freeze_any": "Freeze and unfreeze everybody's wallets.",
+        "wallets:adjust": "Correct the balance of a wallet.",
+        "payments:read": "See one's own payments.",
+        "payments:write": "Pay from one's own wallets.",
+        "payments:read_any": "See everybody's payments.",
+        "payments:reverse_any": "Reverse everybody's payments.",
+        "ledger:own": "See the ledger's accounts of one's own wallets.",
+        "ledger:read": "See the whole ledger.",
+        "ledger:write": "Post in the ledger.",
+        "webhooks:read": "See one's own webhook endpoints.",
+        "webhooks:write": "Add and change one's own webhook endpoints.",
+        "webhooks:read_any": "See everybody's webhook endpoints.",
+        "notifications:read_any": "See what was sent to everybody.",
+        "notifications:send": "Send notices to users.",
+        "audit:read": "Read the audit.",
+        "users:read": "Find users and see who they are.",
+        "users:write": "Change users.",
+        "users:freeze": "Freeze and unfreeze users.",
+        "roles:read": "See roles, and who has them.",
+        "roles:write": "Define roles, and give and take them.",
+    }
+)
+"""Every permission that a route or a rule of Guilder asks for, and what it lets somebody do."""
+
 _SUPPORT: Final = frozenset(
     {
         "users:read",
+        "roles:read",
         "wallets:read_any",
         "payments:read_any",
         "notifications:read_any",
         "webhooks:read_any",
     }
 )
-_COMPLIANCE: Final = _SUPPORT | {"audit:read", "ledger:read", "wallets:freeze_any"}
+_COMPLIANCE: Final = _SUPPORT | {
+    "audit:read",
+    "ledger:read",
+    "users:freeze",
+    "wallets:freeze_any",
+}
 _OPERATIONS: Final = _SUPPORT | {
     "ledger:read",
     "ledger:write",
+    "users:freeze",
     "wallets:adjust",
     "wallets:freeze_any",
     "payments:reverse_any",
@@ -57,7 +97,24 @@ ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
         ADMIN: _COMPLIANCE | _OPERATIONS | {"users:write", "roles:write"},
     }
 )
-"""Every role there is. A user-admin account sees verification codes and never moves money."""
+"""Every role that comes with Guilder. A user-admin account sees codes and never moves money."""
+
+
+class Definitions(Struct, frozen=True, kw_only=True):
+    """What an installation adds: roles with what they grant, and permissions."""
+
+    roles: Mapping[str, frozenset[str]]
+    permissions: frozenset[str]
+
+    def granted(self, roles: Iterable[str]) -> frozenset[str]:
+        """Everything that ``roles`` grant together. An unknown role grants nothing.
+
+        An administrator has every permission that was added.
+        """
+        named = frozenset(roles)
+        added = (self.roles.get(role, frozenset()) for role in named - ROLES.keys())
+        more = self.permissions if ADMIN in named else frozenset()
+        return permissions_of(named).union(more, *added)
 
 
 @lru_cache(maxsize=256)
@@ -66,5 +123,5 @@ def _union(roles: frozenset[str]) -> frozenset[str]:
 
 
 def permissions_of(roles: Iterable[str]) -> frozenset[str]:
-    """Everything that ``roles`` grant together. An unknown role grants nothing."""
+    """Everything that ``roles`` grant together, of those that come with Guilder."""
     return _union(frozenset(roles))

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from enum import StrEnum
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from guilder.kernel.errors import Overloaded
 from guilder.platform.keys import ACCESS_TOKEN_LIFE_S
-from guilder.platform.permissions import ADMIN, permissions_of
+from guilder.platform.permissions import Definitions
 
 CHANNEL: Final = "guilder_revocations"
 PATIENCE_S: Final = 5.0
@@ -63,13 +63,6 @@ class Batch(Struct, frozen=True, kw_only=True):
 
     horizon: int
     revocations: Sequence[Revocation]
-
-
-class Definitions(Struct, frozen=True, kw_only=True):
-    """What roles grant that did not come with Guilder, and permissions that did not."""
-
-    roles: Mapping[str, frozenset[str]]
-    permissions: frozenset[str]
 
 
 class Feed(Protocol):
@@ -180,11 +173,7 @@ class Standing:
         """Everything that ``roles`` grant together. An unknown role grants nothing."""
         granted = self._granted.get(roles)
         if granted is None:
-            defined = self._definitions
-            more = defined.permissions if ADMIN in roles else frozenset()
-            granted = permissions_of(roles).union(
-                more, *(defined.roles.get(role, ()) for role in roles)
-            )
+            granted = self._definitions.granted(roles)
             if len(self._granted) < 1024:  # roles come signed, so there are not many sets of them
                 self._granted[roles] = granted
         return granted

@@ -11,7 +11,8 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
 from guilder.identity.store import revocations
 from guilder.platform.db import Database
-from guilder.platform.standing import CHANNEL, Batch, Definitions
+from guilder.platform.permissions import Definitions
+from guilder.platform.standing import CHANNEL, Batch
 
 
 class Revocations:

@@ -16,7 +16,8 @@ from uuid import UUID
 
 from guilder.kernel.ids import SessionId, UserId
 from guilder.platform.db import Tx, notify_after_commit, rows_done
-from guilder.platform.standing import CHANNEL, KEPT_S, Batch, Definitions, Kind, Revocation
+from guilder.platform.permissions import Definitions
+from guilder.platform.standing import CHANNEL, KEPT_S, Batch, Kind, Revocation
 
 _ADD: Final = """
     INSERT INTO identity.revocations (kind, subject_id) SELECT $1, unnest($2::uuid[])
