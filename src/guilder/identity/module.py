@@ -14,6 +14,7 @@ from guilder.identity.service.register import Registration
 from guilder.identity.service.revocations import Revocations
 from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
+from guilder.identity.store.person_keys import PersonalKeys
 from guilder.identity.store.users import UserStore
 from guilder.platform.auth import AUDIENCE, ISSUER
 from guilder.platform.db import Database
@@ -34,8 +35,8 @@ def build(
     default_region: str = DEFAULT_REGION,
     password_cost: PasswordCost | None = None,
     hashes_at_once: int | None = None,
-    now: UnixTime = time.time,
     rotate_keys_after_s: float = 0,
+    now: UnixTime = time.time,
 ) -> Module:
     """Identity, serving. ``default_region`` is where a phone without a country code is from.
 
@@ -43,7 +44,7 @@ def build(
     sign are succeeded once they are ``rotate_keys_after_s`` old; 0 leaves it to a command.
     """
     passwords = Passwords(cost=password_cost, at_once=hashes_at_once)
-    users = UserStore(keys=contacts)
+    users = UserStore(keys=PersonalKeys(contacts))
     registration = Registration(
         db=db, users=users, passwords=passwords, contacts=contacts, default_region=default_region
     )
@@ -70,11 +71,11 @@ def build(
     )
 
 
-def build_revocations(db: Database) -> Revocations:
 def _rotations(keys: KeyFolder, *, after_s: float) -> tuple[Job, ...]:
     return (jobs.rotate_keys(KeyRotation(keys, after_s=after_s)),) if after_s else ()
 
 
+def build_revocations(db: Database) -> Revocations:
     """What `guilder.platform.standing` is fed from, in every process that verifies tokens."""
     return Revocations(db)
 
@@ -85,7 +86,7 @@ def build_registration(
     """Registers customers, for the command line."""
     return Registration(
         db=db,
-        users=UserStore(keys=contacts),
+        users=UserStore(keys=PersonalKeys(contacts)),
         passwords=Passwords(),
         contacts=contacts,
         default_region=default_region,
@@ -98,7 +99,7 @@ def build_staff(
     """Appoints staff, for the command line."""
     return StaffAppointments(
         db=db,
-        users=UserStore(keys=contacts),
+        users=UserStore(keys=PersonalKeys(contacts)),
         passwords=Passwords(at_once=1),
         contacts=contacts,
         default_region=default_region,

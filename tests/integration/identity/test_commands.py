@@ -22,7 +22,7 @@ FIRST = "correct horse battery staple"
 SECOND = "a rather different passphrase"
 ROLES_OF = """
     SELECT array_agg(role ORDER BY role) FROM identity.role_assignments r
-    JOIN identity.users u ON u.id = r.account_id WHERE email_key = $1
+    JOIN identity.contact_digests d ON d.user_id = r.account_id WHERE digest = ANY($1::bytea[])
 """
 
 
@@ -53,6 +53,11 @@ class Shell:
         assert process.returncode is not None
         return process.returncode, out.decode(), problems.decode()
 
+    async def roles_of(self, email: str, *, reader: asyncpg.Connection) -> object:
+        """The roles of whoever has this email, whom only the key folder can find."""
+        keys = PersonalKeys(OuterKeys(self.folder / "keys"))
+        return await reader.fetchval(ROLES_OF, keys.digests(EMAIL, email))
+
 
 @pytest.fixture
 def shell(database: OwnDatabase, tmp_path: Path) -> Shell:
@@ -68,7 +73,7 @@ async def test_admin_is_made_with_a_password_from_the_environment(
 
     assert (status, problems) == (0, "")
     assert told.startswith("lena@guilder.test is an administrator")
-    assert await superuser.fetchval(ROLES_OF, "lena@guilder.test") == ["admin"]
+    assert await shell.roles_of("lena@guilder.test", reader=superuser) == ["admin"]
 
 
 async def test_admin_is_asked_for_what_is_missing(
@@ -79,7 +84,7 @@ async def test_admin_is_asked_for_what_is_missing(
     status, _, _ = await shell.guilder("admin", "create", typed=typed)
 
     assert status == 0
-    assert await superuser.fetchval(ROLES_OF, "mira@guilder.test") == ["admin"]
+    assert await shell.roles_of("mira@guilder.test", reader=superuser) == ["admin"]
 
 
 async def test_weak_password_is_refused_in_a_line(
@@ -91,7 +96,7 @@ async def test_weak_password_is_refused_in_a_line(
 
     assert (status, told) == (1, "")
     assert problems == "guilder: the password is among the first that attackers try\n"
-    assert await superuser.fetchval(ROLES_OF, "nils@guilder.test") is None
+    assert await shell.roles_of("nils@guilder.test", reader=superuser) is None
 
 
 async def test_rotation_at_the_shell_reaches_a_running_process(shell: Shell) -> None:

@@ -15,7 +15,7 @@ from guilder.identity.events import (
     contact_place,
 )
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.store.users import NewUser, UserStore, database_time
+from guilder.identity.store.users import Added, NewUser, UserStore, database_time
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.kernel.invariant import InvariantViolation
@@ -165,12 +165,12 @@ async def add_user(tx: Tx, user: NewUser, *, users: UserStore) -> bool:
     Raises:
         AlreadyRegistered: the email or the phone is another user's.
     """
-    if await users.add_user(tx, user):
-        return True
-    holders = await users.who_has(tx, email_key=user.email_key, phone=user.phone)
-    if user.id in holders:
-        return False
-    raise _taken(holders)
+    added = await users.add_user(tx, user)
+    if added is Added.TAKEN:
+        holders = await users.who_has(tx, email_key=user.email_key, phone=user.phone)
+        holders.pop(user.id, None)
+        raise _taken(holders)
+    return added is Added.NEW
 
 
 def _taken(holders: dict[UserId, str]) -> AlreadyRegistered:
