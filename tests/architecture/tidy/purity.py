@@ -11,6 +11,7 @@ _PURE_LIBRARY = frozenset(
     {
         "__future__",
         "abc",
+        "base64",
         "bisect",
         "collections",
         "copy",
@@ -23,6 +24,7 @@ _PURE_LIBRARY = frozenset(
         "hashlib",
         "heapq",
         "hmac",
+        "ipaddress",
         "itertools",
         "json",
         "math",

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from guilder.identity.api import AccountView
 from guilder.kernel.errors import Conflict, Family, NotPermitted, Refusal, Unauthenticated
+from guilder.kernel.ids import SessionId, UserId
 
 
 class Factor(StrEnum):
@@ -33,9 +34,10 @@ class InvalidOtp(Refusal):
 
 
 class TooManyCodes(Refusal):
-    """Too many wrong codes came for this user; recovery codes and passkeys still work.
+    """Too many wrong codes, or passwords of a step-up, came in a row.
 
-    ``details["retry_after_s"]`` says when the next code is looked at.
+    Recovery codes and passkeys still work. ``details["retry_after_s"]`` says when the next code
+    is looked at.
     """
 
     code = "TOO_MANY_CODES"
@@ -164,3 +166,20 @@ class Enrollment:
     secret: str = field(repr=False)
     uri: str = field(repr=False)
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Whose session asks to change second factors."""
+
+    user_id: UserId
+    account_id: UserId
+    session_id: SessionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteppedUp:
+    """A session has proved itself again."""
+
+    by_factor: bool
+    valid_until: datetime
