@@ -25,7 +25,11 @@ _SHAPE: Final = re.compile(r"[\w-]+\.[\w-]+\.[\w-]{85}[AQgw]", re.ASCII)
 
 
 class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an access token says. Times are Unix seconds; ``sub`` is the account that acts."""
+    """What an access token says. Times are Unix seconds; ``sub`` is the account that acts.
+
+    A machine client's has its id as ``sub`` and ``client_id``, what it may at most as ``scope``,
+    and as ``owner_id`` the user in whose name it acts, with that user's roles.
+    """
 
     iss: str
     aud: str
@@ -39,6 +43,9 @@ class AccessClaims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     customer_id: UUID | None = None
     sid: UUID | None = None
     nbf: int | None = None
+    client_id: UUID | None = None
+    scope: str | None = None
+    owner_id: UUID | None = None
 
 
 _encoder: Final = msgspec.json.Encoder()

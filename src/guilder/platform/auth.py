@@ -20,13 +20,19 @@ from guilder.platform.standing import Standing
 
 ISSUER: Final = "guilder"
 AUDIENCE: Final = "guilder"
+CLIENT: Final = "client"
+"""The account type of machine clients."""
 CLOCK_SKEW_S: Final = 5
 """How far the clock of whoever signed may be ahead of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """The subject of a verified access token: a person, or a machine client with scopes."""
+    """The subject of a verified access token: a person, or a machine client with scopes.
+
+    A client that a user made acts in that user's name: ``user_id`` is the user's, and what it may
+    is what its scopes and the user's roles both grant. It has no roles of its own.
+    """
 
     user_id: UserId
     roles: frozenset[str]
@@ -38,6 +44,13 @@ class Caller:
     """The customer behind the account: itself, or whom a user-admin account is paired with."""
     expires_at: int | None = None
     """When the token ends, in Unix seconds, for what goes on after it was looked at."""
+    client_id: UserId | None = None
+    """The machine client; None for a person."""
+
+    @property
+    def actor_id(self) -> UserId:
+        """Who is at work: the person, or the client and not whom it acts for."""
+        return self.client_id or self.user_id
 
     def may(self, permission: str) -> bool:
         """Whether one of the caller's roles or scopes grants ``permission``."""
@@ -139,6 +152,7 @@ class TokenVerifier:
             and claims.exp > claims.iat
             and claims.iat <= latest
             and (claims.nbf is None or claims.nbf <= latest)
+            and claims.client_id == (claims.sub if claims.account_type == CLIENT else None)
         )
         if not good:
             raise Unauthenticated
@@ -151,8 +165,11 @@ class TokenVerifier:
 
 def _caller(claims: AccessClaims, *, standing: Standing) -> Caller | None:
     """Who a genuine token speaks for as things stand; None: for nobody any more."""
-    if standing.refuses((claims.sid, claims.jti), people=(claims.sub, claims.customer_id)):
+    people = (claims.sub, claims.customer_id, claims.owner_id)
+    if standing.refuses((claims.sid, claims.jti), people=people):
         return None
+    if claims.client_id is not None:
+        return _client(claims, client_id=claims.client_id, standing=standing)
     roles = standing.roles_of(claims.sub, told=frozenset(claims.roles))
     return Caller(
         user_id=UserId(claims.sub),
@@ -163,4 +180,22 @@ def _caller(claims: AccessClaims, *, standing: Standing) -> Caller | None:
         token_id=claims.jti,
         customer_id=None if claims.customer_id is None else UserId(claims.customer_id),
         expires_at=claims.exp,
+    )
+
+
+def _client(claims: AccessClaims, *, client_id: UUID, standing: Standing) -> Caller:
+    permissions = frozenset((claims.scope or "").split())
+    if claims.owner_id is not None:
+        roles = standing.roles_of(claims.owner_id, told=frozenset(claims.roles))
+        permissions &= standing.permissions_of(roles)
+    return Caller(
+        user_id=UserId(claims.owner_id or client_id),
+        roles=frozenset(),
+        permissions=permissions,
+        account_type=claims.account_type,
+        session_id=None,
+        token_id=claims.jti,
+        customer_id=None if claims.customer_id is None else UserId(claims.customer_id),
+        expires_at=claims.exp,
+        client_id=UserId(client_id),
     )

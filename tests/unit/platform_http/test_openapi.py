@@ -92,6 +92,7 @@ def test_codes_are_listed_by_status(document: dict[str, Any]) -> None:
     assert _codes(money) == {
         "400": ["BAD_REQUEST", "VALIDATION_ERROR"],
         "401": ["UNAUTHORIZED"],
+        "403": ["FORBIDDEN"],
         "413": ["PAYLOAD_TOO_LARGE"],
         "415": ["UNSUPPORTED_MEDIA_TYPE"],
         "429": ["RATE_LIMIT_EXCEEDED"],

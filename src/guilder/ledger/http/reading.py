@@ -26,7 +26,7 @@ from guilder.ledger.service.read_ledger import ReadLedger
 from guilder.platform.auth import Caller
 from guilder.platform.http.fields import CurrencyCode, Moment
 from guilder.platform.http.pages import Page, Position, decode_cursor, encode_cursor, page_meta
-from guilder.platform.http.route import Access, Answer, Handler, Request, Route
+from guilder.platform.http.route import Answer, Handler, Request, Route
 
 _TAG: Final = "Ledger"
 _BEFORE_ALL: Final = AccountId(UUID(int=0))
@@ -186,7 +186,7 @@ class ReadingRoutes:
                     f"/ledger/{thing}/{{account_id}}/entries",
                     self.entries,
                     "Entries, newest first",
-                    access=Access.ANY_CALLER,
+                    access=("ledger:read", "ledger:own"),
                     query=EntryList,
                     answers=StoredEntry,
                     is_list=True,
@@ -197,7 +197,7 @@ class ReadingRoutes:
                     f"/ledger/{thing}/{{account_id}}/chain",
                     self.chain,
                     "Whether the chain of entries holds",
-                    access=Access.ANY_CALLER,
+                    access=("ledger:read", "ledger:own"),
                     answers=ChainBody,
                     raises=(AccountNotFound, NotPermitted),
                     listed=thing == "wallets",
@@ -206,7 +206,7 @@ class ReadingRoutes:
                     f"/ledger/{thing}/{{account_id}}/statement",
                     self.statement,
                     "Opening balance, entries, closing balance",
-                    access=Access.ANY_CALLER,
+                    access=("ledger:read", "ledger:own"),
                     query=StatementQuery,
                     answers=StatementBody,
                     raises=(AccountNotFound, NotPermitted),
@@ -380,7 +380,7 @@ def _route(
     handler: Handler,
     summary: str,
     *,
-    access: str | Access = "ledger:read",
+    access: str | tuple[str, ...] = "ledger:read",
     query: type[Struct] | None = None,
     answers: type[Struct],
     is_list: bool = False,

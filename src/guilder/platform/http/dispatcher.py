@@ -12,7 +12,6 @@ from typing import Final, Protocol
 import structlog
 
 from guilder.kernel.errors import NotFound, NotPermitted, Refusal, Unauthenticated
-from guilder.kernel.invariant import invariant
 from guilder.platform.auth import Caller
 from guilder.platform.denials import DENYING, Denial, Denials, NotKept
 from guilder.platform.http.endpoint import Endpoint, template_of
@@ -157,7 +156,7 @@ class Dispatcher:
     async def _call(self, endpoint: Endpoint, incoming: Incoming, values: tuple[str, ...]) -> Reply:
         route = endpoint.route
         caller = await self._admitted(endpoint, incoming)
-        actor_id = None if caller is None else caller.user_id
+        actor_id = None if caller is None else caller.actor_id
         begin(Origin(actor_id, incoming.request_id, incoming.trace_id()))
         request = Request(
             method=route.method,
@@ -177,6 +176,7 @@ class Dispatcher:
                 self._denials.note(_denial(answer.refusal, incoming))
             reply = refusal_reply(answer.refusal, request_id=incoming.request_id)
             reply.headers += header_pairs(answer.headers)
+            reply.body = reply.body if answer.body is None else answer.body
         else:
             reply = reply_of(answer, status=route.status)
         if route.moves_money:
@@ -192,12 +192,16 @@ class Dispatcher:
             raise
         if caller is None and not endpoint.is_public:
             raise Unauthenticated
-        permission = endpoint.permission
-        if permission is not None:
-            invariant(caller is not None, "a permission belongs to a caller")
-            if caller is not None and not caller.may(permission):
-                raise NotPermitted
+        if not endpoint.is_public and caller is not None and not _may(caller, endpoint):
+            raise NotPermitted
         return caller
+
+
+def _may(caller: Caller, endpoint: Endpoint) -> bool:
+    permissions = endpoint.permissions
+    if not permissions:
+        return caller.client_id is None
+    return any(caller.may(permission) for permission in permissions)
 
 
 def _denial(refusal: Refusal, incoming: Incoming) -> Denial:
@@ -209,7 +213,7 @@ def _denial(refusal: Refusal, incoming: Incoming) -> Denial:
         method=incoming.method if meter is None else meter.method,
         route=_ANY if meter is None else meter.template,
         origin=Origin(
-            None if caller is None else caller.user_id, incoming.request_id, incoming.trace_id()
+            None if caller is None else caller.actor_id, incoming.request_id, incoming.trace_id()
         ),
         person_id=person_id,
         client_address=incoming.client_address,

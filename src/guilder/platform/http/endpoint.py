@@ -33,7 +33,7 @@ class Endpoint:
         "meter",
         "names",
         "owner",
-        "permission",
+        "permissions",
         "route",
     )
 
@@ -46,19 +46,23 @@ class Endpoint:
         self.meter = meter
         self.names = tuple(_PARAMETER.findall(route.path))
         self.is_public = route.access is Access.PUBLIC
-        self.permission = route.access if isinstance(route.access, str) else None
+        self.permissions = permissions_for(route)
         self.body_is_optional = route.body is not None and not any(
             field.required for field in msgspec.structs.fields(route.body)
         )
 
-    async def body(self, incoming: Incoming) -> msgspec.Struct | None:
+    async def body(self, incoming: Incoming) -> msgspec.Struct | bytes | None:
         """The request's body as the route declares it; None where it declares none.
+
+        A form is not read: what is wrong with one is for its route to say.
 
         Raises:
             BadRequest, ValidationFailed, PayloadTooLarge, UnsupportedMediaType: it does not fit.
             ClientGone: the connection was lost.
         """
         struct = self.route.body
+        if self.route.form is not None:
+            return await incoming.body(limit=self.route.max_body_bytes)
         if struct is None:
             return None
         sent = await incoming.body(limit=self.route.max_body_bytes)
@@ -104,6 +108,13 @@ class Endpoint:
         for name, value in zip(self.names, values, strict=True):
             path = path.replace(f"{{{name}}}", quote(value, safe=""))
         return path
+
+
+def permissions_for(route: Route) -> tuple[str, ...]:
+    """The permissions of which a caller needs one; none where an `Access` says who may come."""
+    if isinstance(route.access, Access):
+        return ()
+    return (route.access,) if isinstance(route.access, str) else route.access
 
 
 def template_of(route: Route) -> str:

@@ -24,8 +24,9 @@ from guilder.kernel.errors import (
     Unauthenticated,
     ValidationFailed,
 )
-from guilder.platform.http.endpoint import template_of
+from guilder.platform.http.endpoint import permissions_for, template_of
 from guilder.platform.http.fields import Amount, Moment
+from guilder.platform.http.form import FORM_TYPE
 from guilder.platform.http.refusals import (
     PayloadTooLarge,
     RateLimitExceeded,
@@ -39,6 +40,7 @@ Schema = dict[str, Any]
 _REF: Final = "#/components/schemas/{name}"
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
 _BEARER: Final = "access_token"
+_JSON: Final = "application/json"
 
 _AMOUNT: Final[Schema] = {
     "description": "An amount in major units: text, or a number that is read digit by digit.",
@@ -80,6 +82,12 @@ _ERROR: Final[Schema] = {
             },
         },
     },
+}
+_PLAIN_ERROR: Final[Schema] = {
+    "type": "object",
+    "description": "An error as OAuth has it (RFC 6749, section 5.2).",
+    "required": ["error", "error_description"],
+    "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
 }
 _PAGE_META: Final[Schema] = {
     "type": "object",
@@ -146,7 +154,7 @@ class _Schemas:
         found = [
             type_
             for route in routes
-            for type_ in (route.body, route.query, route.answers, route.accepted)
+            for type_ in (route.body, route.form, route.query, route.answers, route.accepted)
             if type_ is not None
         ]
         self._types = list(dict.fromkeys(found))
@@ -194,7 +202,7 @@ def _operation(route: Route, schemas: _Schemas) -> Schema:
         parameters.append(_IDEMPOTENCY_KEY)
     if parameters:
         operation["parameters"] = parameters
-    if route.body is not None:
+    if route.body is not None or route.form is not None:
         operation["requestBody"] = _request_body(route, schemas)
     return operation
 
@@ -206,8 +214,10 @@ def _operation_id(route: Route) -> str:
 
 def _description(route: Route) -> str:
     said = inspect.getdoc(route.handler) or ""
-    if isinstance(route.access, str):
-        said = f"{said}\n\nNeeds the permission `{route.access}`.".strip()
+    permissions = permissions_for(route)
+    if permissions:
+        named = " or ".join(f"`{permission}`" for permission in permissions)
+        said = f"{said}\n\nNeeds the permission {named}.".strip()
     return said
 
 
@@ -249,13 +259,15 @@ def _unnulled(schema: Schema) -> Schema:
 
 
 def _request_body(route: Route, schemas: _Schemas) -> Schema:
-    content: Schema = {"schema": schemas.of(route.body)}
+    struct = route.form if route.body is None else route.body
+    content: Schema = {"schema": schemas.of(struct)}
     if route.example is not None:
         content["example"] = dict(route.example)
-    optional = route.body is not None and not any(
-        field.required for field in msgspec.structs.fields(route.body)
+    optional = struct is not None and not any(
+        field.required for field in msgspec.structs.fields(struct)
     )
-    return {"required": not optional, "content": {"application/json": content}}
+    media_type = FORM_TYPE if route.body is None else _JSON
+    return {"required": not optional, "content": {media_type: content}}
 
 
 def _responses(route: Route, schemas: _Schemas) -> Schema:
@@ -267,7 +279,7 @@ def _responses(route: Route, schemas: _Schemas) -> Schema:
         by_status[status_of(refusal)][refusal.code] = refusal.message
     by_status[500][INTERNAL_ERROR] = "Something went wrong on our side."
     for status, messages in sorted(by_status.items()):
-        responses[str(status)] = _failure(status, messages)
+        responses[str(status)] = _failure(status, messages, is_plain=route.form is not None)
     return responses
 
 
@@ -276,11 +288,10 @@ def _implied(route: Route) -> Iterable[type[Refusal]]:
     yield from (BadRequest, ValidationFailed, RateLimitExceeded, Overloaded)
     if route.access is not Access.PUBLIC:
         yield Unauthenticated
-    if isinstance(route.access, str):
         yield NotPermitted
     if "{" in route.path:
         yield NotFound
-    if route.body is not None:
+    if route.body is not None or route.form is not None:
         yield from (PayloadTooLarge, UnsupportedMediaType)
 
 
@@ -294,6 +305,8 @@ def _success(route: Route, schemas: _Schemas) -> Schema:
     if route.answers is None or route.status == 204:
         return response
     data = schemas.of(route.answers)
+    if route.form is not None:
+        return {**response, "content": {_JSON: {"schema": data}}}
     envelope: Schema = {
         "type": "object",
         "required": ["success", "data"],
@@ -303,7 +316,7 @@ def _success(route: Route, schemas: _Schemas) -> Schema:
         envelope["required"].append("meta")
         envelope["properties"]["data"] = {"type": "array", "items": data}
         envelope["properties"]["meta"] = {"$ref": _REF.format(name="PageMeta")}
-    response["content"] = {"application/json": {"schema": envelope}}
+    response["content"] = {_JSON: {"schema": envelope}}
     return response
 
 
@@ -313,16 +326,18 @@ def _more_is_needed(route: Route, schemas: _Schemas) -> Schema:
     return {**_success(asking, schemas), "description": "Something more is needed first"}
 
 
-def _failure(status: int, messages: Mapping[str, str]) -> Schema:
+def _failure(status: int, messages: Mapping[str, str], *, is_plain: bool) -> Schema:
     codes = {
         "type": "object",
         "properties": {
             "error": {"type": "object", "properties": {"code": {"enum": sorted(messages)}}}
         },
     }
-    schema = {"allOf": [{"$ref": _REF.format(name="Error")}, codes]}
+    schema: Schema = {"allOf": [{"$ref": _REF.format(name="Error")}, codes]}
+    if is_plain:
+        schema = {"anyOf": [schema, _PLAIN_ERROR]}
     return {
         "description": " ".join(f"`{code}`: {said}" for code, said in sorted(messages.items())),
         "headers": {**_REQUEST_ID, **(_RETRY_AFTER if status in {429, 503} else {})},
-        "content": {"application/json": {"schema": schema}},
+        "content": {_JSON: {"schema": schema}},
     }

@@ -25,7 +25,11 @@ class Access(Enum):
     PUBLIC = "public"
     """Anyone, with or without a token."""
     ANY_CALLER = "any caller"
-    """Whoever has a valid access token."""
+    """Whoever has a valid access token, unless it is a machine client's.
+
+    What is open to people without a permission (their sessions, their password) is not for what
+    they lent some permissions to.
+    """
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,10 +115,12 @@ class StreamAnswer:
 
 @dataclass(slots=True, kw_only=True)
 class RefusedAnswer:
-    """A refusal with headers of its own. Without any, a handler simply raises the refusal."""
+    """A refusal with headers, or a JSON body, of its own. Else a handler simply raises it."""
 
     refusal: Refusal
     headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    """In place of the usual one, where a protocol has errors of its own."""
 
 
 AnyAnswer: TypeAlias = Answer | RawAnswer | StreamAnswer | RefusedAnswer
@@ -129,19 +135,23 @@ class Route:
 
     ``path`` starts with a slash and is relative to ``/api/v1`` (``/wallets/{wallet_id}``), or to
     the root when ``at_root``. ``body`` and ``query`` are msgspec structs that forbid unknown
-    fields; ``answers`` is the struct of ``data``. ``access`` is a permission (``"wallets:read"``)
-    or an `Access`. ``raises`` lists the refusals that the route itself can answer, for the
-    OpenAPI document. ``summary`` is one line; the handler's docstring is the description.
+    fields; ``answers`` is the struct of ``data``. ``access`` is a permission (``"wallets:read"``),
+    several of which one suffices, or an `Access`. ``raises`` lists the refusals that the route
+    itself can answer, for the OpenAPI document. ``summary`` is one line; the handler's docstring
+    is the description.
     """
 
     method: str
     path: str
     handler: Handler
-    access: str | Access
+    access: str | tuple[str, ...] | Access
     summary: str
     tag: str
     body: type[msgspec.Struct] | None = None
     query: type[msgspec.Struct] | None = None
+    form: type[msgspec.Struct] | None = None
+    """It speaks as OAuth does: instead of JSON a form of these fields comes in, which the handler
+    gets as the bytes that were sent, and ``answers`` and refusals go out without an envelope."""
     answers: Any = None
     status: int = 200
     accepted: Any = None
@@ -159,3 +169,4 @@ class Route:
     def __post_init__(self) -> None:
         invariant(self.path.startswith("/"), "a route's path starts with a slash")
         invariant(self.method in {"GET", "POST", "PUT", "PATCH", "DELETE"}, "a known method")
+        invariant(self.body is None or self.form is None, "a body is JSON or a form")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guilder.kernel.errors import NotPermitted, ValidationFailed
 from guilder.platform.http.pages import Position, decode_cursor, encode_cursor, page_meta
-from guilder.platform.http.route import Access, Answer, Request, Route
+from guilder.platform.http.route import Answer, Request, Route
 from guilder.webhooks.api import (
     DeliveryNotFound,
     EndpointIsDisabled,
@@ -84,7 +84,7 @@ class DeliveryRoutes:
                 method="GET",
                 path="/webhooks/{endpoint_id}/deliveries",
                 handler=self.deliveries,
-                access=Access.ANY_CALLER,
+                access=("webhooks:read", "webhooks:read_any"),
                 summary="What was sent to a webhook endpoint, newest first",
                 tag=TAG,
                 query=DeliveriesQuery,
@@ -96,7 +96,7 @@ class DeliveryRoutes:
                 method="GET",
                 path="/webhooks/deliveries/{delivery_id}",
                 handler=self.delivery,
-                access=Access.ANY_CALLER,
+                access=("webhooks:read", "webhooks:read_any"),
                 summary="Look at a delivery and its attempts",
                 tag=TAG,
                 answers=DeliveryBody,

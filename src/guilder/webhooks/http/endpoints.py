@@ -7,7 +7,7 @@ from uuid import UUID
 from guilder.kernel.errors import NotPermitted
 from guilder.platform.egress import UrlRefused
 from guilder.platform.http.pages import Page, decode_cursor, encode_cursor, page_meta
-from guilder.platform.http.route import Access, Answer, Request, Route
+from guilder.platform.http.route import Answer, Request, Route
 from guilder.webhooks.api import (
     EndpointIsDisabled,
     EndpointNotFound,
@@ -132,7 +132,7 @@ class EndpointRoutes:
                 method="GET",
                 path="/webhooks/{endpoint_id}",
                 handler=self.one,
-                access=Access.ANY_CALLER,
+                access=("webhooks:read", "webhooks:read_any"),
                 summary="Look at a webhook endpoint",
                 tag=TAG,
                 answers=EndpointBody,
