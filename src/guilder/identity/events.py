@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
+from uuid import UUID
 
 from guilder.kernel.ids import SessionId, UserId
 
@@ -67,6 +68,36 @@ class UserLoggedIn:
     session_id: SessionId
     logged_in_at: datetime
     device: str | None = None
+    methods: tuple[str, ...] = ("pwd",)
+    """How they proved to be that user (RFC 8176)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDeviceUsed:
+    """Somebody who has used another device before signed in on one that was never seen."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.new_device_used"
+
+    user_id: UserId
+    account_id: UserId
+    account_type: str
+    session_id: SessionId
+    used_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionsEnded:
+    """Sessions of a user ended before their time: their tokens are refused from now on.
+
+    ``reason`` is one of `guilder.identity.api.sessions.EndReason`.
+    """
+
+    TYPE: ClassVar[str] = "com.guilder.user.sessions_ended"
+
+    user_id: UserId
+    session_ids: tuple[SessionId, ...]
+    reason: str
+    ended_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,3 +110,242 @@ class RoleAssigned:
     account_id: UserId
     role: str
     assigned_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactorAdded:
+    """A user has a second factor more. ``factor`` is totp or passkey."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.second_factor_added"
+
+    user_id: UserId
+    factor: str
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactorRemoved:
+    """A user has a second factor less. ``factor`` is totp or passkey."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.second_factor_removed"
+
+    user_id: UserId
+    factor: str
+    removed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryCodesReplaced:
+    """A user got new recovery codes; the ones before work no more."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.recovery_codes_replaced"
+
+    user_id: UserId
+    replaced_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryCodeUsed:
+    """Somebody proved to be a user with a recovery code; ``left`` were not used yet."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.recovery_code_used"
+
+    user_id: UserId
+    left: int
+    used_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactorGuessed:
+    """So many wrong codes came in a row that the next ones have to wait.
+
+    Whoever sent them had the user's password, or a session.
+    """
+
+    TYPE: ClassVar[str] = "com.guilder.user.second_factor_guessed"
+
+    user_id: UserId
+    failures: int
+    blocked_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationRequested:
+    """An operation waits until somebody confirms it with a code. The code is not in here."""
+
+    TYPE: ClassVar[str] = "com.guilder.verification.requested"
+
+    verification_id: UUID
+    user_id: UserId
+    account_id: UserId
+    operation: str
+    requested_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationConcluded:
+    """A code was entered, or too many wrong ones were, or the operation was given up.
+
+    ``status`` is verified, exhausted or cancelled.
+    """
+
+    TYPE: ClassVar[str] = "com.guilder.verification.concluded"
+
+    verification_id: UUID
+    user_id: UserId
+    operation: str
+    status: str
+    concluded_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeIssued:
+    """A code is on its way to somebody: by ``channel``, email or sms, until ``expires_at``.
+
+    ``sealed`` is the code, encrypted with an outer key for `code_place`, in base64. ``purpose`` is
+    login, email, phone, password_reset or verification.
+    """
+
+    TYPE: ClassVar[str] = "com.guilder.user.code_issued"
+
+    user_id: UserId
+    purpose: str
+    channel: str
+    sealed: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+def code_place(user_id: UserId) -> bytes:
+    """What a user's sealed codes are bound to, so that they open for nobody else."""
+    return f"identity.codes|code|{user_id}".encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PasswordChanged:
+    """A user has another password: ``by`` change, knowing the old one, or by reset."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.password_changed"
+
+    user_id: UserId
+    by: str
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactVerified:
+    """A user has proved that an address is theirs; ``contact`` is email or phone."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.contact_verified"
+
+    user_id: UserId
+    contact: str
+    verified_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reasoned:
+    """Why staff did something to a user, in their own words: it may be personal."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserStatus:
+    """What freezing and unfreezing change of a user."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFrozen:
+    """Staff have frozen a user, ``by`` whom: nobody signs in as them, and their wallets freeze."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.frozen"
+
+    user_id: UserId
+    freeze_id: UUID
+    by: UserId
+    before: UserStatus
+    after: UserStatus
+    personal: Reasoned
+    frozen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserUnfrozen:
+    """Staff have ended a freeze, ``by`` whom: what it froze is as it was before."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.unfrozen"
+
+    user_id: UserId
+    freeze_id: UUID
+    by: UserId
+    before: UserStatus
+    after: UserStatus
+    personal: Reasoned
+    unfrozen_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRoles:
+    """What an account is appointed to."""
+
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolesChanged:
+    """An account was appointed to other roles, ``by`` whom."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.roles_changed"
+
+    user_id: UserId
+    account_id: UserId
+    by: UserId
+    before: AccountRoles
+    after: AccountRoles
+    personal: Reasoned
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleGrants:
+    """What a role grants."""
+
+    permissions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleDefined:
+    """There is a new role, or one grants something else; ``by`` whom."""
+
+    TYPE: ClassVar[str] = "com.guilder.role.defined"
+
+    role: str
+    by: UserId
+    before: RoleGrants | None
+    after: RoleGrants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleRemoved:
+    """A role that nobody had is no more; ``by`` whom."""
+
+    TYPE: ClassVar[str] = "com.guilder.role.removed"
+
+    role: str
+    by: UserId
+    before: RoleGrants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermissionDefined:
+    """There is a new permission, for what stands beside Guilder and asks it; ``by`` whom."""
+
+    TYPE: ClassVar[str] = "com.guilder.permission.defined"
+
+    permission: str
+    meaning: str
+    by: UserId

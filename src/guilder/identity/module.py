@@ -7,11 +7,14 @@ from typing import Final
 
 from guilder.identity import jobs
 from guilder.identity.api import Staff
+from guilder.identity.http.keys import KeyRoutes
 from guilder.identity.http.sign_in import IdentityRoutes
+from guilder.identity.service.access import AccessTokens
 from guilder.identity.service.key_rotation import KeyRotation
 from guilder.identity.service.passwords import PasswordCost, Passwords
 from guilder.identity.service.register import Registration
 from guilder.identity.service.revocations import Revocations
+from guilder.identity.service.sessions import Sessions
 from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
 from guilder.identity.store.person_keys import PersonalKeys
@@ -48,17 +51,17 @@ def build(
     registration = Registration(
         db=db, users=users, passwords=passwords, contacts=contacts, default_region=default_region
     )
+    tokens = AccessTokens(keys=keys, issuer=issuer, audience=audience, now=now)
+    sessions = Sessions(db=db, users=users, tokens=tokens)
     sign_in = SignIn(
         db=db,
         users=users,
         passwords=passwords,
-        keys=keys,
-        issuer=issuer,
-        audience=audience,
+        sessions=sessions,
         default_region=default_region,
-        now=now,
     )
-    routes = IdentityRoutes(registration=registration, sign_in=sign_in, keys=keys).routes()
+    sign_in_routes = IdentityRoutes(registration=registration, sign_in=sign_in)
+    routes = (*sign_in_routes.routes(), *KeyRoutes(keys).routes())
     return Module(
         name="identity",
         service_names=("identity", "auth", "rbac"),

@@ -47,7 +47,7 @@ async def test_login_writes_a_session_and_an_event(town: Town, superuser: Superu
     session = await superuser.fetchrow("SELECT * FROM identity.sessions WHERE id = $1", session_id)
     assert session is not None
     assert str(session["account_id"]) == user["id"]
-    assert int(session["expires_at"].timestamp()) == login["expires_at"]
+    assert int(session["expires_at"].timestamp()) == login["refresh_expires_at"]
     types = await superuser.fetch(
         "SELECT type FROM platform.outbox WHERE key = $1 ORDER BY transaction, position", user["id"]
     )
@@ -74,7 +74,7 @@ async def test_user_admin_signs_in_with_the_same_credentials(town: Town) -> None
     assert login["user"]["id"] != user["id"]
     assert login["user"]["customer_id"] == user["id"]
     caller = await town.verifier.verify(login["token"])
-    assert (caller.account_type, caller.permissions) == ("user_admin", frozenset())
+    assert (caller.account_type, caller.permissions) == ("user_admin", ROLES["user_admin"])
     assert str(caller.customer_id) == user["id"]
 
 

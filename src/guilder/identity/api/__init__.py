@@ -68,6 +68,8 @@ class AccountView:
     kyc_status: str
     roles: tuple[str, ...]
     created_at: datetime
+    sign_in_epoch: int = 0
+    """How often all of the user's sessions were ended; a proof of an earlier epoch is void."""
 
     @property
     def customer_id(self) -> UserId | None:
@@ -77,13 +79,17 @@ class AccountView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedIn:
-    """A new session and the access token that speaks for it. Times are Unix seconds."""
+    """A session and a new access token that speaks for it. Times are Unix seconds."""
 
     token: str = field(repr=False)
     expires_at: int
     expires_in_s: int
     session_id: SessionId
     account: AccountView
+    refresh_token: str = field(repr=False)
+    refresh_expires_at: int
+    device_token: str | None = field(default=None, repr=False)
+    """What the device is remembered by; None: it is not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

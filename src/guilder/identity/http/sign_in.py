@@ -1,4 +1,4 @@
-"""Routes of identity: register, sign in, who am I, and the public keys of access tokens."""
+"""Routes of identity: register, sign in, who am I."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from guilder.identity.api import (
     Credentials,
     InvalidCredentials,
 )
+from guilder.identity.api.sessions import UserFrozen
+from guilder.identity.http.logins import Login, SignedInUser, login_body, signed_in_user, user_agent
 from guilder.identity.service.register import Registration
 from guilder.identity.service.sign_in import SignIn
 from guilder.kernel.errors import Overloaded, ValidationFailed
-from guilder.platform.http.route import Access, Answer, RawAnswer, Request, Route
-from guilder.platform.keys import JWKS_MAX_AGE_S, JWKS_PATH, KeyFolder
+from guilder.platform.http.route import Access, Answer, Request, Route
 
 _TAG: Final = "identity"
-_MAX_USER_AGENT_CHARACTERS: Final = 200
 
 
 class RegisterBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -62,30 +62,6 @@ class RegisteredUser(msgspec.Struct, kw_only=True):
     kyc: Kyc
 
 
-class SignedInUser(msgspec.Struct, kw_only=True):
-    """The account that signed in, and whose it is."""
-
-    id: UUID
-    email: str
-    phone: str | None
-    full_name: str
-    status: str
-    roles: tuple[str, ...]
-    account_type: str
-    customer_id: UUID | None
-
-
-class Login(msgspec.Struct, kw_only=True):
-    """An access token; ``token`` and ``access_token`` are the same. Times are in seconds."""
-
-    token: str
-    access_token: str
-    token_type: str
-    expires_at: int
-    expires_in: int
-    user: SignedInUser
-
-
 class Me(SignedInUser, kw_only=True):
     """The caller's own account."""
 
@@ -96,10 +72,9 @@ class Me(SignedInUser, kw_only=True):
 class IdentityRoutes:
     """The handlers, each one use case."""
 
-    def __init__(self, *, registration: Registration, sign_in: SignIn, keys: KeyFolder) -> None:
+    def __init__(self, *, registration: Registration, sign_in: SignIn) -> None:
         self._registration = registration
         self._sign_in = sign_in
-        self._keys = keys
 
     async def register(self, request: Request) -> Answer:
         """Make a customer account, and the user-admin account paired with it.
@@ -132,30 +107,15 @@ class IdentityRoutes:
                 password=body.password,
                 account_type=account_type,
             ),
-            user_agent=_user_agent(request),
+            user_agent=user_agent(request),
+            client_address=request.client_address,
         )
-        login = Login(
-            token=signed_in.token,
-            access_token=signed_in.token,
-            token_type="Bearer",  # noqa: S106 - the name of a scheme, not a secret
-            expires_at=signed_in.expires_at,
-            expires_in=signed_in.expires_in_s,
-            user=_signed_in(signed_in.account),
-        )
-        return Answer(data=login)
+        return Answer(data=login_body(signed_in))
 
     async def me(self, request: Request) -> Answer:
         """The caller's account as it stands now, which may be newer than the token."""
         account = await self._sign_in.whoami(request.user.user_id)
         return Answer(data=_me(account))
-
-    async def jwks(self, request: Request) -> RawAnswer:  # noqa: ARG002 - a handler's shape
-        """The public keys that verify access tokens, as a JWK set (RFC 7517)."""
-        return RawAnswer(
-            body=msgspec.json.encode({"keys": await self._keys.public_keys()}),
-            content_type="application/json",
-            headers=(("Cache-Control", f"public, max-age={JWKS_MAX_AGE_S}"),),
-        )
 
     def routes(self) -> tuple[Route, ...]:
         """Every route of identity."""
@@ -186,17 +146,8 @@ class IdentityRoutes:
                 tag=_TAG,
                 body=LoginBody,
                 answers=Login,
-                raises=(ValidationFailed, InvalidCredentials, Overloaded),
+                raises=(ValidationFailed, InvalidCredentials, UserFrozen, Overloaded),
                 example=person,
-            ),
-            Route(
-                method="GET",
-                path=JWKS_PATH,
-                handler=self.jwks,
-                access=Access.PUBLIC,
-                summary="Public keys of access tokens",
-                tag=_TAG,
-                at_root=True,
             ),
         )
 
@@ -226,27 +177,9 @@ def _registered(user: AccountView) -> RegisteredUser:
     )
 
 
-def _signed_in(account: AccountView) -> SignedInUser:
-    return SignedInUser(
-        id=account.id,
-        email=account.email,
-        phone=account.phone,
-        full_name=account.full_name,
-        status=account.status,
-        roles=account.roles,
-        account_type=account.account_type.value,
-        customer_id=account.customer_id,
-    )
-
-
 def _me(account: AccountView) -> Me:
     return Me(
-        **msgspec.structs.asdict(_signed_in(account)),
+        **msgspec.structs.asdict(signed_in_user(account)),
         created_at=account.created_at,
         kyc=Kyc(status=account.kyc_status),
     )
-
-
-def _user_agent(request: Request) -> str | None:
-    text = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_CHARACTERS]
-    return "".join(filter(str.isprintable, text)) or None

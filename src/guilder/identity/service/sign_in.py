@@ -1,42 +1,16 @@
-"""Somebody signs in: a session is written, and a short-lived access token speaks for it."""
+"""Somebody signs in: their password is checked, and a session is opened."""
 
 from __future__ import annotations
-
-import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Final
 
 from guilder.identity.api import AccountView, Credentials, InvalidCredentials, SignedIn
 from guilder.identity.domain import applicants
 from guilder.identity.domain.applicants import Malformed
-from guilder.identity.events import UserLoggedIn
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.store import sessions
+from guilder.identity.service.sessions import Sessions
 from guilder.identity.store.users import SignInRow, UserStore
 from guilder.kernel.errors import Unauthenticated, ValidationFailed
-from guilder.kernel.ids import SessionId, UserId
-from guilder.platform import access_tokens
-from guilder.platform.access_tokens import AccessClaims
-from guilder.platform.db import Database, Tx
-from guilder.platform.identifiers import new_id
-from guilder.platform.keys import ACCESS_TOKEN_LIFE_S, KeyFolder, UnixTime
-from guilder.platform.outbox import append, outgoing
-
-_VERSIONS: Final = re.compile(r"[0-9][0-9._]*")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
-    id: SessionId
-    account: AccountView
-    user_agent: str | None
-    issued_at: int
-
-    @property
-    def expires_at(self) -> int:
-        return self.issued_at + ACCESS_TOKEN_LIFE_S
+from guilder.kernel.ids import UserId
+from guilder.platform.db import Database
 
 
 class SignIn:
@@ -48,27 +22,24 @@ class SignIn:
         db: Database,
         users: UserStore,
         passwords: Passwords,
-        keys: KeyFolder,
-        issuer: str,
-        audience: str,
+        sessions: Sessions,
         default_region: str,
-        now: UnixTime,
     ) -> None:
         self._db = db
         self._users = users
         self._passwords = passwords
-        self._keys = keys
-        self._issuer = issuer
-        self._audience = audience
+        self._sessions = sessions
         self._default_region = default_region
-        self._now = now
 
-    async def sign_in(self, credentials: Credentials, *, user_agent: str | None) -> SignedIn:
+    async def sign_in(
+        self, credentials: Credentials, *, user_agent: str | None, client_address: str
+    ) -> SignedIn:
         """Open a session for whoever knows the password.
 
         Raises:
             ValidationFailed: the credentials cannot be anybody's.
             InvalidCredentials: they are nobody's; the answer and its time do not tell why.
+            UserFrozen: they are right, and staff have frozen the user.
             Overloaded: too many passwords are waiting to be checked.
         """
         password = _readable(credentials)
@@ -76,21 +47,8 @@ class SignIn:
         stored = None if row is None else row.password_hash
         if not await self._passwords.match(password, stored=stored) or row is None:
             raise InvalidCredentials(claimed=credentials.email or credentials.phone)
-        session = _Session(
-            id=SessionId(new_id()),
-            account=row.account,
-            user_agent=user_agent,
-            issued_at=int(self._now()),
-        )
-        key = await self._keys.signing_key()
-        token = access_tokens.sign(self._claims(session), key=key)
-        await self._db.run(lambda tx: _write(tx, session))
-        return SignedIn(
-            token=token,
-            expires_at=session.expires_at,
-            expires_in_s=ACCESS_TOKEN_LIFE_S,
-            session_id=session.id,
-            account=row.account,
+        return await self._sessions.open(
+            row.account, user_agent=user_agent, client_address=client_address, methods=("pwd",)
         )
 
     async def whoami(self, account_id: UserId) -> AccountView:
@@ -122,22 +80,6 @@ class SignIn:
         except Malformed:
             return None, None
 
-    def _claims(self, session: _Session) -> AccessClaims:
-        account = session.account
-        return AccessClaims(
-            iss=self._issuer,
-            aud=self._audience,
-            sub=account.id,
-            jti=new_id(),
-            iat=session.issued_at,
-            exp=session.expires_at,
-            account_type=account.account_type.value,
-            roles=account.roles,
-            email=account.email,
-            customer_id=account.customer_id,
-            sid=session.id,
-        )
-
 
 def _readable(credentials: Credentials) -> str:
     """The password in the form that was hashed.
@@ -158,33 +100,3 @@ def _readable(credentials: Credentials) -> str:
     if problems:
         raise ValidationFailed(fields=problems)
     return password
-
-
-async def _write(tx: Tx, session: _Session) -> None:
-    started_at = datetime.fromtimestamp(session.issued_at, UTC)
-    added = await sessions.add_session(
-        tx,
-        session_id=session.id,
-        account_id=session.account.id,
-        user_agent=session.user_agent,
-        started_at=started_at,
-        expires_at=datetime.fromtimestamp(session.expires_at, UTC),
-    )
-    if not added:
-        return
-    event = UserLoggedIn(
-        user_id=session.account.user_id,
-        account_id=session.account.id,
-        account_type=session.account.account_type.value,
-        session_id=session.id,
-        logged_in_at=started_at,
-        device=_device(session.user_agent),
-    )
-    await append(tx, [outgoing(event, key=str(session.account.user_id))])
-
-
-def _device(user_agent: str | None) -> str | None:
-    """The same for the same program on the same kind of device; its version does not count."""
-    if user_agent is None:
-        return None
-    return sha256(_VERSIONS.sub("", user_agent).encode()).hexdigest()[:32]

@@ -51,7 +51,7 @@ _ADD_ROLE: Final = """
 _ACCOUNT_COLUMNS: Final = """
     SELECT a.id, a.user_id, a.type, u.status, u.kyc_status, u.created_at, u.password_hash,
         u.email, u.phone, u.full_name, u.email_sealed, u.phone_sealed, u.full_name_sealed,
-        k.id AS key_id, k.wrapped,
+        u.sign_in_epoch, k.id AS key_id, k.wrapped,
         ARRAY(
             SELECT role FROM identity.role_assignments r WHERE r.account_id = a.id ORDER BY role
         ) AS roles
@@ -66,6 +66,7 @@ _SIGN_IN_ACCOUNT: Final = f"""
     WHERE u.id IN (SELECT id FROM ({_HOLDERS}) AS holders)
         AND CASE WHEN $5::text IS NULL THEN a.id = a.user_id ELSE a.type = $5::text END
 """
+_LOCK_USER: Final = "SELECT FROM identity.users WHERE id = $1 FOR NO KEY UPDATE"
 _SET_FULL_NAME: Final = "UPDATE identity.users SET full_name_sealed = $2 WHERE id = $1"
 _SET_PLAIN_FULL_NAME: Final = "UPDATE identity.users SET full_name = $2 WHERE id = $1"
 _NOBODY: Final = UserId(UUID(int=0))
@@ -176,6 +177,8 @@ class UserStore:
 
     async def set_full_name(self, tx: Tx, user_id: UserId, full_name: str) -> None:
         """Store another name of a user, encrypted where the user is."""
+        # The user before the key, as everybody does: who is just being encrypted is waited for.
+        await tx.execute(_LOCK_USER, user_id)
         key = await person_keys.lock_key(tx, user_id)
         if key is None:
             await tx.execute(_SET_PLAIN_FULL_NAME, user_id, full_name)
@@ -205,6 +208,7 @@ class UserStore:
             kyc_status=row["kyc_status"],
             roles=tuple(row["roles"]),
             created_at=row["created_at"],
+            sign_in_epoch=row["sign_in_epoch"],
         )
 
     def _personal(
