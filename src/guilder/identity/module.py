@@ -8,12 +8,17 @@ from typing import Final
 from guilder.identity import jobs
 from guilder.identity.api import Staff
 from guilder.identity.http.keys import KeyRoutes
+from guilder.identity.http.roles import RoleRoutes
 from guilder.identity.http.sign_in import IdentityRoutes
+from guilder.identity.http.staff import StaffRoutes
 from guilder.identity.service.access import AccessTokens
+from guilder.identity.service.freezes import Freezes
 from guilder.identity.service.key_rotation import KeyRotation
 from guilder.identity.service.passwords import PasswordCost, Passwords
+from guilder.identity.service.people import People
 from guilder.identity.service.register import Registration
 from guilder.identity.service.revocations import Revocations
+from guilder.identity.service.roles import Roles
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
@@ -59,6 +64,12 @@ def build(
         passwords=passwords,
         sessions=sessions,
         default_region=default_region,
+    )
+    roles = Roles(db)
+    staff_routes = StaffRoutes(
+        people=People(db=db, users=users, default_region=default_region),
+        freezes=Freezes(db=db, sessions=sessions),
+        roles=roles,
     )
     sign_in_routes = IdentityRoutes(registration=registration, sign_in=sign_in)
     routes = (*sign_in_routes.routes(), *KeyRoutes(keys).routes())

@@ -42,6 +42,7 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
         "notifications:read_any": "See what was sent to everybody.",
         "notifications:send": "Send notices to users.",
         "audit:read": "Read the audit.",
+        "verifications:read": "See what waits for one's confirmation, and the codes.",
         "users:read": "Find users and see who they are.",
         "users:write": "Change users.",
         "users:freeze": "Freeze and unfreeze users.",
@@ -50,6 +51,9 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Every permission that a route or a rule of Guilder asks for, and what it lets somebody do."""
+
+OWN_RESOURCES: Final = frozenset(name.partition(":")[0] for name in PERMISSIONS)
+"""What permissions of Guilder's own are about; an installation adds none on these."""
 
 _SUPPORT: Final = frozenset(
     {
@@ -90,7 +94,7 @@ ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
                 "webhooks:write",
             }
         ),
-        USER_ADMIN: frozenset(),
+        USER_ADMIN: frozenset({"verifications:read"}),
         SUPPORT: _SUPPORT,
         COMPLIANCE: _COMPLIANCE,
         OPERATIONS: _OPERATIONS,
@@ -115,6 +119,15 @@ class Definitions(Struct, frozen=True, kw_only=True):
         added = (self.roles.get(role, frozenset()) for role in named - ROLES.keys())
         more = self.permissions if ADMIN in named else frozenset()
         return permissions_of(named).union(more, *added)
+
+    def unknown(self, permissions: Iterable[str]) -> frozenset[str]:
+        """Those of ``permissions`` that nobody has declared."""
+        return frozenset(permissions) - PERMISSIONS.keys() - self.permissions
+
+
+def powers(permissions: Iterable[str]) -> frozenset[str]:
+    """Those of ``permissions`` that no customer has: a power over what is not one's own."""
+    return frozenset(permissions) - ROLES[CUSTOMER]
 
 
 @lru_cache(maxsize=256)

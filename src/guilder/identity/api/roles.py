@@ -22,14 +22,6 @@ class RoleNotFound(NotFound):
     message = "There is no such role."
 
 
-class UserIsFrozen(Refusal):
-    """Staff have frozen the user: they cannot sign in. Said only to who has proven to be them."""
-
-    code = "USER_FROZEN"
-    family = Family.FORBIDDEN
-    message = "This user is frozen; please contact support."
-
-
 class RoleExists(Conflict):
     """A role or a permission has this name already."""
 

@@ -15,6 +15,7 @@ from guilder.identity.service.register import (
     readable_email,
     sealed_contact,
 )
+from guilder.identity.store import revocations, roles
 from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
@@ -98,9 +99,11 @@ class StaffAppointments:
         return next(iter(holders), None)
 
     async def _assign(self, tx: Tx, user_id: UserId, role: str) -> None:
+        await roles.lock(tx)
         assigned_at = await self._users.add_role(tx, account_id=user_id, role=role)
         if assigned_at is None:
             return
+        await revocations.roles_changed(tx, user_id)
         event = RoleAssigned(
             user_id=user_id, account_id=user_id, role=role, assigned_at=assigned_at
         )

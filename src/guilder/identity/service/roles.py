@@ -1,0 +1,377 @@
+"""Roles: which there are, who has them, and who may say so.
+
+Every change is made under one lock and judged by what the database says at that moment: neither
+two administrators who remove each other nor somebody who was dismissed a moment ago get through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from guilder.identity.api.roles import (
+    BeyondOwnPermissions,
+    LastAdministrator,
+    PermissionView,
+    RoleComesWithGuilder,
+    RoleExists,
+    RoleInUse,
+    RoleNotFound,
+    RolesView,
+    RoleView,
+    UserNotFound,
+)
+from guilder.identity.domain import roles as rules
+from guilder.identity.events import (
+    AccountRoles,
+    PermissionDefined,
+    Reasoned,
+    RoleDefined,
+    RoleGrants,
+    RoleRemoved,
+    RolesChanged,
+)
+from guilder.identity.store import revocations
+from guilder.identity.store import roles as store
+from guilder.identity.store.freezes import database_time
+from guilder.identity.store.roles import Appointed, StoredRole
+from guilder.kernel.errors import ValidationFailed
+from guilder.kernel.ids import UserId
+from guilder.platform.auth import Caller
+from guilder.platform.db import Database, Tx
+from guilder.platform.outbox import Fact, append, outgoing
+from guilder.platform.permissions import (
+    ADMIN,
+    OWN_RESOURCES,
+    PERMISSIONS,
+    ROLES,
+    Definitions,
+    powers,
+)
+
+Result = TypeVar("Result")
+
+
+class Roles:
+    """Defines roles and appoints accounts to them."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def every(self) -> list[RoleView]:
+        """Every role, those that come with Guilder first."""
+
+        async def read(tx: Tx) -> list[RoleView]:
+            defined = await revocations.definitions(tx)
+            return [_view(role, defined) for role in await store.every(tx)]
+
+        return await self._db.run(read)
+
+    async def permissions(self) -> list[PermissionView]:
+        """Every permission, those that Guilder asks for first."""
+        added = await self._db.run(store.permissions)
+        own = (
+            PermissionView(name=name, meaning=meaning, comes_with_guilder=True)
+            for name, meaning in PERMISSIONS.items()
+        )
+        return [*own, *added]
+
+    async def add_permission(self, name: str, *, meaning: str, by: Caller) -> PermissionView:
+        """Add a permission that something beside Guilder will ask for. Administrators have it.
+
+        Raises:
+            ValidationFailed: the name is not one.
+            RoleExists: there is one of this name.
+            BeyondOwnPermissions: the caller is not an administrator, who alone will have it.
+        """
+        problem = rules.permission_problem(name, own_resources=OWN_RESOURCES)
+        if problem is not None:
+            raise ValidationFailed(fields={"name": problem})
+
+        async def work(tx: Tx) -> PermissionView:
+            caller = await store.appointed(tx, by.user_id)
+            if caller is None or ADMIN not in caller.roles:
+                raise BeyondOwnPermissions
+            view = PermissionView(name=name, meaning=meaning, comes_with_guilder=False)
+            if not await store.add_permission(tx, name, meaning=meaning, made_by=by.user_id):
+                return _repeated(view, there=await store.permissions(tx))
+            await revocations.definitions_changed(tx)
+            fact = PermissionDefined(permission=name, meaning=meaning, by=by.user_id)
+            await append(tx, [outgoing(fact, key=name)])
+            return view
+
+        return await self._alone(work)
+
+    async def add(
+        self, name: str, *, description: str, permissions: frozenset[str], by: Caller
+    ) -> RoleView:
+        """Add a role that grants these permissions.
+
+        Raises:
+            ValidationFailed: the name is not one, or a permission is unknown.
+            RoleExists: there is one of this name.
+            BeyondOwnPermissions: it would grant what the caller does not have.
+        """
+        problem = rules.name_problem(name)
+        if problem is not None:
+            raise ValidationFailed(fields={"name": problem})
+
+        async def work(tx: Tx) -> RoleView:
+            await _judge_grants(tx, permissions, by=by)
+            added = await store.add(
+                tx, name, description=description, permissions=permissions, made_by=by.user_id
+            )
+            if not added:
+                return await _added_before(
+                    tx, name, description=description, permissions=permissions
+                )
+            after = RoleGrants(permissions=tuple(sorted(permissions)))
+            return await _defined(
+                tx, name, RoleDefined(role=name, by=by.user_id, before=None, after=after)
+            )
+
+        return await self._alone(work)
+
+    async def change(
+        self, name: str, *, description: str, permissions: frozenset[str], by: Caller
+    ) -> RoleView:
+        """Let a role grant these permissions and no others, to everybody who has it.
+
+        Raises:
+            RoleNotFound: there is none of this name.
+            RoleComesWithGuilder: the release says what it grants.
+            ValidationFailed: a permission is unknown.
+            BeyondOwnPermissions: it grants or would grant what the caller does not have.
+        """
+
+        async def work(tx: Tx) -> RoleView:
+            role = await _custom(tx, name)
+            await _judge_grants(tx, permissions | role.permissions, by=by)
+            await store.change(tx, name, description=description, permissions=permissions)
+            fact = RoleDefined(
+                role=name,
+                by=by.user_id,
+                before=RoleGrants(permissions=tuple(sorted(role.permissions))),
+                after=RoleGrants(permissions=tuple(sorted(permissions))),
+            )
+            return await _defined(tx, name, fact)
+
+        return await self._alone(work)
+
+    async def remove(self, name: str, *, by: Caller) -> None:
+        """Remove a role that nobody has.
+
+        Raises:
+            RoleNotFound: there is none of this name.
+            RoleComesWithGuilder: it stays as long as the release has it.
+            RoleInUse: somebody has it.
+            BeyondOwnPermissions: it grants what the caller does not have.
+        """
+
+        async def work(tx: Tx) -> None:
+            role = await _custom(tx, name)
+            await _judge_grants(tx, role.permissions, by=by)
+            if await store.is_held(tx, name):
+                raise RoleInUse
+            await store.remove(tx, name)
+            await revocations.definitions_changed(tx)
+            before = RoleGrants(permissions=tuple(sorted(role.permissions)))
+            await _publish(tx, RoleRemoved(role=name, by=by.user_id, before=before), key=name)
+
+        await self._alone(work)
+
+    async def of(self, account_id: UserId) -> RolesView:
+        """What an account is appointed to.
+
+        Raises:
+            UserNotFound: there is no such account.
+        """
+
+        async def read(tx: Tx) -> RolesView:
+            account = _found(await store.appointed(tx, account_id))
+            return _appointment(account, account.roles, await revocations.definitions(tx))
+
+        return await self._db.run(read)
+
+    async def appoint(
+        self, account_id: UserId, *, roles: frozenset[str], reason: str, by: Caller
+    ) -> RolesView:
+        """Appoint an account to these roles and no others; what comes with the account stays.
+
+        Repeating it changes nothing.
+
+        Raises:
+            UserNotFound: there is no such account.
+            ValidationFailed: a role is unknown.
+            RolesAreFixed: a role comes with another kind of account, or this is a user-admin's.
+            BeyondOwnPermissions: a role that is given or taken grants what the caller lacks.
+            LastAdministrator: nobody would be left to appoint administrators.
+        """
+
+        def all_of(_: frozenset[str]) -> frozenset[str]:
+            return roles
+
+        return await self._reappoint(account_id, wanted=all_of, reason=reason, by=by)
+
+    async def dismiss(
+        self, account_id: UserId, *, role: str | None, reason: str, by: Caller
+    ) -> RolesView:
+        """Take a role from an account, or every one that it was appointed to.
+
+        Raises:
+            UserNotFound, RolesAreFixed, BeyondOwnPermissions, LastAdministrator: as for `appoint`.
+        """
+
+        def without(current: frozenset[str]) -> frozenset[str]:
+            return frozenset() if role is None else current - {role}
+
+        return await self._reappoint(account_id, wanted=without, reason=reason, by=by)
+
+    async def _reappoint(
+        self,
+        account_id: UserId,
+        *,
+        wanted: Callable[[frozenset[str]], frozenset[str]],
+        reason: str,
+        by: Caller,
+    ) -> RolesView:
+        async def work(tx: Tx) -> RolesView:
+            account = _found(await store.appointed(tx, account_id))
+            defined = await revocations.definitions(tx)
+            chosen = wanted(account.roles)
+            strange = sorted(chosen - ROLES.keys() - defined.roles.keys())
+            if strange:
+                raise ValidationFailed(fields={"roles": f"there is no role {', '.join(strange)}"})
+            after = rules.next_roles(account.roles, chosen, of=account.account_type)
+            if not isinstance(after, frozenset):
+                raise after
+            # each role that is given and each that is taken grants no power that the caller lacks
+            moved = powers(defined.granted(account.roles ^ after))
+            if moved - await held_by(tx, by, defined=defined):
+                raise BeyondOwnPermissions
+            if ADMIN in account.roles - after:
+                await keep_an_administrator(tx, account.user_id)
+            await _write(tx, account, after=after, reason=reason, by=by)
+            return _appointment(account, after, defined)
+
+        return await self._alone(work)
+
+    async def _alone(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
+        async def locked(tx: Tx) -> Result:
+            await store.lock(tx)
+            return await work(tx)
+
+        return await self._db.run(locked)
+
+
+async def held_by(tx: Tx, caller: Caller, *, defined: Definitions) -> frozenset[str]:
+    """What a caller has by their token and, unless it is a machine's, by the database as well."""
+    account = await store.appointed(tx, caller.user_id)
+    if account is None:
+        return caller.permissions
+    return caller.permissions & defined.granted(account.roles)
+
+
+async def keep_an_administrator(tx: Tx, user_id: UserId) -> None:
+    """See that somebody administrates once this user no longer does. `store.lock` is held.
+
+    Raises:
+        LastAdministrator: nobody would.
+    """
+    if not await store.others_administrate(tx, user_id):
+        raise LastAdministrator
+
+
+async def _judge_grants(tx: Tx, permissions: frozenset[str], *, by: Caller) -> None:
+    defined = await revocations.definitions(tx)
+    strange = sorted(defined.unknown(permissions))
+    if strange:
+        raise ValidationFailed(
+            fields={"permissions": f"there is no permission {', '.join(strange)}"}
+        )
+    if powers(permissions) - await held_by(tx, by, defined=defined):
+        raise BeyondOwnPermissions
+
+
+async def _custom(tx: Tx, name: str) -> StoredRole:
+    role = None if rules.name_problem(name) else await store.one(tx, name)
+    if role is None:
+        raise RoleNotFound
+    if role.comes_with_guilder:
+        raise RoleComesWithGuilder
+    return role
+
+
+async def _defined(tx: Tx, name: str, fact: RoleDefined) -> RoleView:
+    await revocations.definitions_changed(tx)
+    await _publish(tx, fact, key=name)
+    role = await store.one(tx, name)
+    if role is None:
+        raise RoleNotFound
+    return _view(role, await revocations.definitions(tx))
+
+
+def _repeated(view: PermissionView, *, there: list[PermissionView]) -> PermissionView:
+    """What was added before, by the same words: its answer was lost."""
+    if view not in there:
+        raise RoleExists
+    return view
+
+
+async def _added_before(
+    tx: Tx, name: str, *, description: str, permissions: frozenset[str]
+) -> RoleView:
+    """The role that was added before, by the same words: its answer was lost."""
+    role = await store.one(tx, name)
+    if role is None or (role.description, role.permissions) != (description, permissions):
+        raise RoleExists
+    return _view(role, await revocations.definitions(tx))
+
+
+async def _write(
+    tx: Tx, account: Appointed, *, after: frozenset[str], reason: str, by: Caller
+) -> None:
+    if after == account.roles:
+        return
+    await store.withdraw(tx, account.account_id, roles=account.roles - after)
+    await store.assign(tx, account.account_id, roles=after - account.roles)
+    await revocations.roles_changed(tx, account.account_id)
+    fact = RolesChanged(
+        user_id=account.user_id,
+        account_id=account.account_id,
+        by=by.user_id,
+        before=AccountRoles(roles=tuple(sorted(account.roles))),
+        after=AccountRoles(roles=tuple(sorted(after))),
+        personal=Reasoned(reason=reason),
+        changed_at=await database_time(tx),
+    )
+    await _publish(tx, fact, key=str(account.user_id))
+
+
+async def _publish(tx: Tx, fact: Fact, *, key: str) -> None:
+    await append(tx, [outgoing(fact, key=key)])
+
+
+def _found(account: Appointed | None) -> Appointed:
+    if account is None:
+        raise UserNotFound
+    return account
+
+
+def _view(role: StoredRole, defined: Definitions) -> RoleView:
+    return RoleView(
+        name=role.name,
+        description=role.description,
+        permissions=tuple(sorted(defined.granted([role.name]))),
+        comes_with_guilder=role.comes_with_guilder,
+    )
+
+
+def _appointment(account: Appointed, roles: frozenset[str], defined: Definitions) -> RolesView:
+    return RolesView(
+        user_id=account.user_id,
+        account_id=account.account_id,
+        account_type=account.account_type,
+        roles=tuple(sorted(roles)),
+        permissions=tuple(sorted(defined.granted(roles))),
+    )
