@@ -24,7 +24,12 @@ from guilder.notifications.api import Channel, Message, NoticeId, Sender
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.service.courier import Courier
 from guilder.notifications.service.newsroom import Fact, Heard, Newsroom
-from guilder.notifications.service.reading import Choosing, FeedReading, ShownItem
+from guilder.notifications.service.reading import (
+    Choosing,
+    FeedReading,
+    SandboxReading,
+    ShownItem,
+)
 from guilder.notifications.service.sending import Sending
 from guilder.notifications.service.wording import Writer
 from guilder.payments.events import TransactionCompleted, TransactionFailed
@@ -98,6 +103,7 @@ class Newsstand:
         self.writer = Writer(region="IN")
         self.newsroom = Newsroom(default=DEFAULT, reachable=senders)
         self.reading = FeedReading(db, writer=self.writer, default=DEFAULT)
+        self.sandbox = SandboxReading(db, writer=self.writer, keys=self.keys, default=DEFAULT)
         self.choosing = Choosing(db, default=DEFAULT)
         self.sending = Sending(db, writer=self.writer, default=DEFAULT, reachable=senders)
 

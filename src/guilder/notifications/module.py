@@ -16,7 +16,7 @@ from guilder.notifications.service.channels.simulated import SandboxOutbox, Sunk
 from guilder.notifications.service.channels.smtp import SmtpEmail, SmtpServer
 from guilder.notifications.service.courier import LEASE_S, Courier
 from guilder.notifications.service.newsroom import Newsroom
-from guilder.notifications.service.reading import Choosing, FeedReading
+from guilder.notifications.service.reading import Choosing, FeedReading, SandboxReading
 from guilder.notifications.service.sending import Sending
 from guilder.notifications.service.streams import HEARTBEAT_S, StreamHub
 from guilder.notifications.service.wording import Writer
@@ -104,7 +104,11 @@ def build(
             sending=Sending(db, writer=writer, default=default, reachable=senders),
             hub=hub,
             writer=writer,
-            shows_outbox=shows_outbox,
+            sandbox=(
+                SandboxReading(db, writer=writer, keys=keys, default=default)
+                if shows_outbox
+                else None
+            ),
         ),
         subscriptions=subscriptions(newsroom),
         jobs=jobs(courier),

@@ -252,7 +252,9 @@ async def test_a_killed_process_leaves_its_message_to_another_and_one_copy_arriv
     assert f"failpoint {place}: kill" in killed.stderr
     assert before == [("deposit_received", "email", "queued", None)]
     assert await stand.statuses(anna) == [("deposit_received", "email", "sent", None)]
-    assert len(await stand.reading.laid_out(anna.id, before=new_id(), limit=10)) == 1
+    ((letter, wording),) = await stand.sandbox.page(anna.id, before=new_id(), limit=10)
+    assert (letter.recipient, wording.title) == (anna.email, "₹100.00 deposited")
+    assert "Hello Anna," in wording.text
 
 
 async def test_the_sandbox_outbox_has_a_message_once_however_often_it_was_sent(
@@ -264,15 +266,34 @@ async def test_the_sandbox_outbox_has_a_message_once_however_often_it_was_sent(
     await stand.hear(payment(None, anna.wallet))
     failpoints.arm(f"{AFTER_SEND}=hit:1:raise")
     try:
-        with pytest.raises(ExceptionGroup):
-            await stand.courier(lease_s=0.0).deliver()
+        with pytest.raises(failpoints.FailpointReached):
+            await stand.courier().deliver()
     finally:
         failpoints.arm("")
+    await asyncio.gather(*(stand.courier().deliver() for _ in range(4)))
+
+    laid_out = await stand.sandbox.page(anna.id, before=new_id(), limit=10)
+
+    assert [(letter.channel, letter.recipient) for letter, _ in laid_out] == [("email", anna.email)]
+
+
+async def test_the_sandbox_outbox_says_who_could_not_be_reached(
+    db: Database, key_folder: Path
+) -> None:
+    found = senders(db=db, **{**PLAIN, "smtp_url": SIMULATED, "push_url": SIMULATED})
+    stand = Newsstand(db, keys=key_folder, senders=found)
+    anna, ben = await stand.person("Anna"), await stand.person("Ben")
+    device = await stand.choosing.add_device(anna.id, token=f"gone-{new_id()}", label="old")
+    await stand.hear(payment(anna.wallet, ben.wallet))
+    await stand.choosing.forget_device(anna.id, device_id=device.id)
+
     await stand.courier().deliver()
 
-    laid_out = await stand.reading.laid_out(anna.id, before=new_id(), limit=10)
-
-    assert [(message.channel, message.recipient) for message in laid_out] == [("email", anna.email)]
+    assert sorted(await stand.statuses(anna)) == [
+        ("payment_sent", "email", "sent", None),
+        ("payment_sent", "push", "failed", "no_address"),
+    ]
+    assert await stand.statuses(ben) == [("payment_received", "email", "sent", None)]
 
 
 async def test_a_lease_keeps_others_away_and_a_late_record_changes_nothing(

@@ -43,17 +43,33 @@ class Delivery(Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
 
 
+class Ended(Struct, frozen=True, kw_only=True):
+    """How a message ended: sent, under a provider's name for it, or failed for a reason."""
+
+    delivery: Delivery
+    status: str
+    reason: str | None = None
+    reference: str | None = None
+
+
+class Letter(Struct, frozen=True, kw_only=True):
+    """A message with its address, and without its words."""
+
+    id: DeliveryId
+    user_id: UserId
+    channel: Channel
+    to: str
+
+
 class LaidOut(Struct, frozen=True, kw_only=True):
-    """A message in the sandbox outbox."""
+    """A message in the sandbox outbox: where it went, and what it is about."""
 
     id: UUID
     user_id: UserId
     channel: str
     recipient: str
-    title: str
-    short: str
-    text: str
-    html: str
+    template: str
+    data: Mapping[str, str]
     sent_at: datetime
 
 

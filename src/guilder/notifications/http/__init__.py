@@ -7,7 +7,7 @@ from guilder.notifications.http.feed import FeedRoutes
 from guilder.notifications.http.sandbox import SandboxRoutes
 from guilder.notifications.http.sending import SendingRoutes
 from guilder.notifications.http.stream import StreamRoutes
-from guilder.notifications.service.reading import Choosing, FeedReading
+from guilder.notifications.service.reading import Choosing, FeedReading, SandboxReading
 from guilder.notifications.service.sending import Sending
 from guilder.notifications.service.streams import StreamHub
 from guilder.notifications.service.wording import Writer
@@ -21,9 +21,9 @@ def routes(
     sending: Sending,
     hub: StreamHub,
     writer: Writer,
-    shows_outbox: bool,
+    sandbox: SandboxReading | None,
 ) -> tuple[Route, ...]:
-    """Every route of notifications; the outbox only where it is shown."""
+    """Every route of notifications; the outbox only where it can be read."""
     time_zone = choosing.default.time_zone
     found = (
         *FeedRoutes(reading).routes(),
@@ -31,4 +31,4 @@ def routes(
         *ChoosingRoutes(choosing).routes(),
         *SendingRoutes(sending, writer=writer, time_zone=time_zone).routes(),
     )
-    return (*found, *SandboxRoutes(reading).routes()) if shows_outbox else found
+    return found if sandbox is None else (*found, *SandboxRoutes(sandbox).routes())

@@ -12,7 +12,8 @@ from guilder.kernel.errors import NotPermitted
 from guilder.kernel.ids import UserId
 from guilder.notifications.domain.records import LaidOut
 from guilder.notifications.http.feed import TAG
-from guilder.notifications.service.reading import FeedReading
+from guilder.notifications.service.reading import SandboxReading
+from guilder.notifications.service.wording import Wording
 from guilder.platform.http.pages import Page, decode_cursor, encode_cursor, page_meta
 from guilder.platform.http.route import Access, Answer, Request, Route
 
@@ -44,7 +45,7 @@ class LaidOutBody(Struct, kw_only=True):
 class SandboxRoutes:
     """The handler behind the route."""
 
-    def __init__(self, reading: FeedReading) -> None:
+    def __init__(self, reading: SandboxReading) -> None:
         self._reading = reading
 
     async def outbox(self, request: Request) -> Answer:
@@ -59,11 +60,11 @@ class SandboxRoutes:
         before = _AFTER_ALL
         if query.cursor is not None:
             before = decode_cursor(query.cursor, UUID, filters=filters)
-        found = await self._reading.laid_out(user_id, before=before, limit=query.limit + 1)
+        found = await self._reading.page(user_id, before=before, limit=query.limit + 1)
         more = len(found) > query.limit
         found = found[: query.limit]
-        cursor = encode_cursor(found[-1].id, filters=filters) if more else None
-        return Answer(data=[_body(message) for message in found], meta=page_meta(cursor))
+        cursor = encode_cursor(found[-1][0].id, filters=filters) if more else None
+        return Answer(data=[_body(*message) for message in found], meta=page_meta(cursor))
 
     def routes(self) -> tuple[Route, ...]:
         """The route."""
@@ -83,15 +84,15 @@ class SandboxRoutes:
         )
 
 
-def _body(message: LaidOut) -> LaidOutBody:
+def _body(message: LaidOut, wording: Wording) -> LaidOutBody:
     return LaidOutBody(
         id=message.id,
         user_id=message.user_id,
         channel=message.channel,
         recipient=message.recipient,
-        subject=message.title,
-        short=message.short,
-        text=message.text,
-        html=message.html,
+        subject=wording.title,
+        short=wording.short,
+        text=wording.text,
+        html=wording.html,
         sent_at=message.sent_at,
     )

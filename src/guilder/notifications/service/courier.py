@@ -1,20 +1,20 @@
 """Takes messages to their channels: claim, send, record. It may be killed anywhere in between.
 
 A message is sent at least once: whoever dies between sending and recording leaves it to be sent
-again, under the same id, by which providers and mail programs tell it is the same.
+again, under the same id, by which providers and mail programs tell it is the same. What goes to
+the sandbox outbox never leaves the database, so there all three are one transaction.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import Final
 
-import msgspec
 import structlog
 
-from guilder.identity.events import PersonalDetails, contact_place
+from guilder.kernel.ids import UserId
 from guilder.notifications.api import (
     AddressGone,
     Channel,
@@ -25,13 +25,17 @@ from guilder.notifications.api import (
 )
 from guilder.notifications.domain.deliveries import MOST_ATTEMPTS, next_pause
 from guilder.notifications.domain.preferences import Preferences
-from guilder.notifications.domain.records import Delivery
-from guilder.notifications.events import NotificationFailed, NotificationSent
+from guilder.notifications.domain.records import Delivery, Ended, Letter
+from guilder.notifications.service.addresses import AddressBook
+from guilder.notifications.service.channels.simulated import SandboxOutbox, reference
+from guilder.notifications.service.endings import FAILED, SENT, record
 from guilder.notifications.service.wording import Writer
-from guilder.notifications.store import deliveries, people
-from guilder.platform import failpoints, outbox
+from guilder.notifications.store import deliveries, people, sandbox
+from guilder.notifications.store.people import Reader
+from guilder.platform import failpoints
+from guilder.platform.batching import Batcher
 from guilder.platform.db import Database, Tx
-from guilder.platform.envelopes import OuterKeys, Unreadable
+from guilder.platform.envelopes import OuterKeys
 
 BEFORE_SEND: Final = failpoints.declare(
     "notification.before_send", "a message is claimed and written, and not sent"
@@ -43,10 +47,10 @@ AFTER_SEND: Final = failpoints.declare(
 LEASE_S: Final = 30.0
 """After this a message whose courier died is due again; nobody sends for longer than half of it."""
 _AT_ONCE: Final = 16
+_LAID_OUT_AT_ONCE: Final = 500
 _KEPT_IN_SANDBOX: Final = timedelta(days=7)
 
 _log = structlog.get_logger(__name__)
-_Reading: TypeAlias = tuple[bytes | None, str | None, Preferences]
 
 
 class Courier:
@@ -68,36 +72,83 @@ class Courier:
         self._senders = dict(senders)
         self._default = default
         self._lease_s = lease_s
+        self._outboxes = {
+            channel: sender
+            for channel, sender in self._senders.items()
+            if isinstance(sender, SandboxOutbox)
+        }
+        self._recorder = Batcher[Ended, None](self._record, max_batch=_AT_ONCE, lanes=1)
 
     async def deliver(self) -> None:
         """Send everything that is due."""
-        while True:
-            claimed = await self._db.run(
-                lambda tx: deliveries.claim(tx, limit=_AT_ONCE, lease_s=self._lease_s)
-            )
-            if not claimed:
-                return
+        while self._outboxes and await self._db.run(self._lay_out) == _LAID_OUT_AT_ONCE:
+            pass
+        while claimed := await self._db.run(self._claim):
+            found, book, readers = claimed
             async with asyncio.TaskGroup() as group:
-                for delivery in claimed:
-                    group.create_task(self._carry(delivery))
+                for delivery in found:
+                    reader = readers[delivery.user_id]
+                    group.create_task(self._carry(delivery, book=book, reader=reader))
 
     async def clear_sandbox(self) -> None:
         """Empty the sandbox outbox of what is older than a week."""
-        await self._db.run(lambda tx: deliveries.clear_outbox(tx, older_than=_KEPT_IN_SANDBOX))
+        await self._db.run(lambda tx: sandbox.clear(tx, older_than=_KEPT_IN_SANDBOX))
 
     async def close(self) -> None:
         """Give up the senders' connections."""
         for sender in self._senders.values():
             await sender.close()
 
-    async def _carry(self, delivery: Delivery) -> None:
+    async def _lay_out(self, tx: Tx) -> int:
+        """Put what is due into the sandbox outbox and record it; how many messages that were."""
+        held = await deliveries.hold(tx, limit=_LAID_OUT_AT_ONCE, channels=self._outboxes)
+        if not held:
+            return 0
+        book = await AddressBook.read(tx, held)
+        letters: dict[Channel, list[Letter]] = {channel: [] for channel in self._outboxes}
+        ended = [self._addressed(delivery, book=book, into=letters) for delivery in held]
+        await failpoints.reach(BEFORE_SEND)
+        for channel, outbox in self._outboxes.items():
+            if letters[channel]:
+                await outbox.lay_out(tx, letters[channel])
+        await failpoints.reach(AFTER_SEND)
+        await record(tx, ended, held=True)
+        return len(held)
+
+    def _addressed(
+        self, delivery: Delivery, *, book: AddressBook, into: Mapping[Channel, list[Letter]]
+    ) -> Ended:
+        """Put a letter in with the others of its channel; how the message ends by that."""
+        try:
+            address = book.address(delivery, keys=self._contacts)
+        except Undeliverable as error:
+            return Ended(delivery=delivery, status=FAILED, reason=str(error))
+        letter = Letter(
+            id=delivery.id, user_id=delivery.user_id, channel=delivery.channel, to=address.to
+        )
+        into[delivery.channel].append(letter)
+        return Ended(delivery=delivery, status=SENT, reference=reference(letter))
+
+    async def _claim(
+        self, tx: Tx
+    ) -> tuple[list[Delivery], AddressBook, Mapping[UserId, Reader]] | None:
+        found = await deliveries.claim(
+            tx, limit=_AT_ONCE, lease_s=self._lease_s, besides=self._outboxes
+        )
+        if not found:
+            return None
+        book = await AddressBook.read(tx, found)
+        user_ids = {delivery.user_id for delivery in found}
+        return found, book, await people.readers(tx, user_ids, default=self._default)
+
+    async def _carry(self, delivery: Delivery, *, book: AddressBook, reader: Reader) -> None:
         if delivery.attempts > MOST_ATTEMPTS:
             await self._fail(delivery, "tried_too_often")
             return
         try:
-            message = await self._message(delivery)
+            message = self._message(delivery, book=book, chosen=reader.preferences)
             await failpoints.reach(BEFORE_SEND)
-            reference = await self._send(message)
+            named = await self._send(message)
         except AddressGone as error:
             await self._forget(delivery)
             await self._fail(delivery, str(error))
@@ -112,50 +163,28 @@ class Courier:
             await self._postpone(delivery, type(error).__name__)
         else:
             await failpoints.reach(AFTER_SEND)
-            await self._db.run(lambda tx: _record_sent(tx, delivery, reference))
+            ended = Ended(delivery=delivery, status=SENT, reference=named or None)
+            await self._recorder.submit(ended)
 
-    async def _message(self, delivery: Delivery) -> Message:
-        sealed, token, chosen = await self._db.run(lambda tx: self._read(tx, delivery))
-        if sealed is None:
-            raise Undeliverable("no_contact")
-        try:
-            opened = self._contacts.unwrap(sealed, at=contact_place(delivery.user_id))
-        except Unreadable:
-            raise Undeliverable("contact_unreadable") from None
-        details = msgspec.json.decode(opened, type=PersonalDetails)
-        by_channel = {
-            Channel.EMAIL: details.email,
-            Channel.SMS: details.phone,
-            Channel.PUSH: token,
-        }
-        address = by_channel[delivery.channel]
-        if address is None:
-            raise Undeliverable("no_address")
+    def _message(self, delivery: Delivery, *, book: AddressBook, chosen: Preferences) -> Message:
+        address = book.address(delivery, keys=self._contacts)
         wording = self._writer.write(
             delivery.template,
             delivery.data,
             language=chosen.language,
             time_zone=chosen.time_zone,
-            name=details.full_name,
+            name=address.name,
         )
         return Message(
             id=delivery.id,
             user_id=delivery.user_id,
             channel=delivery.channel,
-            to=address,
+            to=address.to,
             title=wording.title,
             short=wording.short,
             text=wording.text,
             html=wording.html,
         )
-
-    async def _read(self, tx: Tx, delivery: Delivery) -> _Reading:
-        sealed = await people.contact(tx, delivery.user_id)
-        token = None
-        if delivery.device_id is not None:
-            token = await people.device_token(tx, delivery.user_id, device_id=delivery.device_id)
-        readers = await people.readers(tx, [delivery.user_id], default=self._default)
-        return sealed, token, readers[delivery.user_id].preferences
 
     async def _send(self, message: Message) -> str:
         sender = self._senders.get(message.channel)
@@ -175,7 +204,7 @@ class Courier:
         await self._db.run(lambda tx: deliveries.postpone(tx, delivery, pause=pause, reason=reason))
 
     async def _fail(self, delivery: Delivery, reason: str) -> None:
-        await self._db.run(lambda tx: _record_failed(tx, delivery, reason))
+        await self._recorder.submit(Ended(delivery=delivery, status=FAILED, reason=reason))
 
     async def _forget(self, delivery: Delivery) -> None:
         device_id = delivery.device_id
@@ -184,29 +213,6 @@ class Courier:
                 lambda tx: people.forget_device(tx, delivery.user_id, device_id=device_id)
             )
 
-
-async def _record_sent(tx: Tx, delivery: Delivery, reference: str) -> None:
-    ended_at = await deliveries.end(tx, delivery, status="sent", reference=reference)
-    if ended_at is not None:
-        fact = NotificationSent(
-            message_id=delivery.id,
-            user_id=delivery.user_id,
-            channel=delivery.channel.value,
-            template=delivery.template,
-            sent_at=ended_at,
-        )
-        await outbox.append(tx, [outbox.outgoing(fact, key=str(delivery.user_id))])
-
-
-async def _record_failed(tx: Tx, delivery: Delivery, reason: str) -> None:
-    ended_at = await deliveries.end(tx, delivery, status="failed", reason=reason)
-    if ended_at is not None:
-        fact = NotificationFailed(
-            message_id=delivery.id,
-            user_id=delivery.user_id,
-            channel=delivery.channel.value,
-            template=delivery.template,
-            reason=reason,
-            failed_at=ended_at,
-        )
-        await outbox.append(tx, [outbox.outgoing(fact, key=str(delivery.user_id))])
+    async def _record(self, ended: Sequence[Ended]) -> list[None]:
+        await self._db.run(lambda tx: record(tx, ended, held=False))
+        return [None] * len(ended)

@@ -12,12 +12,15 @@ from guilder.notifications.api import (
     DeviceNotFound,
     NoticeNotFound,
     TooManyDevices,
+    Undeliverable,
 )
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.domain.records import Device, FeedItem, LaidOut
-from guilder.notifications.service.wording import Writer
-from guilder.notifications.store import deliveries, feed, people
+from guilder.notifications.service.addresses import details_of
+from guilder.notifications.service.wording import Wording, Writer
+from guilder.notifications.store import feed, people, sandbox
 from guilder.platform.db import Database, Tx
+from guilder.platform.envelopes import OuterKeys
 from guilder.platform.identifiers import new_id
 
 MOST_DEVICES = 20
@@ -32,7 +35,7 @@ class ShownItem(Struct, frozen=True, kw_only=True):
 
 
 class FeedReading:
-    """A person's feed, and in a sandbox what would have been sent to them.
+    """A person's feed.
 
     Notices are put into words when they are read, so that being told costs next to nothing and a
     change of language changes all of them.
@@ -90,10 +93,46 @@ class FeedReading:
         """Mark every notice as read."""
         await self._db.run(lambda tx: feed.read_all(tx, user_id))
 
-    async def laid_out(self, user_id: UserId, *, before: UUID, limit: int) -> list[LaidOut]:
+
+class SandboxReading:
+    """What would have been sent to people, in the words in which they would read it now."""
+
+    def __init__(
+        self, db: Database, *, writer: Writer, keys: OuterKeys, default: Preferences
+    ) -> None:
+        self._db = db
+        self._writer = writer
+        self._keys = keys
+        self._default = default
+
+    async def page(
+        self, user_id: UserId, *, before: UUID, limit: int
+    ) -> list[tuple[LaidOut, Wording]]:
         """Messages to this person in the sandbox outbox, newest first."""
-        return await self._db.run(
-            lambda tx: deliveries.laid_out(tx, user_id, before=before, limit=limit)
+
+        async def read(tx: Tx) -> list[tuple[LaidOut, Wording]]:
+            found = await sandbox.laid_out(tx, user_id, before=before, limit=limit)
+            readers = await people.readers(tx, [user_id], default=self._default)
+            contacts = await people.contacts(tx, [user_id])
+            name = self._name(user_id, contacts.get(user_id))
+            chosen = readers[user_id].preferences
+            return [(message, self._worded(message, chosen, name=name)) for message in found]
+
+        return await self._db.run(read)
+
+    def _name(self, user_id: UserId, sealed: bytes | None) -> str:
+        try:
+            return details_of(user_id, sealed, keys=self._keys).full_name
+        except Undeliverable:
+            return ""
+
+    def _worded(self, message: LaidOut, chosen: Preferences, *, name: str) -> Wording:
+        return self._writer.write(
+            message.template,
+            message.data,
+            language=chosen.language,
+            time_zone=chosen.time_zone,
+            name=name,
         )
 
 

@@ -6,7 +6,7 @@ its attempt is not the last one any more, and writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -15,8 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from guilder.kernel.ids import EventId, UserId
-from guilder.notifications.api import Channel, DeliveryId, DeviceId, Message
-from guilder.notifications.domain.records import Delivery, LaidOut
+from guilder.notifications.api import Channel, DeliveryId, DeviceId
+from guilder.notifications.domain.records import Delivery, Ended
 from guilder.platform.db import Row, Tx
 
 _ADD: Final = """
@@ -38,7 +38,7 @@ _COLUMNS: Final = """
 _CLAIM: Final = f"""
     WITH due AS (
         SELECT id FROM notifications.deliveries
-        WHERE status = 'queued' AND due_at <= clock_timestamp()
+        WHERE status = 'queued' AND due_at <= clock_timestamp() AND channel <> ALL($3::text[])
         ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
     )
     UPDATE notifications.deliveries d
@@ -46,11 +46,21 @@ _CLAIM: Final = f"""
     FROM due WHERE d.id = due.id
     RETURNING {_COLUMNS}
 """
+_HOLD: Final = """
+    SELECT d.id, d.user_id, d.channel, d.device_id, d.template, d.category, d.data, d.status,
+        d.attempts + 1 AS attempts, d.due_at, d.reason, d.created_at, d.ended_at
+    FROM notifications.deliveries d
+    WHERE status = 'queued' AND due_at <= clock_timestamp() AND channel = ANY($2::text[])
+    ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+"""
 _END: Final = """
-    UPDATE notifications.deliveries
-    SET status = $3, ended_at = clock_timestamp(), reason = $4, provider_reference = $5
-    WHERE id = $1 AND attempts = $2 AND status = 'queued'
-    RETURNING ended_at
+    UPDATE notifications.deliveries d
+    SET status = e.status, attempts = e.attempts, ended_at = clock_timestamp(),
+        reason = e.reason, provider_reference = e.reference
+    FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[])
+        AS e(id, attempts, status, reason, reference)
+    WHERE d.id = e.id AND d.attempts = e.attempts - $6::integer AND d.status = 'queued'
+    RETURNING d.id, d.ended_at
 """
 _POSTPONE: Final = """
     UPDATE notifications.deliveries SET due_at = clock_timestamp() + $3::interval, reason = $4
@@ -61,18 +71,6 @@ _SEVERAL: Final = f"""
     SELECT {_COLUMNS} FROM notifications.deliveries d WHERE d.id = ANY($1::uuid[]) ORDER BY d.id
 """
 _NOW: Final = "SELECT clock_timestamp()"
-_LAY_OUT: Final = """
-    INSERT INTO notifications.sandbox_outbox
-        (id, user_id, channel, recipient, title, short, text, html)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING
-"""
-_LAID_OUT: Final = """
-    SELECT id, user_id, channel, recipient, title, short, text, html, sent_at
-    FROM notifications.sandbox_outbox WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3
-"""
-_CLEAR: Final = """
-    DELETE FROM notifications.sandbox_outbox WHERE sent_at < clock_timestamp() - $1::interval
-"""
 
 
 class NewDelivery(Struct, frozen=True, kw_only=True):
@@ -115,20 +113,39 @@ async def add(tx: Tx, deliveries: Sequence[NewDelivery]) -> None:
     )
 
 
-async def claim(tx: Tx, *, limit: int, lease_s: float) -> list[Delivery]:
-    """Take messages that are due. Unless they end, they are due again when the lease is over."""
-    rows = await tx.fetch(_CLAIM, limit, timedelta(seconds=lease_s))
+async def claim(
+    tx: Tx, *, limit: int, lease_s: float, besides: Collection[Channel]
+) -> list[Delivery]:
+    """Take messages that are due, of all channels but some.
+
+    Unless they end, they are due again when the lease is over.
+    """
+    left_out = [channel.value for channel in besides]
+    rows = await tx.fetch(_CLAIM, limit, timedelta(seconds=lease_s), left_out)
     return [_delivery(row) for row in rows]
 
 
-async def end(
-    tx: Tx, claimed: Delivery, *, status: str, reason: str | None = None, reference: str = ""
-) -> datetime | None:
-    """When the message ended, now; None when somebody else has the claim or has ended it."""
-    ended_at: datetime | None = await tx.fetchval(
-        _END, claimed.id, claimed.attempts, status, reason, reference or None
+async def hold(tx: Tx, *, limit: int, channels: Collection[Channel]) -> list[Delivery]:
+    """Take messages of these channels that are due, for as long as this transaction lasts."""
+    rows = await tx.fetch(_HOLD, limit, [channel.value for channel in channels])
+    return [_delivery(row) for row in rows]
+
+
+async def end(tx: Tx, ended: Sequence[Ended], *, held: bool) -> dict[DeliveryId, datetime]:
+    """When these messages ended, now; without those that somebody else has claimed or ended.
+
+    They were claimed before, or are ``held`` by this transaction.
+    """
+    rows = await tx.fetch(
+        _END,
+        [one.delivery.id for one in ended],
+        [one.delivery.attempts for one in ended],
+        [one.status for one in ended],
+        [one.reason for one in ended],
+        [one.reference for one in ended],
+        1 if held else 0,
     )
-    return ended_at
+    return {DeliveryId(row["id"]): row["ended_at"] for row in rows}
 
 
 async def postpone(tx: Tx, claimed: Delivery, *, pause: timedelta, reason: str) -> None:
@@ -145,31 +162,6 @@ async def one(tx: Tx, delivery_id: UUID) -> Delivery | None:
 async def several(tx: Tx, delivery_ids: Sequence[UUID]) -> list[Delivery]:
     """The messages with these ids."""
     return [_delivery(row) for row in await tx.fetch(_SEVERAL, list(delivery_ids))]
-
-
-async def lay_out(tx: Tx, message: Message) -> None:
-    """Put a message into the sandbox outbox, once."""
-    await tx.execute(
-        _LAY_OUT,
-        message.id,
-        message.user_id,
-        message.channel.value,
-        message.to,
-        message.title,
-        message.short,
-        message.text,
-        message.html,
-    )
-
-
-async def laid_out(tx: Tx, user_id: UserId, *, before: UUID, limit: int) -> list[LaidOut]:
-    """A person's messages in the sandbox outbox, newest first."""
-    return [LaidOut(**row) for row in await tx.fetch(_LAID_OUT, user_id, before, limit)]
-
-
-async def clear_outbox(tx: Tx, *, older_than: timedelta) -> None:
-    """Empty the sandbox outbox of what nobody will look at any more."""
-    await tx.execute(_CLEAR, older_than)
 
 
 def _delivery(row: Row) -> Delivery:

@@ -27,7 +27,9 @@ _PUT_CONTACTS: Final = """
         has_phone = excluded.has_phone, changed_at = excluded.changed_at
     WHERE contacts.changed_at <= excluded.changed_at
 """
-_CONTACT: Final = "SELECT sealed FROM notifications.contacts WHERE user_id = $1"
+_CONTACTS: Final = """
+    SELECT user_id, sealed FROM notifications.contacts WHERE user_id = ANY($1::uuid[])
+"""
 _ADD_WALLETS: Final = """
     INSERT INTO notifications.wallets (wallet_id, owner_id)
     SELECT * FROM unnest($1::uuid[], $2::uuid[])
@@ -75,8 +77,8 @@ _DEVICES: Final = """
 _COUNT_OTHERS: Final = """
     SELECT count(*) FROM notifications.devices WHERE user_id = $1 AND token <> $2
 """
-_ADDRESS: Final = """
-    SELECT token FROM notifications.devices WHERE id = $1 AND user_id = $2
+_TOKENS: Final = """
+    SELECT user_id, id, token FROM notifications.devices WHERE id = ANY($1::uuid[])
 """
 _FORGET_DEVICE: Final = """
     DELETE FROM notifications.devices WHERE id = $1 AND user_id = $2 RETURNING id
@@ -117,10 +119,10 @@ async def put_contacts(tx: Tx, contacts: Sequence[SealedContact]) -> None:
     )
 
 
-async def contact(tx: Tx, user_id: UserId) -> bytes | None:
-    """A person's sealed contact."""
-    sealed: bytes | None = await tx.fetchval(_CONTACT, user_id)
-    return sealed
+async def contacts(tx: Tx, user_ids: Collection[UserId]) -> dict[UserId, bytes]:
+    """The sealed contacts of these people."""
+    rows = await tx.fetch(_CONTACTS, list(user_ids))
+    return {UserId(row["user_id"]): row["sealed"] for row in rows}
 
 
 async def add_wallets(tx: Tx, wallets: Mapping[WalletId, UserId]) -> None:
@@ -193,10 +195,10 @@ async def devices(tx: Tx, user_id: UserId) -> list[Device]:
     return [_device(row) for row in await tx.fetch(_DEVICES, user_id)]
 
 
-async def device_token(tx: Tx, user_id: UserId, *, device_id: UUID) -> str | None:
-    """Where pushes to a person's device go; None when it is not theirs any more."""
-    token: str | None = await tx.fetchval(_ADDRESS, device_id, user_id)
-    return token
+async def device_tokens(tx: Tx, device_ids: Collection[UUID]) -> dict[tuple[UserId, DeviceId], str]:
+    """Where pushes to these devices go, and whose they are now."""
+    rows = await tx.fetch(_TOKENS, list(device_ids))
+    return {(UserId(row["user_id"]), DeviceId(row["id"])): row["token"] for row in rows}
 
 
 async def forget_device(tx: Tx, user_id: UserId, *, device_id: UUID) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from guilder.notifications.api import Message, Sender
-from guilder.notifications.store import deliveries
-from guilder.platform.db import Database
+from guilder.notifications.domain.records import Letter
+from guilder.notifications.store import sandbox
+from guilder.platform.db import Database, Tx
 from guilder.platform.sink import Sink
 
 
@@ -14,13 +17,25 @@ class SandboxOutbox:
     def __init__(self, db: Database) -> None:
         self._db = db
 
+    async def lay_out(self, tx: Tx, letters: Sequence[Letter]) -> None:
+        """Put messages into the outbox. They are put into words when somebody reads them."""
+        await sandbox.lay_out(tx, letters)
+
     async def send(self, message: Message) -> str:
-        """Put the message into the outbox."""
-        await self._db.run(lambda tx: deliveries.lay_out(tx, message))
-        return f"sandbox:{message.id}"
+        """Put one message into the outbox."""
+        letter = Letter(
+            id=message.id, user_id=message.user_id, channel=message.channel, to=message.to
+        )
+        await self._db.run(lambda tx: self.lay_out(tx, [letter]))
+        return reference(letter)
 
     async def close(self) -> None:
         """There is nothing to give up."""
+
+
+def reference(letter: Letter) -> str:
+    """The sandbox's name for a message."""
+    return f"sandbox:{letter.id}"
 
 
 class Sunk:
