@@ -61,4 +61,4 @@ def wait_after(failures: int) -> timedelta:
     """How long no code is looked at after so many wrong ones in a row."""
     if failures <= FREE_FAILURES:
         return timedelta()
-    return min(FIRST_WAIT * 2 ** min(failures - FREE_FAILURES - 1, _DOUBLINGS), LONGEST_WAIT)
+    return min(FIRST_WAIT * (1 << min(failures - FREE_FAILURES - 1, _DOUBLINGS)), LONGEST_WAIT)

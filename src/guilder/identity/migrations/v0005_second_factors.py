@@ -43,6 +43,7 @@ _MOMENTS = """
     CREATE TABLE identity.sign_in_challenges (
         digest bytea PRIMARY KEY CHECK (octet_length(digest) = 32),
         account_id uuid NOT NULL REFERENCES identity.accounts,
+        sign_in_epoch integer NOT NULL,
         methods text[] NOT NULL,
         network text NOT NULL,
         expires_at timestamptz NOT NULL,

@@ -8,12 +8,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from guilder.identity.api import AccountView
 from guilder.kernel.ids import SessionId, UserId
 from guilder.platform.db import Tx, rows_done
 
 _ADD_CHALLENGE: Final = """
-    INSERT INTO identity.sign_in_challenges (digest, account_id, methods, network, expires_at)
-    VALUES ($1, $2, $3, $4, clock_timestamp() + $5)
+    INSERT INTO identity.sign_in_challenges (
+        digest, account_id, sign_in_epoch, methods, network, expires_at
+    )
+    VALUES ($1, $2, $3, $4, $5, clock_timestamp() + $6)
     ON CONFLICT (digest) DO UPDATE SET tries = sign_in_challenges.tries
     RETURNING expires_at
 """
@@ -22,7 +25,7 @@ _LOCK_CHALLENGE: Final = """
     SELECT true FROM identity.sign_in_challenges WHERE digest = $1 FOR UPDATE
 """
 _CHALLENGE: Final = """
-    SELECT account_id, methods, network, tries, completed_at,
+    SELECT account_id, sign_in_epoch, methods, network, tries, completed_at,
         expires_at > clock_timestamp() AS is_open
     FROM identity.sign_in_challenges WHERE digest = $1
 """
@@ -101,6 +104,7 @@ class ChallengeRow:
     """A sign-in that waits for a second factor."""
 
     account_id: UserId
+    sign_in_epoch: int
     methods: tuple[str, ...]
     network: str
     tries: int
@@ -130,14 +134,20 @@ async def add_challenge(
     tx: Tx,
     *,
     digest: bytes,
-    account_id: UserId,
+    account: AccountView,
     methods: Sequence[str],
     network: str,
     life: timedelta,
 ) -> datetime:
     """When it ends. Writing it twice is writing it once."""
     expires_at: datetime = await tx.fetchval(
-        _ADD_CHALLENGE, digest, account_id, list(methods), network, life
+        _ADD_CHALLENGE,
+        digest,
+        account.id,
+        account.sign_in_epoch,
+        list(methods),
+        network,
+        life,
     )
     return expires_at
 
