@@ -27,7 +27,14 @@ AFTER_SEND: Final = failpoints.declare(
     "outbox.after_send", "Kafka has the events, their position is not recorded"
 )
 
-_COLUMNS: Final = ("id", "type", "key", "data", "actor_id", "request_id", "trace_id")
+# Not by COPY, which the server plans anew each time: it pays only from some hundred rows on.
+_APPEND: Final = """
+    INSERT INTO platform.outbox (id, type, key, data, actor_id, request_id, trace_id)
+    SELECT id, type, key, data::jsonb, actor_id, request_id, trace_id
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[])
+        WITH ORDINALITY AS e(id, type, key, data, actor_id, request_id, trace_id, place)
+    ORDER BY place
+"""
 
 
 class Outgoing(Struct, frozen=True, gc=False):
@@ -68,21 +75,15 @@ async def append(tx: Tx, events: Sequence[Outgoing]) -> None:
     """
     if not events:
         return
-    await tx.copy_records_to_table(
-        "outbox",
-        schema_name="platform",
-        columns=_COLUMNS,
-        records=[
-            (
-                event.id,
-                event.type,
-                event.key,
-                event.data,
-                event.origin.actor_id,
-                event.origin.request_id,
-                event.origin.trace_id,
-            )
-            for event in events
-        ],
+    origins = [event.origin for event in events]
+    await tx.execute(
+        _APPEND,
+        [event.id for event in events],
+        [event.type for event in events],
+        [event.key for event in events],
+        [event.data for event in events],
+        [origin.actor_id for origin in origins],
+        [origin.request_id for origin in origins],
+        [origin.trace_id for origin in origins],
     )
     notify_after_commit(CHANNEL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final, Protocol
 
@@ -11,6 +11,7 @@ from msgspec import Struct
 from guilder.kernel.currencies import Currency
 from guilder.kernel.errors import Family, NotFound, Refusal
 from guilder.kernel.ids import AccountId, UserId, WalletId
+from guilder.ledger.api import Account
 from guilder.platform.db import Tx
 
 WALLET_ACCOUNT_CODE: Final = "customer.wallet"
@@ -82,8 +83,11 @@ class WalletFrozenByStaff(Refusal):
 class Wallets(Protocol):
     """What the rest of the money core asks of wallets, inside its own transaction."""
 
-    async def find(self, tx: Tx, wallet_ids: Collection[WalletId]) -> dict[WalletId, Wallet]:
-        """The wallets with these ids. Their status is exact when their accounts are locked."""
+    async def of_accounts(self, tx: Tx, accounts: Iterable[Account]) -> dict[WalletId, Wallet]:
+        """The wallets of these ledger accounts; an account that is no wallet's is passed over.
+
+        Their status is exact when the accounts are locked.
+        """
         ...
 
     async def of_owner(self, tx: Tx, owner_id: UserId) -> list[WalletId]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.ids import AccountId, UserId
@@ -14,12 +14,12 @@ from guilder.ledger.api import (
     AccountType,
     NewAccount,
 )
-from guilder.ledger.domain.book import LockedBook
+from guilder.ledger.domain.book import LockedBook, PostedEntry, PostedTransaction
 from guilder.ledger.domain.floors import FloorChange
 from guilder.ledger.domain.seals import account_seal, floor_change_seal
-from guilder.ledger.store.controls import write_controls
+from guilder.ledger.store.controls import control_columns
 from guilder.ledger.store.holds import end_holds, insert_holds
-from guilder.platform.db import Row, TryAgain, Tx
+from guilder.platform.db import Row, TryAgain, Tx, rows_done
 
 ACCOUNT_COLUMNS: Final = """
     id, owner_id, code, type, currency, posted_debits, posted_credits, pending_debits,
@@ -44,32 +44,45 @@ _INSERT_ACCOUNTS: Final = """
         $6::bigint[], $7::text[], $8::timestamptz[], $9::bytea[])
     ON CONFLICT DO NOTHING
 """
-_INSERT_TRANSACTIONS: Final = """
-    INSERT INTO ledger.transactions (id, kind, description, metadata, effective_at, recorded_at,
-        expires_at, reverses_id, digest)
-    SELECT id, kind, description, metadata::json, effective_at, $9, expires_at, reverses_id, digest
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::timestamptz[],
-        $6::timestamptz[], $7::uuid[], $8::bytea[])
-        AS t(id, kind, description, metadata, effective_at, expires_at, reverses_id, digest)
-    ON CONFLICT DO NOTHING
-"""
-_WRITE_ENTRIES: Final = """
-    WITH written AS (
+# One statement for all that a book writes: each message to the server and back costs both sides
+# as much as some transfers do.
+_WRITE_BOOK: Final = """
+    WITH recorded AS (
+        INSERT INTO ledger.transactions (id, kind, description, metadata, effective_at,
+            recorded_at, expires_at, reverses_id, digest)
+        SELECT id, kind, description, metadata::json, effective_at, $1, expires_at, reverses_id,
+            digest
+        FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
+            $7::timestamptz[], $8::uuid[], $9::bytea[])
+            AS t(id, kind, description, metadata, effective_at, expires_at, reverses_id, digest)
+        ON CONFLICT DO NOTHING
+        RETURNING 1
+    ), written AS (
         INSERT INTO ledger.entries (account_id, sequence, transaction_id, amount_minor,
             balance_after_minor, recorded_at, hash)
-        SELECT account_id, sequence, transaction_id, amount_minor, balance_after_minor, $7, hash
-        FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bytea[])
+        SELECT account_id, sequence, transaction_id, amount_minor, balance_after_minor, $1, hash
+        FROM unnest($10::uuid[], $11::bigint[], $12::uuid[], $13::bigint[], $14::bigint[],
+            $15::bytea[])
             AS e(account_id, sequence, transaction_id, amount_minor, balance_after_minor, hash)
+    ), moved AS (
+        UPDATE ledger.accounts a
+        SET posted_debits = v.posted_debits, posted_credits = v.posted_credits,
+            pending_debits = v.pending_debits, pending_credits = v.pending_credits,
+            sequence = v.sequence, last_hash = v.last_hash, moved_at = $1
+        FROM unnest($16::uuid[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
+            $21::bigint[], $22::bytea[])
+            AS v(id, posted_debits, posted_credits, pending_debits, pending_credits, sequence,
+                last_hash)
+        WHERE a.id = v.id
+    ), used AS (
+        UPDATE ledger.controls c
+        SET used_at = v.used_at, day_used_minor = v.day_used_minor,
+            month_used_minor = v.month_used_minor, seal = v.seal
+        FROM unnest($23::uuid[], $24::timestamptz[], $25::bigint[], $26::bigint[], $27::bytea[])
+            AS v(id, used_at, day_used_minor, month_used_minor, seal)
+        WHERE c.id = v.id
     )
-    UPDATE ledger.accounts a
-    SET posted_debits = v.posted_debits, posted_credits = v.posted_credits,
-        pending_debits = v.pending_debits, pending_credits = v.pending_credits,
-        sequence = v.sequence, last_hash = v.last_hash, moved_at = v.moved_at
-    FROM unnest($8::uuid[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
-        $13::bigint[], $14::bytea[], $15::timestamptz[])
-        AS v(id, posted_debits, posted_credits, pending_debits, pending_credits, sequence,
-            last_hash, moved_at)
-    WHERE a.id = v.id
+    SELECT count(*) FROM recorded
 """
 _WRITE_STATUS: Final = """
     UPDATE ledger.accounts SET status = $2, seal = $3 WHERE id = $1
@@ -172,29 +185,27 @@ async def write_book(tx: Tx, book: LockedBook) -> None:
     Raises:
         TryAgain: an id was taken while the book was open.
     """
-    if book.transactions:
-        await _write_transactions(tx, book)
-    accounts = book.changed_accounts
-    if accounts:
-        await _write_entries(tx, book, accounts)
+    if not (book.transactions or book.ended_holds):
+        return
+    recorded = await tx.fetchval(
+        _WRITE_BOOK,
+        book.now,
+        *_transactions(book.transactions),
+        *_entries(book.entries),
+        *_accounts(book.changed_accounts),
+        *control_columns(book.changed_controls),
+    )
+    if recorded != len(book.transactions):
+        raise TryAgain("a transaction's id was taken in the meantime")
     if book.holds:
         await insert_holds(tx, book.holds)
     if book.ended_holds:
         await end_holds(tx, book.ended_holds)
-    if book.changed_controls:
-        await write_controls(tx, book.changed_controls)
 
 
-def rows_done(tag: str) -> int:
-    """How many rows a statement wrote, by its command tag (``INSERT 0 3``)."""
-    return int(tag.rpartition(" ")[2])
-
-
-async def _write_transactions(tx: Tx, book: LockedBook) -> None:
-    posted = book.transactions
+def _transactions(posted: Sequence[PostedTransaction]) -> tuple[list[Any], ...]:
     drafts = [transaction.draft for transaction in posted]
-    done = await tx.execute(
-        _INSERT_TRANSACTIONS,
+    return (
         [draft.id for draft in drafts],
         [draft.kind for draft in drafts],
         [draft.description for draft in drafts],
@@ -203,23 +214,22 @@ async def _write_transactions(tx: Tx, book: LockedBook) -> None:
         [draft.expires_at for draft in drafts],
         [draft.reverses.id if draft.reverses else None for draft in drafts],
         [transaction.digest for transaction in posted],
-        book.now,
     )
-    if rows_done(done) != len(posted):
-        raise TryAgain("a transaction's id was taken in the meantime")
 
 
-async def _write_entries(tx: Tx, book: LockedBook, accounts: list[Account]) -> None:
-    entries = book.entries
-    await tx.execute(
-        _WRITE_ENTRIES,
+def _entries(entries: Sequence[PostedEntry]) -> tuple[list[Any], ...]:
+    return (
         [entry.account_id for entry in entries],
         [entry.sequence for entry in entries],
         [entry.transaction_id for entry in entries],
         [entry.amount_minor for entry in entries],
         [entry.balance_after_minor for entry in entries],
         [entry.hash for entry in entries],
-        book.now,
+    )
+
+
+def _accounts(accounts: Sequence[Account]) -> tuple[list[Any], ...]:
+    return (
         [account.id for account in accounts],
         [account.posted_debits for account in accounts],
         [account.posted_credits for account in accounts],
@@ -227,7 +237,6 @@ async def _write_entries(tx: Tx, book: LockedBook, accounts: list[Account]) -> N
         [account.pending_credits for account in accounts],
         [account.sequence for account in accounts],
         [account.last_hash for account in accounts],
-        [account.moved_at for account in accounts],
     )
 
 

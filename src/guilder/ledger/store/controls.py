@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from guilder.kernel.currencies import CURRENCIES
@@ -32,14 +32,6 @@ _LOCK_MOVED: Final = f"""
 _LOCK: Final = f"SELECT {_COLUMNS} FROM ledger.controls WHERE id = $1 FOR NO KEY UPDATE"
 _READ: Final = f"SELECT {_COLUMNS} FROM ledger.controls"
 _EXISTS: Final = "SELECT EXISTS (SELECT FROM ledger.controls WHERE id = $1)"
-_WRITE: Final = """
-    UPDATE ledger.controls c
-    SET used_at = v.used_at, day_used_minor = v.day_used_minor,
-        month_used_minor = v.month_used_minor, seal = v.seal
-    FROM unnest($1::uuid[], $2::timestamptz[], $3::bigint[], $4::bigint[], $5::bytea[])
-        AS v(id, used_at, day_used_minor, month_used_minor, seal)
-    WHERE c.id = v.id
-"""
 _INSERT: Final = """
     INSERT INTO ledger.controls (id, subject_id, currency, direction, kinds,
         per_transaction_minor, per_day_minor, per_month_minor, time_zone, day_used_minor,
@@ -161,10 +153,9 @@ async def change_control(tx: Tx, control: Control) -> None:
     )
 
 
-async def write_controls(tx: Tx, controls: Sequence[Control]) -> None:
-    """Store how much of locked controls is used."""
-    await tx.execute(
-        _WRITE,
+def control_columns(controls: Sequence[Control]) -> tuple[list[Any], ...]:
+    """How much of locked controls is used, by column: id, used_at, day and month, seal."""
+    return (
         [control.id for control in controls],
         [control.used_at for control in controls],
         [control.day_used_minor for control in controls],

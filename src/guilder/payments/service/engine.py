@@ -85,10 +85,10 @@ class PaymentEngine:
         accounts = {movement.account_id for movement in announced}
         book = await self._ledger.open_book(tx, accounts, movements=announced)
         await failpoints.reach(LOCKED)
-        wallet_ids = {w for o in orders for w in (o.from_wallet_id, o.to_wallet_id) if w}
+        named = [account for a in accounts if (account := book.account(a)) is not None]
         state = State(
             book=book,
-            wallets=await self._wallets.find(tx, wallet_ids),
+            wallets=await self._wallets.of_accounts(tx, named),
             claims=await records.find_claims(
                 tx, [(order.caller_id, order.key) for order in orders], now=book.now
             ),

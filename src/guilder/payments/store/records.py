@@ -35,36 +35,35 @@ _FIND_CLAIMS: Final = f"""
     JOIN payments.transactions t ON t.id = i.transaction_id
     WHERE i.created_at > $3
 """
-_PAYMENT_COLUMNS: Final = (
-    "id",
-    "type",
-    "status",
-    "owner_id",
-    "from_wallet_id",
-    "to_wallet_id",
-    "amount_minor",
-    "currency",
-    "description",
-    "idempotency_key",
-    "failure_code",
-    "failure_message",
-    "failure_details",
-    "created_at",
-    "effective_at",
-    "seal",
-)
 # A key whose day is over is taken again in its place. One that another transaction has taken since
 # we looked is left alone, and the count tells: our batch then looks again.
-_CLAIM: Final = """
-    INSERT INTO payments.idempotency AS i
-        (owner_id, key, fingerprint, transaction_id, outcome, created_at)
-    SELECT owner_id, key, fingerprint, transaction_id, outcome, $6
-    FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::uuid[], $5::text[])
-        AS c(owner_id, key, fingerprint, transaction_id, outcome)
-    ON CONFLICT (owner_id, key) DO UPDATE
-        SET fingerprint = excluded.fingerprint, transaction_id = excluded.transaction_id,
-            outcome = excluded.outcome, created_at = excluded.created_at
-        WHERE i.created_at <= $7
+_WRITE: Final = """
+    WITH new AS MATERIALIZED (
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[],
+            $6::uuid[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[],
+            $12::text[], $13::text[], $14::timestamptz[], $15::bytea[], $16::bytea[])
+            AS p(id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
+                description, key, failure_code, failure_message, failure_details, effective_at,
+                seal, fingerprint)
+    ), claimed AS (
+        INSERT INTO payments.idempotency AS i
+            (owner_id, key, fingerprint, transaction_id, outcome, created_at)
+        SELECT owner_id, key, fingerprint, id, COALESCE(failure_code, status), $17 FROM new
+        ON CONFLICT (owner_id, key) DO UPDATE
+            SET fingerprint = excluded.fingerprint, transaction_id = excluded.transaction_id,
+                outcome = excluded.outcome, created_at = excluded.created_at
+            WHERE i.created_at <= $18
+        RETURNING 1
+    ), kept AS (
+        INSERT INTO payments.transactions (id, type, status, owner_id, from_wallet_id,
+            to_wallet_id, amount_minor, currency, description, idempotency_key, failure_code,
+            failure_message, failure_details, created_at, effective_at, seal)
+        SELECT id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
+            description, key, failure_code, failure_message, failure_details::json, $17,
+            effective_at, seal
+        FROM new
+    )
+    SELECT count(*) FROM claimed
 """
 _FORGET: Final = """
     DELETE FROM payments.idempotency
@@ -103,30 +102,14 @@ async def write(tx: Tx, payments: Sequence[Payment], *, now: datetime) -> bool:
     """Write payments and claim their keys; false when a key was taken in the meantime."""
     # In the order of their keys, so that two batches that share some wait and never deadlock.
     ordered = sorted(payments, key=lambda kept: (kept.order.caller_id.bytes, kept.order.key))
-    fingerprints = [fingerprint(kept.order) for kept in ordered]
-    done = await tx.execute(
-        _CLAIM,
-        [kept.order.caller_id for kept in ordered],
-        [kept.order.key for kept in ordered],
-        fingerprints,
-        [kept.id for kept in ordered],
-        [kept.failure.code if kept.failure else kept.status.value for kept in ordered],
-        now,
-        now - KEY_LIFETIME,
-    )
-    if rows_done(done) != len(ordered):
-        return False
-    await tx.copy_records_to_table(
-        "transactions",
-        schema_name="payments",
-        columns=_PAYMENT_COLUMNS,
-        records=[_record(kept, mark) for kept, mark in zip(ordered, fingerprints, strict=True)],
-    )
-    return True
+    columns = zip(*(_record(kept) for kept in ordered), strict=True)
+    claimed = await tx.fetchval(_WRITE, *columns, now, now - KEY_LIFETIME)
+    return bool(claimed == len(ordered))
 
 
-def _record(kept: Payment, mark: bytes) -> tuple[object, ...]:
+def _record(kept: Payment) -> tuple[object, ...]:
     order, failure = kept.order, kept.failure
+    mark = fingerprint(order)
     return (
         kept.id,
         order.type.value,
@@ -141,9 +124,9 @@ def _record(kept: Payment, mark: bytes) -> tuple[object, ...]:
         failure.code if failure else None,
         failure.message if failure else None,
         details(failure) if failure else None,
-        kept.created_at,
         order.effective_at,
         payment_seal(kept, fingerprint=mark),
+        mark,
     )
 
 
