@@ -287,6 +287,20 @@ class WalletService:
         await self._db.run(work)
         return await self.list_wallets(owner_id, after=BEFORE_ALL, limit=_MOST_AT_ONCE)
 
+    async def freeze_with_owner(self, tx: Tx, owner_id: UserId, *, freeze_id: UUID) -> None:
+        """Freeze what a user may pay from, because staff froze the user, and remember which."""
+        for wallet_id in await store.ids_of_owner(tx, owner_id):
+            wallet = await store.one(tx, wallet_id)
+            if wallet is None or wallet.standing.status is not WalletStatus.ACTIVE:
+                continue
+            await self._change(tx, wallet_id, Act.FREEZE, owner_id=owner_id, by_staff=True)
+            await store.note_owner_freeze(tx, wallet_id, freeze_id=freeze_id)
+
+    async def thaw_with_owner(self, tx: Tx, owner_id: UserId, *, freeze_id: UUID) -> None:
+        """Unfreeze what that freeze froze, unless staff have said something else of it since."""
+        for wallet_id in await store.frozen_with_owner(tx, freeze_id):
+            await self._change(tx, wallet_id, Act.UNFREEZE, owner_id=owner_id, by_staff=True)
+
     async def _open(
         self,
         tx: Tx,
@@ -347,6 +361,9 @@ class WalletService:
         # The account first: payments lock it before they look at the wallet.
         await self._ledger.lock_account(tx, AccountId(wallet_id))
         wallet = _owned(await store.lock(tx, wallet_id), owner_id)
+        if by_staff:
+            # what staff say of this wallet counts from now on, whatever froze it before
+            await store.forget_owner_freeze(tx, wallet_id)
         standing = next_standing(wallet.standing, act, by_staff=by_staff)
         if isinstance(standing, Refusal):
             if skip_refused:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -46,6 +47,13 @@ _WRITE_STANDING: Final = """
     SET status = $2, frozen_by_staff = $3, changed_at = $4, seal = $5
     WHERE id = $1
 """
+_NOTE_OWNER_FREEZE: Final = """
+    INSERT INTO wallets.owner_freezes (wallet_id, freeze_id) VALUES ($1, $2)
+"""
+_FORGET_OWNER_FREEZE: Final = "DELETE FROM wallets.owner_freezes WHERE wallet_id = $1"
+_FROZEN_WITH_OWNER: Final = """
+    SELECT wallet_id FROM wallets.owner_freezes WHERE freeze_id = $1 ORDER BY wallet_id
+"""
 _SEALS: Final = """
     SELECT id::text AS row, 'its seal does not match its columns' AS detail
     FROM wallets.wallets
@@ -81,6 +89,12 @@ _LIVES: Final = """
     FROM wallets.wallets
     WHERE (frozen_by_staff AND status <> 'frozen') OR changed_at < created_at
 """
+_OWNER_FREEZES: Final = """
+    SELECT f.wallet_id::text AS row, 'it is noted as frozen with its owner, and is '
+        || COALESCE(w.status, 'no wallet') AS detail
+    FROM wallets.owner_freezes f LEFT JOIN wallets.wallets w ON w.id = f.wallet_id
+    WHERE w.id IS NULL OR NOT w.frozen_by_staff
+"""
 
 CHECKS: Final[tuple[Check, ...]] = (
     sql_check(
@@ -106,6 +120,12 @@ CHECKS: Final[tuple[Check, ...]] = (
         table="wallets.wallets",
         invariant="only a frozen wallet was frozen by staff, and none changed before it was opened",
         query=_LIVES,
+    ),
+    sql_check(
+        "wallets frozen with their owner",
+        table="wallets.owner_freezes",
+        invariant="what was frozen because its owner was is a wallet that staff have frozen",
+        query=_OWNER_FREEZES,
     ),
 )
 
@@ -193,6 +213,21 @@ async def write_standing(tx: Tx, wallet: StoredWallet) -> None:
         wallet.changed_at,
         _seal(wallet),
     )
+
+
+async def note_owner_freeze(tx: Tx, wallet_id: WalletId, *, freeze_id: UUID) -> None:
+    """Note that a locked wallet is frozen because its owner is, by that freeze."""
+    await tx.execute(_NOTE_OWNER_FREEZE, wallet_id, freeze_id)
+
+
+async def forget_owner_freeze(tx: Tx, wallet_id: WalletId) -> None:
+    """Note that a locked wallet is not frozen because of its owner, if it ever was."""
+    await tx.execute(_FORGET_OWNER_FREEZE, wallet_id)
+
+
+async def frozen_with_owner(tx: Tx, freeze_id: UUID) -> list[WalletId]:
+    """The wallets that are frozen because of that freeze of their owner."""
+    return [row["wallet_id"] for row in await tx.fetch(_FROZEN_WITH_OWNER, freeze_id)]
 
 
 def _seal(wallet: StoredWallet) -> bytes:
