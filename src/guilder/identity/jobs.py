@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from guilder.identity.service.factor_clearing import FactorClearing
 from guilder.identity.service.key_rotation import KeyRotation
+from guilder.identity.service.personal_rotation import RotatePersonalKeys
 from guilder.identity.service.revocations import Revocations
+from guilder.identity.service.session_clearing import SessionClearing
+from guilder.identity.service.verifications import Verifying
 from guilder.platform.module import Job
 
 _FORGET_EVERY_S: Final = 60.0
+_CLEAR_SESSIONS_EVERY_S: Final = 600.0
 _ROTATE_EVERY_S: Final = 3600.0
+_SEAL_EVERY_S: Final = 600.0
 
 
 def forget_revocations(revocations: Revocations) -> Job:
@@ -24,3 +30,27 @@ def forget_revocations(revocations: Revocations) -> Job:
 def rotate_keys(rotation: KeyRotation) -> Job:
     """Looks whether the key that signs access tokens has grown old."""
     return Job(name="identity.rotate_keys", every_s=_ROTATE_EVERY_S, run=rotation.rotate_when_due)
+
+
+def clear_verifications(verifying: Verifying) -> Job:
+    """Ends verifications that nobody completed, and wipes codes whose time is over."""
+    return Job(name="identity.clear_verifications", every_s=_FORGET_EVERY_S, run=verifying.clear)
+
+
+def clear_factors(clearing: FactorClearing) -> Job:
+    """Deletes challenges, ceremonies and proofs that have been over for a day."""
+    return Job(name="identity.clear_factors", every_s=_FORGET_EVERY_S, run=clearing.clear)
+
+
+def seal_personal_data(rotation: RotatePersonalKeys) -> Job:
+    """Encrypts users who were written before there were keys of persons."""
+    return Job(
+        name="identity.seal_personal_data",
+        every_s=_SEAL_EVERY_S,
+        run=rotation.seal_those_before,
+    )
+
+
+def clear_sessions(clearing: SessionClearing) -> Job:
+    """Forgets sessions that are over, devices nobody uses and failures that count no more."""
+    return Job(name="identity.clear_sessions", every_s=_CLEAR_SESSIONS_EVERY_S, run=clearing.clear)

@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from typing import Final
+from urllib.parse import urlsplit
 
 from guilder.identity import jobs
 from guilder.identity.api import Staff
+from guilder.identity.api.verifications import Verifications, VerificationTokens
 from guilder.identity.http.keys import KeyRoutes
+from guilder.identity.http.passkeys import PasskeyRoutes
 from guilder.identity.http.roles import RoleRoutes
+from guilder.identity.http.second_factors import SecondFactorRoutes
+from guilder.identity.http.sessions import SessionRoutes
 from guilder.identity.http.sign_in import IdentityRoutes
 from guilder.identity.http.staff import StaffRoutes
+from guilder.identity.http.step_up import StepUpRoutes
+from guilder.identity.http.verifications import VerificationRoutes
 from guilder.identity.service.access import AccessTokens
+from guilder.identity.service.code_stores import CodeStore, DatabaseCodes
+from guilder.identity.service.factor_clearing import FactorClearing
+from guilder.identity.service.factor_services import FactorServices, build_factors
 from guilder.identity.service.freezes import Freezes
 from guilder.identity.service.key_rotation import KeyRotation
+from guilder.identity.service.lockout import Lockout
 from guilder.identity.service.passwords import PasswordCost, Passwords
 from guilder.identity.service.people import People
+from guilder.identity.service.personal_rotation import RotatePersonalKeys
 from guilder.identity.service.register import Registration
+from guilder.identity.service.relying_party import RelyingParty
 from guilder.identity.service.revocations import Revocations
 from guilder.identity.service.roles import Roles
+from guilder.identity.service.session_clearing import SessionClearing
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
+from guilder.identity.service.verifications import SpentInTransactions, Verifying
 from guilder.identity.store.person_keys import PersonalKeys
 from guilder.identity.store.users import UserStore
 from guilder.platform.auth import AUDIENCE, ISSUER
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
+from guilder.platform.http.route import Route
 from guilder.platform.keys import KeyFolder, UnixTime
 from guilder.platform.module import Job, Module
 
 DEFAULT_REGION: Final = "IN"
+LOCAL_ORIGIN: Final = "http://localhost:8000"
 
 
 def build(
@@ -44,25 +62,44 @@ def build(
     password_cost: PasswordCost | None = None,
     hashes_at_once: int | None = None,
     rotate_keys_after_s: float = 0,
+    codes: CodeStore | None = None,
+    passkey_origins: tuple[str, ...] = (),
+    passkey_domain: str | None = None,
     now: UnixTime = time.time,
 ) -> Module:
     """Identity, serving. ``default_region`` is where a phone without a country code is from.
 
     ``contacts`` encrypt people's names and addresses for those who have to reach them. Keys that
     sign are succeeded once they are ``rotate_keys_after_s`` old; 0 leaves it to a command.
+    ``codes`` is where one-time codes are kept; the database when None. Passkeys are used from
+    ``passkey_origins``, all of ``passkey_domain``.
     """
     passwords = Passwords(cost=password_cost, at_once=hashes_at_once)
-    users = UserStore(keys=PersonalKeys(contacts))
+    codes = codes or DatabaseCodes(db)
+    verifying = Verifying(db=db, keys=contacts, codes=codes)
+    personal_keys = PersonalKeys(contacts)
+    users = UserStore(keys=personal_keys)
     registration = Registration(
         db=db, users=users, passwords=passwords, contacts=contacts, default_region=default_region
     )
     tokens = AccessTokens(keys=keys, issuer=issuer, audience=audience, now=now)
     sessions = Sessions(db=db, users=users, tokens=tokens)
+    lockout = Lockout(db=db, keys=contacts)
+    factors = build_factors(
+        db=db,
+        users=users,
+        sessions=sessions,
+        passwords=passwords,
+        keys=contacts,
+        site=_site(passkey_origins, passkey_domain),
+    )
     sign_in = SignIn(
         db=db,
         users=users,
         passwords=passwords,
         sessions=sessions,
+        lockout=lockout,
+        factors=factors.sign_in,
         default_region=default_region,
     )
     roles = Roles(db)
@@ -72,16 +109,41 @@ def build(
         roles=roles,
     )
     sign_in_routes = IdentityRoutes(registration=registration, sign_in=sign_in)
-    routes = (*sign_in_routes.routes(), *KeyRoutes(keys).routes())
+    routes = (
+        *sign_in_routes.routes(),
+        *SessionRoutes(sessions).routes(),
+        *KeyRoutes(keys).routes(),
+        *RoleRoutes(roles).routes(),
+        *staff_routes.routes(),
+        *VerificationRoutes(verifying).routes(),
+        *_factor_routes(factors),
+    )
     return Module(
         name="identity",
         service_names=("identity", "auth", "rbac"),
         routes=routes,
         jobs=(
             jobs.forget_revocations(Revocations(db)),
+            jobs.clear_sessions(SessionClearing(db=db, lockout=lockout)),
+            jobs.clear_verifications(verifying),
+            jobs.clear_factors(FactorClearing(db)),
+            jobs.seal_personal_data(RotatePersonalKeys(db, keys=personal_keys)),
             *_rotations(keys, after_s=rotate_keys_after_s),
         ),
-        on_stop=(passwords.close,),
+        on_stop=(passwords.close, codes.close),
+    )
+
+
+def _site(origins: tuple[str, ...], domain: str | None) -> RelyingParty:
+    origins = origins or (LOCAL_ORIGIN,)
+    return RelyingParty(domain=domain or urlsplit(origins[0]).hostname or "", origins=origins)
+
+
+def _factor_routes(factors: FactorServices) -> tuple[Route, ...]:
+    return (
+        *SecondFactorRoutes(sign_in=factors.sign_in, enrollment=factors.enrollment).routes(),
+        *StepUpRoutes(step_up=factors.step_up).routes(),
+        *PasskeyRoutes(passkeys=factors.passkeys).routes(),
     )
 
 
@@ -89,9 +151,34 @@ def _rotations(keys: KeyFolder, *, after_s: float) -> tuple[Job, ...]:
     return (jobs.rotate_keys(KeyRotation(keys, after_s=after_s)),) if after_s else ()
 
 
+def build_codes(*, db: Database, redis_url: str | None) -> CodeStore:
+    """Where one-time codes are kept: in the database, or in Redis (the extra redis)."""
+    if redis_url is None:
+        return DatabaseCodes(db)
+    store: CodeStore = import_module("guilder.identity.service.redis_codes").RedisCodes(redis_url)
+    return store
+
+
+def build_verifications(
+    *, db: Database, contacts: OuterKeys, codes: CodeStore | None = None
+) -> Verifications:
+    """Begins verifications, for contexts whose operations need them."""
+    return Verifying(db=db, keys=contacts, codes=codes or DatabaseCodes(db))
+
+
+def build_verification_tokens() -> VerificationTokens:
+    """Spends the tokens of verifications, in transactions on the same database."""
+    return SpentInTransactions()
+
+
 def build_revocations(db: Database) -> Revocations:
     """What `guilder.platform.standing` is fed from, in every process that verifies tokens."""
     return Revocations(db)
+
+
+def build_personal_rotation(*, db: Database, contacts: OuterKeys) -> RotatePersonalKeys:
+    """Changes the keys of personal data, for the command line."""
+    return RotatePersonalKeys(db, keys=PersonalKeys(contacts))
 
 
 def build_registration(

@@ -52,6 +52,11 @@ class Credentials:
     phone: str | None = None
     password: str = field(repr=False)
     account_type: AccountType | None = None
+    otp: str | None = field(default=None, repr=False)
+    """A code of a second factor, where the user has one."""
+    device_token: str | None = field(default=None, repr=False)
+    """What the device was remembered by at an earlier sign-in."""
+    remember_device: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

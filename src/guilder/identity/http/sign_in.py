@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
 from guilder.identity.api import (
     AccountType,
@@ -16,8 +17,17 @@ from guilder.identity.api import (
     Credentials,
     InvalidCredentials,
 )
-from guilder.identity.api.sessions import UserFrozen
-from guilder.identity.http.logins import Login, SignedInUser, login_body, signed_in_user, user_agent
+from guilder.identity.api.second_factors import Challenge, InvalidOtp, TooManyCodes
+from guilder.identity.api.sessions import TooManySignIns, UserFrozen
+from guilder.identity.http.challenges import MfaChallenge, challenge_answer
+from guilder.identity.http.logins import (
+    NOT_CACHED,
+    Login,
+    SignedInUser,
+    login_body,
+    signed_in_user,
+    user_agent,
+)
 from guilder.identity.service.register import Registration
 from guilder.identity.service.sign_in import SignIn
 from guilder.kernel.errors import Overloaded, ValidationFailed
@@ -36,12 +46,19 @@ class RegisterBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class LoginBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One of ``email`` and ``phone``, and the password."""
+    """One of ``email`` and ``phone``, and the password.
+
+    ``otp`` is a code of the second factor; without it, who has one is answered a challenge.
+    ``device_token`` is what this device was remembered by; ``remember_device`` asks for one.
+    """
 
     email: str | None = None
     phone: str | None = None
     password: str
     account_type: Literal["customer", "user_admin", "staff"] | None = None
+    otp: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
+    device_token: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    remember_device: bool = False
 
 
 class Kyc(msgspec.Struct, kw_only=True):
@@ -96,21 +113,29 @@ class IdentityRoutes:
     async def login(self, request: Request) -> Answer:
         """Open a session and answer its access token, to be sent as ``Authorization: Bearer``.
 
-        The answer is the same for an unknown user and a wrong password.
+        The answer is the same for an unknown user and a wrong password. After five failures for a
+        name the next sign-in has to wait, each time longer, for fifteen minutes at most. A user
+        with a second factor gives a code of it as ``otp``, or is answered 202 and a challenge for
+        ``POST /auth/mfa/verify``. A remembered device is not held up by others' failures.
         """
         body: LoginBody = request.body
         account_type = None if body.account_type is None else AccountType(body.account_type)
-        signed_in = await self._sign_in.sign_in(
+        outcome = await self._sign_in.sign_in(
             Credentials(
                 email=body.email,
                 phone=body.phone,
                 password=body.password,
                 account_type=account_type,
+                otp=body.otp,
+                device_token=body.device_token,
+                remember_device=body.remember_device,
             ),
             user_agent=user_agent(request),
             client_address=request.client_address,
         )
-        return Answer(data=login_body(signed_in))
+        if isinstance(outcome, Challenge):
+            return challenge_answer(outcome)
+        return Answer(data=login_body(outcome), headers=NOT_CACHED)
 
     async def me(self, request: Request) -> Answer:
         """The caller's account as it stands now, which may be newer than the token."""
@@ -146,7 +171,16 @@ class IdentityRoutes:
                 tag=_TAG,
                 body=LoginBody,
                 answers=Login,
-                raises=(ValidationFailed, InvalidCredentials, UserFrozen, Overloaded),
+                accepted=MfaChallenge,
+                raises=(
+                    ValidationFailed,
+                    InvalidCredentials,
+                    TooManySignIns,
+                    InvalidOtp,
+                    TooManyCodes,
+                    UserFrozen,
+                    Overloaded,
+                ),
                 example=person,
             ),
         )

@@ -157,10 +157,10 @@ class Sessions:
             return await store.live(tx, user_id=user_id, after=after, limit=limit)
 
     async def end_one(self, session_id: SessionId, *, user_id: UserId, reason: EndReason) -> None:
-        """End one of a user's sessions.
+        """End one of a user's sessions. One that has ended stays as it is.
 
         Raises:
-            NotFound: the user has no such session, or it has ended.
+            NotFound: the user has no such session.
         """
 
         async def work(tx: Tx) -> bool:

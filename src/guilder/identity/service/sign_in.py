@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from guilder.identity.api import AccountView, Credentials, InvalidCredentials, SignedIn
+from guilder.identity.api.second_factors import Challenge, SecondFactors
 from guilder.identity.domain import applicants
+from guilder.identity.domain import sessions as rules
 from guilder.identity.domain.applicants import Malformed
+from guilder.identity.service.lockout import Attempt, Lockout
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.sessions import Sessions
+from guilder.identity.store import devices
 from guilder.identity.store.users import SignInRow, UserStore
-from guilder.kernel.errors import Unauthenticated, ValidationFailed
+from guilder.kernel.errors import Overloaded, Unauthenticated, ValidationFailed
 from guilder.kernel.ids import UserId
-from guilder.platform.db import Database
+from guilder.platform.db import Database, Tx
 
 
 class SignIn:
@@ -23,33 +29,80 @@ class SignIn:
         users: UserStore,
         passwords: Passwords,
         sessions: Sessions,
+        lockout: Lockout,
+        factors: SecondFactors,
         default_region: str,
     ) -> None:
         self._db = db
         self._users = users
         self._passwords = passwords
         self._sessions = sessions
+        self._lockout = lockout
+        self._factors = factors
         self._default_region = default_region
 
     async def sign_in(
         self, credentials: Credentials, *, user_agent: str | None, client_address: str
-    ) -> SignedIn:
-        """Open a session for whoever knows the password.
+    ) -> SignedIn | Challenge:
+        """Open a session for whoever knows the password, and has the second factor if there is one.
 
         Raises:
             ValidationFailed: the credentials cannot be anybody's.
             InvalidCredentials: they are nobody's; the answer and its time do not tell why.
+            TooManySignIns: too many have failed; names that nobody has are answered alike.
+            InvalidOtp: they are right, and the code of the second factor is wrong.
+            TooManyCodes: they are right, and too many codes were wrong before.
             UserFrozen: they are right, and staff have frozen the user.
             Overloaded: too many passwords are waiting to be checked.
         """
-        password = _readable(credentials)
-        row = await self._find(credentials)
-        stored = None if row is None else row.password_hash
-        if not await self._passwords.match(password, stored=stored) or row is None:
-            raise InvalidCredentials(claimed=credentials.email or credentials.phone)
-        return await self._sessions.open(
-            row.account, user_agent=user_agent, client_address=client_address, methods=("pwd",)
+        account = await self._proved(credentials, client_address=client_address)
+        demand = await self._factors.demand(
+            account, otp=credentials.otp, client_address=client_address
         )
+        if isinstance(demand, Challenge):
+            return demand
+        return await self._sessions.open(
+            account,
+            user_agent=user_agent,
+            client_address=client_address,
+            methods=demand.methods,
+            device_token=credentials.device_token,
+            remember_device=credentials.remember_device,
+        )
+
+    async def _proved(self, credentials: Credentials, *, client_address: str) -> AccountView:
+        """The account whose password was given."""
+        password = _readable(credentials)
+        row, attempt = await self._db.run(
+            lambda tx: self._begin(tx, credentials, client_address=client_address)
+        )
+        stored = None if row is None else row.password_hash
+        try:
+            matches = await self._passwords.match(password, stored=stored)
+        except Overloaded:
+            await self._lockout.withdrawn(attempt)
+            raise
+        if not matches or row is None:
+            await self._lockout.failed(attempt)
+            raise InvalidCredentials(claimed=credentials.email or credentials.phone)
+        await self._lockout.succeeded(attempt)
+        return row.account
+
+    async def _begin(
+        self, tx: Tx, credentials: Credentials, *, client_address: str
+    ) -> tuple[SignInRow | None, Attempt]:
+        """Who is meant, and leave to try. Asked for names that are nobody's, too."""
+        email_key, phone = self._names(credentials)
+        row = await self._users.sign_in_account(
+            tx, email_key=email_key, phone=phone, account_type=credentials.account_type
+        )
+        attempt = await self._lockout.admit(
+            tx,
+            name=email_key or phone or _as_written(credentials),
+            client_address=client_address,
+            device_id=await _remembered(tx, credentials, row=row),
+        )
+        return row, attempt
 
     async def whoami(self, account_id: UserId) -> AccountView:
         """The account that a verified token names.
@@ -62,15 +115,6 @@ class SignIn:
             raise Unauthenticated
         return account
 
-    async def _find(self, credentials: Credentials) -> SignInRow | None:
-        email_key, phone = self._names(credentials)
-        # Asked even for a name that is nobody's, so that the answer takes as long.
-        return await self._db.run(
-            lambda tx: self._users.sign_in_account(
-                tx, email_key=email_key, phone=phone, account_type=credentials.account_type
-            )
-        )
-
     def _names(self, credentials: Credentials) -> tuple[str | None, str | None]:
         try:
             if credentials.email is not None:
@@ -79,6 +123,20 @@ class SignIn:
             return None, applicants.read_phone(phone, default_region=self._default_region)
         except Malformed:
             return None, None
+
+
+async def _remembered(tx: Tx, credentials: Credentials, *, row: SignInRow | None) -> UUID | None:
+    """The remembered device that signs in, if it is one of the very user's."""
+    secret = rules.read_device_token(credentials.device_token or "")
+    known = None if secret is None else await devices.remembered(tx, rules.digest(secret))
+    if known is None or row is None or known[1] != row.account.user_id:
+        return None
+    return known[0]
+
+
+def _as_written(credentials: Credentials) -> str:
+    """A name that nobody can have, as one spelling: it is counted like the others."""
+    return (credentials.email or credentials.phone or "").strip().casefold()
 
 
 def _readable(credentials: Credentials) -> str:

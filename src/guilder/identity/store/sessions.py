@@ -60,9 +60,9 @@ _USE_SESSION: Final = """
     WHERE id = $1
 """
 _LIVE: Final = "s.ended_at IS NULL AND s.expires_at > clock_timestamp()"
-_LOCK_ONE: Final = f"""
+_LOCK_ONE: Final = """
     SELECT s.id FROM identity.sessions s JOIN identity.accounts a ON a.id = s.account_id
-    WHERE s.id = $1 AND a.user_id = $2 AND {_LIVE}
+    WHERE s.id = $1 AND a.user_id = $2
     FOR UPDATE OF s
 """
 _LOCK_ALL: Final = f"""
@@ -202,7 +202,7 @@ async def rotate(
 
 
 async def lock_one(tx: Tx, *, session_id: SessionId, user_id: UserId) -> bool:
-    """Whether the user has this session and it goes on; it is locked then."""
+    """Whether the user has or had this session; it is locked then."""
     return await tx.fetchval(_LOCK_ONE, session_id, user_id) is not None
 
 

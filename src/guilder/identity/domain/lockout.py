@@ -1,0 +1,80 @@
+"""How long sign-ins have to wait after others have failed, and which failures count together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+_V6_BITS: Final = 64
+_DOUBLINGS: Final = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """The first ``free`` failures are; each one more waits twice as long as the one before."""
+
+    free: int
+    first: timedelta = timedelta(seconds=30)
+    longest: timedelta = timedelta(minutes=15)
+    forgets: timedelta = timedelta(hours=24)
+    """After so long without a failure all of them are forgotten."""
+
+    def pause(self, failures: int) -> timedelta:
+        """How long to wait after so many failures in a row."""
+        if failures < self.free:
+            return timedelta(0)
+        return min(self.longest, self.first * (1 << min(failures - self.free, _DOUBLINGS)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoffs:
+    """Which failures are counted: for a name from one address, from anywhere, and so on."""
+
+    name_here: Backoff = Backoff(free=5)
+    """One name, guessed at from one address."""
+    name: Backoff = Backoff(free=20)
+    """One name, guessed at from wherever; a remembered device is not held up by it."""
+    device: Backoff = Backoff(free=5)
+    """A remembered device, which has failures of its own and none of the others'."""
+    address: Backoff = Backoff(free=100, forgets=timedelta(hours=1))
+    """Any names, guessed at from one address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failures:
+    """What failed in a row until ``last_at``."""
+
+    count: int
+    last_at: datetime
+    blocked_until: datetime | None
+
+
+def wait(failures: Failures | None, *, at: datetime) -> timedelta:
+    """How long the next attempt still has to wait; zero: it does not."""
+    if failures is None or failures.blocked_until is None:
+        return timedelta(0)
+    return max(timedelta(0), failures.blocked_until - at)
+
+
+def one_more(failures: Failures | None, *, at: datetime, backoff: Backoff) -> Failures:
+    """What is kept when an attempt fails, or begins and may yet fail."""
+    count = 1
+    if failures is not None and at - failures.last_at < backoff.forgets:
+        count = failures.count + 1
+    pause = backoff.pause(count)
+    return Failures(count=count, last_at=at, blocked_until=at + pause if pause else None)
+
+
+def origin_of(address: str) -> str:
+    """The address, or the part of an IPv6 one that a single household has."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return "unknown"
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ip_network(f"{found}/{_V6_BITS}", strict=False))
+    return str(found)

@@ -1,0 +1,137 @@
+"""Sign-ins back off: who guesses at a name waits, and whoever has the name is not shut out.
+
+Failures are counted per name and address, per name from anywhere, and per address. All of it is
+kept for names that nobody has, too, in the same way, so no answer tells whether a user exists. A
+device that was remembered after a sign-in is counted by itself: no stranger's failures hold it up.
+An attempt counts as failed when it begins, so parallel guesses are no way around.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from guilder.identity.api.sessions import TooManySignIns
+from guilder.identity.domain import lockout as rules
+from guilder.identity.domain.lockout import Backoff, Backoffs, Failures
+from guilder.identity.store import lockout as store
+from guilder.identity.store.users import database_time
+from guilder.platform.db import Database, Tx
+from guilder.platform.envelopes import OuterKeys
+
+_PURGED_AT_ONCE: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A sign-in that was let in, and by what its failure is counted."""
+
+    counted: Mapping[UUID, Backoff]
+    address: UUID | None
+    """What is counted only once it has failed; None for a remembered device."""
+
+
+class Lockout:
+    """Lets sign-ins in, or says how long to wait."""
+
+    def __init__(self, *, db: Database, keys: OuterKeys, backoffs: Backoffs | None = None) -> None:
+        self._db = db
+        self._keys = keys
+        self._backoffs = backoffs or Backoffs()
+
+    async def admit(
+        self, tx: Tx, *, name: str, client_address: str, device_id: UUID | None
+    ) -> Attempt:
+        """Let an attempt on ``name`` in, counted as failed until it is said to have succeeded.
+
+        ``device_id`` is a remembered device of the very user who is named.
+
+        Raises:
+            TooManySignIns: it has to wait. It does not count then.
+        """
+        attempt = self._attempt(name=name, client_address=client_address, device_id=device_id)
+        address = None if attempt.address is None else await store.read(tx, attempt.address)
+        known = await store.lock(tx, list(attempt.counted))
+        at = await database_time(tx)
+        held_up_by = [address, *(known.get(key) for key in attempt.counted)]
+        left = max(rules.wait(failures, at=at) for failures in held_up_by)
+        if left:
+            raise TooManySignIns(retry_after_s=math.ceil(left.total_seconds()))
+        await store.put(
+            tx,
+            {
+                key: rules.one_more(known.get(key), at=at, backoff=backoff)
+                for key, backoff in attempt.counted.items()
+            },
+        )
+        return attempt
+
+    async def failed(self, attempt: Attempt) -> None:
+        """The attempt has failed: its address has one failure more."""
+        address, backoff = attempt.address, self._backoffs.address
+
+        async def work(tx: Tx) -> None:
+            if address is not None:
+                known = await store.lock(tx, [address])
+                at = await database_time(tx)
+                more = rules.one_more(known.get(address), at=at, backoff=backoff)
+                await store.put(tx, {address: more})
+
+        await self._db.run(work)
+
+    async def succeeded(self, attempt: Attempt) -> None:
+        """The name was proved by whoever has it: what failed before is forgotten."""
+
+        async def work(tx: Tx) -> None:
+            await store.forgive(tx, list(attempt.counted), at=await database_time(tx))
+
+        await self._db.run(work)
+
+    async def withdrawn(self, attempt: Attempt) -> None:
+        """The attempt was never judged, so it does not count."""
+
+        async def work(tx: Tx) -> None:
+            known = await store.lock(tx, list(attempt.counted))
+            at = await database_time(tx)
+            fewer = {
+                key: _one_less(failures, at=at, backoff=attempt.counted[key])
+                for key, failures in known.items()
+            }
+            await store.put(tx, fewer)
+
+        await self._db.run(work)
+
+    async def purge(self) -> None:
+        """Forget failures that count no more."""
+        every = self._backoffs
+        kept = max(b.forgets for b in (every.name_here, every.name, every.device, every.address))
+
+        async def work(tx: Tx) -> int:
+            return await store.purge(tx, kept_s=kept.total_seconds(), limit=_PURGED_AT_ONCE)
+
+        while await self._db.run(work) == _PURGED_AT_ONCE:
+            pass
+
+    def _attempt(self, *, name: str, client_address: str, device_id: UUID | None) -> Attempt:
+        if device_id is not None:
+            key = self._keys.pseudonym(f"sign-in|device|{device_id}")
+            return Attempt(counted={key: self._backoffs.device}, address=None)
+        origin = rules.origin_of(client_address)
+        here = self._keys.pseudonym(f"sign-in|name|{origin}|{name}")
+        anywhere = self._keys.pseudonym(f"sign-in|name|*|{name}")
+        return Attempt(
+            counted={here: self._backoffs.name_here, anywhere: self._backoffs.name},
+            address=self._keys.pseudonym(f"sign-in|address|{origin}"),
+        )
+
+
+def _one_less(failures: Failures, *, at: datetime, backoff: Backoff) -> Failures:
+    count = max(0, failures.count - 1)
+    pause = backoff.pause(count)
+    return Failures(
+        count=count, last_at=failures.last_at, blocked_until=at + pause if pause else None
+    )
