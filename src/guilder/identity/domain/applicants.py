@@ -81,7 +81,12 @@ def read_email(text: str) -> Email:
     except EmailNotValidError as error:
         raise Malformed("is not an email address") from error
     address = found.normalized.removesuffix(stand_in)
-    return Email(address=address, key=address.casefold())
+    return Email(address=address, key=email_key(address))
+
+
+def email_key(address: str) -> str:
+    """Under which an address is unique, however its letters are written."""
+    return address.casefold()
 
 
 def read_phone(text: str, *, default_region: str) -> str:
