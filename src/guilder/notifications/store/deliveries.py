@@ -53,18 +53,20 @@ _HOLD: Final = """
     WHERE status = 'queued' AND due_at <= clock_timestamp() AND channel = ANY($2::text[])
     ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
 """
+# What is queued has no end. Asked for by its status, rows would be looked for in the index of what
+# is due, which a long queue makes long.
 _END: Final = """
     UPDATE notifications.deliveries d
     SET status = e.status, attempts = e.attempts, ended_at = clock_timestamp(),
         reason = e.reason, provider_reference = e.reference
     FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[])
         AS e(id, attempts, status, reason, reference)
-    WHERE d.id = e.id AND d.attempts = e.attempts - $6::integer AND d.status = 'queued'
+    WHERE d.id = e.id AND d.attempts = e.attempts - $6::integer AND d.ended_at IS NULL
     RETURNING d.id, d.ended_at
 """
 _POSTPONE: Final = """
     UPDATE notifications.deliveries SET due_at = clock_timestamp() + $3::interval, reason = $4
-    WHERE id = $1 AND attempts = $2 AND status = 'queued'
+    WHERE id = $1 AND attempts = $2 AND ended_at IS NULL
 """
 _ONE: Final = f"SELECT {_COLUMNS} FROM notifications.deliveries d WHERE d.id = $1"
 _SEVERAL: Final = f"""
