@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Final
 from urllib.parse import urlsplit
@@ -51,6 +52,20 @@ DEFAULT_REGION: Final = "IN"
 LOCAL_ORIGIN: Final = "http://localhost:8000"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """What several parts of identity are built from."""
+
+    db: Database
+    contacts: OuterKeys
+    users: UserStore
+    passwords: Passwords
+    codes: CodeStore
+    sessions: Sessions
+    lockout: Lockout
+    default_region: str
+
+
 def build(
     *,
     db: Database,
@@ -74,63 +89,84 @@ def build(
     ``codes`` is where one-time codes are kept; the database when None. Passkeys are used from
     ``passkey_origins``, all of ``passkey_domain``.
     """
-    passwords = Passwords(cost=password_cost, at_once=hashes_at_once)
-    codes = codes or DatabaseCodes(db)
-    verifying = Verifying(db=db, keys=contacts, codes=codes)
     personal_keys = PersonalKeys(contacts)
     users = UserStore(keys=personal_keys)
-    registration = Registration(
-        db=db, users=users, passwords=passwords, contacts=contacts, default_region=default_region
-    )
     tokens = AccessTokens(keys=keys, issuer=issuer, audience=audience, now=now)
-    sessions = Sessions(db=db, users=users, tokens=tokens)
-    lockout = Lockout(db=db, keys=contacts)
-    factors = build_factors(
+    shared = _Shared(
         db=db,
+        contacts=contacts,
         users=users,
-        sessions=sessions,
-        passwords=passwords,
-        keys=contacts,
-        site=_site(passkey_origins, passkey_domain),
-    )
-    sign_in = SignIn(
-        db=db,
-        users=users,
-        passwords=passwords,
-        sessions=sessions,
-        lockout=lockout,
-        factors=factors.sign_in,
+        passwords=Passwords(cost=password_cost, at_once=hashes_at_once),
+        codes=codes or DatabaseCodes(db),
+        sessions=Sessions(db=db, users=users, tokens=tokens),
+        lockout=Lockout(db=db, keys=contacts),
         default_region=default_region,
     )
-    roles = Roles(db)
-    staff_routes = StaffRoutes(
-        people=People(db=db, users=users, default_region=default_region),
-        freezes=Freezes(db=db, sessions=sessions),
-        roles=roles,
-    )
-    sign_in_routes = IdentityRoutes(registration=registration, sign_in=sign_in)
-    routes = (
-        *sign_in_routes.routes(),
-        *SessionRoutes(sessions).routes(),
-        *KeyRoutes(keys).routes(),
-        *RoleRoutes(roles).routes(),
-        *staff_routes.routes(),
-        *VerificationRoutes(verifying).routes(),
-        *_factor_routes(factors),
-    )
+    verifying = Verifying(db=db, keys=contacts, codes=shared.codes)
+    factors = _factors(shared, site=_site(passkey_origins, passkey_domain))
     return Module(
         name="identity",
         service_names=("identity", "auth", "rbac"),
-        routes=routes,
+        routes=(
+            *_sign_in_routes(shared, factors),
+            *KeyRoutes(keys).routes(),
+            *_staff_routes(shared),
+            *VerificationRoutes(verifying).routes(),
+            *_factor_routes(factors),
+        ),
         jobs=(
             jobs.forget_revocations(Revocations(db)),
-            jobs.clear_sessions(SessionClearing(db=db, lockout=lockout)),
+            jobs.clear_sessions(SessionClearing(db=db, lockout=shared.lockout)),
             jobs.clear_verifications(verifying),
             jobs.clear_factors(FactorClearing(db)),
             jobs.seal_personal_data(RotatePersonalKeys(db, keys=personal_keys)),
             *_rotations(keys, after_s=rotate_keys_after_s),
         ),
-        on_stop=(passwords.close, codes.close),
+        on_stop=(shared.passwords.close, shared.codes.close),
+    )
+
+
+def _factors(shared: _Shared, *, site: RelyingParty) -> FactorServices:
+    return build_factors(
+        db=shared.db,
+        users=shared.users,
+        sessions=shared.sessions,
+        passwords=shared.passwords,
+        keys=shared.contacts,
+        site=site,
+    )
+
+
+def _sign_in_routes(shared: _Shared, factors: FactorServices) -> tuple[Route, ...]:
+    registration = Registration(
+        db=shared.db,
+        users=shared.users,
+        passwords=shared.passwords,
+        contacts=shared.contacts,
+        default_region=shared.default_region,
+    )
+    sign_in = SignIn(
+        db=shared.db,
+        users=shared.users,
+        passwords=shared.passwords,
+        sessions=shared.sessions,
+        lockout=shared.lockout,
+        factors=factors.sign_in,
+        default_region=shared.default_region,
+    )
+    return (
+        *IdentityRoutes(registration=registration, sign_in=sign_in).routes(),
+        *SessionRoutes(shared.sessions).routes(),
+    )
+
+
+def _staff_routes(shared: _Shared) -> tuple[Route, ...]:
+    roles = Roles(shared.db)
+    people = People(db=shared.db, users=shared.users, default_region=shared.default_region)
+    freezes = Freezes(db=shared.db, sessions=shared.sessions)
+    return (
+        *RoleRoutes(roles).routes(),
+        *StaffRoutes(people=people, freezes=freezes, roles=roles).routes(),
     )
 
 
