@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import httpx2
 from prometheus_client import CollectorRegistry
 
+from guilder.identity.api.verifications import Asked, VerificationNeeded, Verifications
 from guilder.kernel.ids import UserId
 from guilder.payments.http import routes
 from guilder.payments.service.reading import PaymentReading
@@ -22,14 +23,23 @@ from tests.support.bank import Bank
 from tests.support.shop import ANNA, Tokens, caller
 
 
+class _Unverified:
+    """Verifications of a bank that asks for none."""
+
+    async def demand(self, asked: Asked) -> VerificationNeeded:
+        raise AssertionError(f"nothing has to be verified here, but {asked.operation} is")
+
+
 @asynccontextmanager
-async def served(bank: Bank, user_id: UserId) -> AsyncIterator[httpx2.AsyncClient]:
+async def served(
+    bank: Bank, user_id: UserId, *, verifications: Verifications | None = None
+) -> AsyncIterator[httpx2.AsyncClient]:
     """A client that pays as ``user_id`` at this bank."""
     customer = caller(permissions_of([CUSTOMER]))
     tokens = Tokens(callers={ANNA: dataclasses.replace(customer, user_id=user_id)})
     reading = PaymentReading(bank.db, wallets=InMoneyCore())
     dispatcher = Dispatcher(
-        {"payments": routes(bank.engine, reading)},
+        {"payments": routes(bank.engine, reading, verifications or _Unverified())},
         verifier=tokens,
         metrics=RequestMetrics(CollectorRegistry()),
         service_names=("transaction",),

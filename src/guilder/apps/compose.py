@@ -30,6 +30,7 @@ from guilder.platform.db import Database
 from guilder.platform.egress import Egress, EgressRules, SystemResolver
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.http.asgi import HttpApp
+from guilder.platform.identity_settings import OtpStore
 from guilder.platform.keys import JWKS_PATH, KeyFolder, VerificationKeys
 from guilder.platform.module import Module
 from guilder.platform.outward import CallLimits
@@ -129,6 +130,7 @@ def _modules(
     settings: Settings, *, db: Database, keys: KeyFolder, registry: CollectorRegistry
 ) -> tuple[Module, ...]:
     books = ledger.build_ledger()
+    codes = identity.build_codes(db=db, redis_url=_codes_url(settings))
     funding = payments.simulated_funding if settings.funds_simulated else payments.no_funding
     return (
         identity.build(
@@ -137,6 +139,7 @@ def _modules(
             contacts=outer_keys(settings),
             default_region=settings.default_region,
             rotate_keys_after_s=settings.key_rotation_days * _DAY_S,
+            codes=codes,
         ),
         ledger.build(
             db=db,
@@ -146,7 +149,17 @@ def _modules(
             reserved_kinds=payments.RESERVED_KINDS,
         ),
         wallets.build(db=db, ledger=books, time_zone=settings.time_zone),
-        payments.build(db=db, ledger=books, wallets=wallets.in_money_core(), funding=funding),
+        payments.build(
+            db=db,
+            ledger=books,
+            wallets=wallets.in_money_core(),
+            funding=funding,
+            verifications=identity.build_verifications(
+                db=db, contacts=outer_keys(settings), codes=codes
+            ),
+            tokens=identity.build_verification_tokens(),
+            high_value_transfers=settings.high_value_transfers,
+        ),
         housekeeping.build(settings, db=db),
         audit.build(
             db=db,
@@ -158,6 +171,13 @@ def _modules(
         _webhooks(settings, db=db, registry=registry),
         _notifications(settings, db=db),
     )
+
+
+def _codes_url(settings: Settings) -> str | None:
+    url = settings.redis_url
+    if url is None or settings.otp_store is not OtpStore.REDIS:
+        return None
+    return url.get_secret_value()
 
 
 def _webhooks(settings: Settings, *, db: Database, registry: CollectorRegistry) -> Module:

@@ -48,6 +48,8 @@ class PaymentOrder(Struct, frozen=True, kw_only=True):
     """When it counts, where that is before it is recorded: for imports and corrections."""
     origin: Origin = NOWHERE
     """In which request it was asked for; no part of what a key stands for."""
+    verification: bytes | None = None
+    """The digest of the token that verifies it, if any; no part of what a key stands for."""
 
 
 class Payment(Struct, frozen=True, kw_only=True):
@@ -63,12 +65,14 @@ class Payment(Struct, frozen=True, kw_only=True):
 class Outcome(Struct, frozen=True, kw_only=True):
     """The answer to one order: a payment, a refusal, or a payment that was refused.
 
-    ``refusal`` alone means that nothing was kept and the key is still free.
+    ``refusal`` alone means that nothing was kept and the key is still free; so does
+    ``needs_verification``: the order may be made again with a token.
     """
 
     payment: Payment | None = None
     refusal: Refusal | None = None
     is_replay: bool = False
+    needs_verification: bool = False
 
 
 class Search(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """The pure decision of a batch of payments: orders and locked state in, outcomes out.
 
-The order of the rules is their precedence: the key, the wallets named, ownership, currency, then
-what the ledger's book says of status, controls and funds.
+The order of the rules is their precedence: the key, the wallets named, ownership, currency, the
+verification of what is high, then what the ledger's book says of status, controls and funds.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final, TypeAlias
+from uuid import UUID
 
 from msgspec import Struct
 
-from guilder.kernel.currencies import Currency
+from guilder.kernel.currencies import CURRENCIES, Currency, currency
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import AccountId, TransactionId, UserId, WalletId
 from guilder.kernel.invariant import invariant
+from guilder.kernel.money import format_minor, parse_amount
 from guilder.ledger.api import (
     AccountFrozen,
     Book,
@@ -32,11 +34,34 @@ from guilder.payments.api import (
     Payment,
     PaymentOrder,
     PaymentStatus,
+    PaymentType,
 )
 from guilder.wallets.api import Wallet, WalletNotActive, WalletNotFound, WalletStatus
 
 KEY_LIFETIME: Final = timedelta(hours=24)
 """After this a key is new again."""
+
+# What 50,000 INR came to in late 2026, rounded to a figure that people remember.
+_HIGH: Final = """
+    AED=2000 AFN=40000 ALL=50000 AMD=200000 AOA=500000 ARS=800000 AUD=800 AWG=1000 AZN=900
+    BAM=900 BBD=1500 BDT=70000 BHD=200 BIF=2000000 BMD=600 BND=700 BOB=4000 BRL=3000 BSD=600
+    BTN=50000 BWP=7000 BYN=2000 BZD=1500 CAD=800 CDF=1500000 CHF=500 CLP=500000 CNY=4000
+    COP=2000000 CRC=300000 CUP=15000 CVE=50000 CZK=15000 DJF=100000 DKK=4000 DOP=40000 DZD=70000
+    EGP=25000 ERN=8000 ETB=80000 EUR=500 FJD=1500 FKP=400 GBP=400 GEL=1500 GHS=6000 GIP=400
+    GMD=40000 GNF=5000000 GTQ=4000 GYD=150000 HKD=4000 HNL=15000 HTG=70000 HUF=200000
+    IDR=9000000 ILS=2000 INR=50000 IQD=700000 IRR=25000000 ISK=70000 JMD=90000 JOD=400 JPY=80000
+    KES=70000 KGS=50000 KHR=2500000 KMF=250000 KPW=500000 KRW=800000 KWD=200 KYD=500 KZT=300000
+    LAK=15000000 LBP=50000000 LKR=200000 LRD=100000 LSL=9000 LYD=3000 MAD=5000 MDL=9000
+    MGA=2500000 MKD=30000 MMK=1500000 MNT=2000000 MOP=5000 MRU=25000 MUR=25000 MVR=8000
+    MWK=900000 MXN=10000 MYR=2500 MZN=40000 NAD=9000 NGN=800000 NIO=20000 NOK=6000 NPR=80000
+    NZD=900 OMR=200 PAB=600 PEN=2000 PGK=2500 PHP=30000 PKR=150000 PLN=2000 PYG=4000000 QAR=2000
+    RON=2500 RSD=60000 RUB=50000 RWF=800000 SAR=2000 SBD=5000 SCR=8000 SDG=400000 SEK=5000
+    SGD=700 SHP=400 SLE=15000 SOS=300000 SRD=20000 SSP=70000 STN=15000 SVC=5000 SYP=6000000
+    SZL=9000 THB=20000 TJS=5000 TMT=2000 TND=1500 TOP=1500 TRY=25000 TTD=4000 TWD=20000
+    TZS=1500000 UAH=25000 UGX=2000000 USD=600 UYU=25000 UZS=7000000 VED=150000 VES=150000
+    VND=15000000 VUV=70000 WST=1500 XAF=300000 XCD=1500 XCG=1000 XOF=300000 XPF=60000 YER=150000
+    ZAR=9000 ZMW=15000 ZWG=15000
+"""
 
 Claim: TypeAlias = tuple[UserId, str]
 """Whose key it is, and the key."""
@@ -56,6 +81,10 @@ class State(Struct, kw_only=True):
     wallets: Mapping[WalletId, Wallet]
     claims: dict[Claim, Payment]
     funding: Callable[[Currency], AccountId | None]
+    high_value: Mapping[str, int] = {}
+    """The most, in minor units, that is transferred without a verification, by currency."""
+    verdicts: Mapping[UUID, Refusal | None] = {}
+    """Of the verification tokens that orders came with, by the order's id; None: it is good."""
 
 
 class Decision(Struct, kw_only=True):
@@ -84,6 +113,39 @@ def decide(orders: Sequence[Numbered], *, state: State) -> Decision:
                 decision.made.append(outcome.payment)
         decision.outcomes.append(outcome)
     return decision
+
+
+def high_value(changes: Sequence[str] = ()) -> dict[str, int]:
+    """The table of high-value transfers, with ``changes`` such as ``"USD 1000"``: by currency.
+
+    Raises:
+        ValueError: a change is not a currency and an amount of it.
+    """
+    table: dict[str, int] = {}
+    for entry in (*_HIGH.split(), *(change.replace(" ", "=") for change in changes)):
+        code, _, amount = entry.partition("=")
+        if code not in CURRENCIES:
+            raise ValueError(f"{code} is not the code of a currency; write it as INR 50000")
+        table[code] = parse_amount(amount, currency(code))
+    return table
+
+
+def is_high(order: PaymentOrder, *, high_value: Mapping[str, int]) -> bool:
+    """Whether the order is a transfer that its caller has to verify first."""
+    if order.type is not PaymentType.TRANSFER:
+        return False
+    most = high_value.get(order.currency.code)
+    return most is not None and order.amount_minor > most
+
+
+def verified_parameters(order: PaymentOrder) -> dict[str, str]:
+    """All that the verification of a transfer is bound to."""
+    return {
+        "from_wallet_id": str(order.from_wallet_id),
+        "to_wallet_id": str(order.to_wallet_id),
+        "amount": format_minor(order.amount_minor, order.currency),
+        "currency": order.currency.code,
+    }
 
 
 def movements(
@@ -137,6 +199,12 @@ def _execute(numbered: Numbered, state: State) -> Outcome:
     refusal = _unfit(order, state)
     if refusal is not None:
         return Outcome(refusal=refusal)
+    if is_high(order, high_value=state.high_value):
+        if numbered.id not in state.verdicts:
+            return Outcome(needs_verification=True)
+        refusal = state.verdicts[numbered.id]
+        if refusal is not None:
+            return Outcome(refusal=refusal)
     source, destination = _ends(order, state)
     if source is None or destination is None:
         return Outcome(refusal=FundingUnavailable())

@@ -8,6 +8,16 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from guilder.identity.api.verifications import (
+    Asked,
+    InvalidVerificationToken,
+    Operation,
+    TooManyVerifications,
+    VerificationExpired,
+    VerificationNeeded,
+    Verifications,
+    token_digest,
+)
 from guilder.kernel.currencies import UnknownCurrency, currency
 from guilder.kernel.errors import Refusal, ValidationFailed
 from guilder.kernel.ids import TransactionId, UserId, WalletId
@@ -33,6 +43,7 @@ from guilder.payments.api import (
     PaymentType,
     Search,
 )
+from guilder.payments.domain import verified_parameters
 from guilder.payments.service.reading import AFTER_ALL, PaymentReading
 from guilder.platform.http.fields import Amount, CurrencyCode, Description, Moment
 from guilder.platform.http.pages import Page, decode_cursor, encode_cursor, page_meta
@@ -55,6 +66,7 @@ _REFUSALS: Final[tuple[type[Refusal], ...]] = (
     InsufficientFunds,
     BalanceTooLarge,
 )
+_UNVERIFIED: Final = (InvalidVerificationToken, VerificationExpired, TooManyVerifications)
 
 
 class SameWallet(ValidationFailed):
@@ -76,13 +88,18 @@ class WalletPayment(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Transfer(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Money from one of the caller's wallets to any wallet of the same currency."""
+    """Money from one of the caller's wallets to any wallet of the same currency.
+
+    A high amount needs a ``verification_token``; without one, the answer is 202 and says of which
+    verification it has to be.
+    """
 
     from_wallet_id: WalletId
     to_wallet_id: WalletId
     amount: Amount
     currency: CurrencyCode
     description: Description | None = None
+    verification_token: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class PaymentBody(Struct, kw_only=True, omit_defaults=True):
@@ -120,9 +137,11 @@ class PaymentList(Page, kw_only=True, frozen=True):
     counterparty: WalletId | None = None
 
 
-def routes(payments: Payments, reading: PaymentReading) -> tuple[Route, ...]:
+def routes(
+    payments: Payments, reading: PaymentReading, verifications: Verifications
+) -> tuple[Route, ...]:
     """Every route of payments."""
-    handlers = PaymentRoutes(payments, reading)
+    handlers = PaymentRoutes(payments, reading, verifications)
     return (
         _money_route(
             "/transactions/deposit",
@@ -150,14 +169,16 @@ def routes(payments: Payments, reading: PaymentReading) -> tuple[Route, ...]:
             handlers.transfer,
             summary="Transfer to another wallet",
             body=Transfer,
-            raises=(*_REFUSALS, SameWallet),
+            raises=(*_REFUSALS, SameWallet, *_UNVERIFIED),
+            accepted=VerificationNeeded,
         ),
         _money_route(
             "/transactions/transfers",
             handlers.transfer,
             summary="Transfer to another wallet",
             body=Transfer,
-            raises=(*_REFUSALS, SameWallet),
+            raises=(*_REFUSALS, SameWallet, *_UNVERIFIED),
+            accepted=VerificationNeeded,
             listed=False,
         ),
         *_reading_routes(handlers),
@@ -167,9 +188,12 @@ def routes(payments: Payments, reading: PaymentReading) -> tuple[Route, ...]:
 class PaymentRoutes:
     """The handlers behind the routes."""
 
-    def __init__(self, payments: Payments, reading: PaymentReading) -> None:
+    def __init__(
+        self, payments: Payments, reading: PaymentReading, verifications: Verifications
+    ) -> None:
         self._payments = payments
         self._reading = reading
+        self._verifications = verifications
 
     def wallet_payment(self, type_: PaymentType) -> Handler:
         """The handler for one kind of payment between a wallet and the outside."""
@@ -199,25 +223,42 @@ class PaymentRoutes:
         return handler
 
     async def transfer(self, request: Request) -> AnyAnswer:
-        """Executed at once; answered after the commit. Safe to repeat with its key."""
+        """Executed at once; answered after the commit. Safe to repeat with its key.
+
+        A transfer above the limit of its currency (50,000 INR) is not executed but answered with
+        202, and has to be repeated with the token of the verification that the answer names.
+        """
         body: Transfer = request.body
         unit = currency(body.currency)
         if body.from_wallet_id == body.to_wallet_id:
             raise SameWallet
-        outcome = await self._payments.pay(
-            PaymentOrder(
-                type=PaymentType.TRANSFER,
-                caller_id=request.user.user_id,
-                key=request.idempotency_key,
-                amount_minor=parse_amount(body.amount, unit),
-                currency=unit,
-                from_wallet_id=body.from_wallet_id,
-                to_wallet_id=body.to_wallet_id,
-                description=body.description or "",
-                origin=current(),
-            )
+        token = body.verification_token
+        order = PaymentOrder(
+            type=PaymentType.TRANSFER,
+            caller_id=request.user.user_id,
+            key=request.idempotency_key,
+            amount_minor=parse_amount(body.amount, unit),
+            currency=unit,
+            from_wallet_id=body.from_wallet_id,
+            to_wallet_id=body.to_wallet_id,
+            description=body.description or "",
+            origin=current(),
+            verification=None if token is None else token_digest(token),
         )
+        outcome = await self._payments.pay(order)
+        if outcome.needs_verification:
+            return await self._ask(order)
         return _answer(outcome)
+
+    async def _ask(self, order: PaymentOrder) -> Answer:
+        parameters = verified_parameters(order)
+        asked = Asked(
+            account_id=order.caller_id,
+            operation=Operation.HIGH_VALUE_TRANSFER,
+            parameters=parameters,
+            shown={**parameters, "description": order.description},
+        )
+        return Answer(data=await self._verifications.demand(asked), status=202)
 
     async def one(self, request: Request) -> Answer:
         """A payment that the caller made or received."""
@@ -260,6 +301,7 @@ def _money_route(
     summary: str,
     body: type[Struct],
     raises: tuple[type[Refusal], ...],
+    accepted: type[Struct] | None = None,
     listed: bool = True,
 ) -> Route:
     return Route(
@@ -272,6 +314,7 @@ def _money_route(
         body=body,
         answers=PaymentBody,
         status=201,
+        accepted=accepted,
         moves_money=True,
         raises=raises,
         listed=listed,

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final
 
+from guilder.identity.api.verifications import Verifications, VerificationTokens
 from guilder.kernel.currencies import Currency
 from guilder.kernel.ids import AccountId
+from guilder.kernel.money import BadAmount
 from guilder.ledger.api import Ledger, PlatformAccount, platform_account_id
 from guilder.payments.api import PaymentType
+from guilder.payments.domain import high_value
 from guilder.payments.http import routes
 from guilder.payments.jobs import forget_old_claims
-from guilder.payments.service.engine import PaymentEngine
+from guilder.payments.service.engine import HighValue, PaymentEngine
 from guilder.payments.service.reading import PaymentReading
 from guilder.payments.store.checks import CHECKS
 from guilder.platform.db import Database
 from guilder.platform.module import Module
+from guilder.platform.startup import CannotStart
 from guilder.wallets.api import Wallets
 
 RESERVED_KINDS: Final = tuple(type_.value for type_ in PaymentType)
 """Ledger transactions that only payments post, each beside a payment of its own."""
+
+
+class HighValueUnusable(CannotStart):
+    """The amounts above which transfers are verified cannot be read."""
+
 
 Funding = Callable[[Currency], AccountId | None]
 
@@ -39,18 +48,44 @@ def no_funding(unit: Currency) -> AccountId | None:  # noqa: ARG001 - it is none
 def build_engine(
     *, db: Database, ledger: Ledger, wallets: Wallets, funding: Funding
 ) -> PaymentEngine:
-    """The engine alone. Whoever builds it closes it."""
+    """The engine alone, for payments that nobody verifies. Whoever builds it closes it."""
     return PaymentEngine(db, ledger=ledger, wallets=wallets, funding=funding)
 
 
-def build(*, db: Database, ledger: Ledger, wallets: Wallets, funding: Funding) -> Module:
-    """The wired context."""
-    engine = build_engine(db=db, ledger=ledger, wallets=wallets, funding=funding)
+def build(
+    *,
+    db: Database,
+    ledger: Ledger,
+    wallets: Wallets,
+    funding: Funding,
+    verifications: Verifications,
+    tokens: VerificationTokens,
+    high_value_transfers: Sequence[str] = (),
+) -> Module:
+    """The wired context.
+
+    ``high_value_transfers`` change the table of what is transferred without a verification at
+    most, as ``"INR 100000"``.
+
+    Raises:
+        HighValueUnusable: one of them cannot be read.
+    """
+    try:
+        most_minor = high_value(high_value_transfers)
+    except (ValueError, BadAmount) as error:
+        raise HighValueUnusable(f"GUILDER_HIGH_VALUE_TRANSFERS: {error}") from error
+    engine = PaymentEngine(
+        db,
+        ledger=ledger,
+        wallets=wallets,
+        funding=funding,
+        high_value=HighValue(most_minor=most_minor, tokens=tokens),
+    )
     reading = PaymentReading(db, wallets=wallets)
     return Module(
         name="payments",
         service_names=("transaction",),
-        routes=routes(engine, reading),
+        routes=routes(engine, reading, verifications),
         jobs=(forget_old_claims(db),),
         checks=CHECKS,
         on_stop=(engine.close,),

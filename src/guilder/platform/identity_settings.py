@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from guilder.platform.key_files import LEAST_PASSPHRASE_CHARACTERS
+
+
+class OtpStore(StrEnum):
+    """Where one-time codes are kept."""
+
+    DATABASE = "database"
+    REDIS = "redis"
 
 
 class IdentitySettings(BaseModel):
@@ -30,6 +38,11 @@ class IdentitySettings(BaseModel):
         le=3650,
         description="Days after which a new key signs access tokens; 0 leaves it to "
         "`guilder keys rotate`.",
+    )
+    otp_store: OtpStore = Field(
+        default=OtpStore.DATABASE,
+        description="Where one-time codes are kept while they live: database or redis (the one of "
+        "GUILDER_REDIS_URL; needs the extra redis).",
     )
 
     @field_validator("key_passphrase")

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from guilder.platform.egress import allowed_receiver
-from guilder.platform.identity_settings import IdentitySettings
+from guilder.platform.identity_settings import IdentitySettings, OtpStore
 from guilder.platform.startup import CannotStart
 
 PREFIX: Final = "GUILDER_"
@@ -200,6 +200,11 @@ class Settings(IdentitySettings):
     )
     time_zone: str = Field(
         default="Asia/Kolkata", description="Time zone in which a customer's day begins."
+    )
+    high_value_transfers: Words = Field(
+        default=(),
+        description="Amounts above which a transfer has to be verified, by currency, as INR 50000, "
+        "USD 600; a currency that is not named keeps about what 50,000 INR is worth.",
     )
     funding: Annotated[Funding, BeforeValidator(_lower)] | None = Field(
         default=None,
@@ -380,6 +385,8 @@ class Settings(IdentitySettings):
     def _production_is_strict(self) -> Self:
         if self.migration_database_url and not self.database_url:
             raise ValueError("GUILDER_MIGRATION_DATABASE_URL needs GUILDER_DATABASE_URL as well")
+        if self.otp_store is OtpStore.REDIS and not self.redis_url:
+            raise ValueError("GUILDER_OTP_STORE=redis needs GUILDER_REDIS_URL as well")
         if not self.is_production:
             return self
         if self.failpoints:

@@ -6,16 +6,28 @@ everything in a few statements, commit, answer. Whatever fails leaves nothing be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from guilder.identity.api.verifications import Operation, Spending, VerificationTokens
 from guilder.kernel.currencies import Currency
+from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import AccountId, TransactionId
 from guilder.kernel.money import format_minor
 from guilder.ledger.api import Ledger
 from guilder.payments.api import Outcome, Payment, PaymentOrder
-from guilder.payments.domain import Numbered, State, decide, movements
+from guilder.payments.domain import (
+    Claim,
+    Decision,
+    Numbered,
+    State,
+    decide,
+    is_high,
+    movements,
+    verified_parameters,
+)
 from guilder.payments.events import TransactionCompleted, TransactionFailed
 from guilder.payments.store import records
 from guilder.platform import failpoints, outbox
@@ -30,8 +42,19 @@ BEFORE_COMMIT: Final = failpoints.declare("batch.before_commit", "all is written
 AFTER_COMMIT: Final = failpoints.declare("batch.after_commit", "committed, nobody is answered yet")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HighValue:
+    """Transfers above ``most_minor`` of their currency need a token, spent with ``tokens``."""
+
+    most_minor: Mapping[str, int]
+    tokens: VerificationTokens
+
+
 class PaymentEngine:
-    """Implements `guilder.payments.api.Payments`. ``funding``: the account of outside money."""
+    """Implements `guilder.payments.api.Payments`. ``funding``: the account of outside money.
+
+    Without ``high_value`` no transfer has to be verified.
+    """
 
     def __init__(
         self,
@@ -40,6 +63,7 @@ class PaymentEngine:
         ledger: Ledger,
         wallets: Wallets,
         funding: Callable[[Currency], AccountId | None],
+        high_value: HighValue | None = None,
         max_batch: int = 128,
         max_waiting: int = 4096,
         lanes: int = 2,
@@ -48,6 +72,8 @@ class PaymentEngine:
         self._ledger = ledger
         self._wallets = wallets
         self._funding = funding
+        self._high_value = high_value
+        self._most_minor = {} if high_value is None else high_value.most_minor
         self._queue: Batcher[PaymentOrder, Outcome] = Batcher(
             self._execute,
             touches=self._touched,
@@ -86,13 +112,16 @@ class PaymentEngine:
         book = await self._ledger.open_book(tx, accounts, movements=announced)
         await failpoints.reach(LOCKED)
         named = [account for a in accounts if (account := book.account(a)) is not None]
+        claims = await records.find_claims(
+            tx, [(order.caller_id, order.key) for order in orders], now=book.now
+        )
         state = State(
             book=book,
             wallets=await self._wallets.of_accounts(tx, named),
-            claims=await records.find_claims(
-                tx, [(order.caller_id, order.key) for order in orders], now=book.now
-            ),
+            claims=claims,
             funding=self._funding,
+            high_value=self._most_minor,
+            verdicts=await self._verdicts(tx, batch, claims),
         )
         decision = decide(batch, state=state)
         if decision.made:
@@ -102,7 +131,36 @@ class PaymentEngine:
             await failpoints.reach(CLAIMED)
             await outbox.append(tx, [_event(payment) for payment in decision.made])
             await failpoints.reach(BEFORE_COMMIT)
+        await self._give_back(tx, state, decision)
         return decision.outcomes
+
+    async def _verdicts(
+        self, tx: Tx, batch: Sequence[Numbered], claims: Mapping[Claim, Payment]
+    ) -> Mapping[UUID, Refusal | None]:
+        """Spend the tokens of the orders that need one: one statement, and none without any."""
+        spendings = [
+            Spending(
+                token=order.verification,
+                account_id=order.caller_id,
+                operation=Operation.HIGH_VALUE_TRANSFER,
+                parameters=verified_parameters(order),
+                used_by=numbered.id,
+            )
+            for numbered in batch
+            if (order := numbered.order).verification is not None
+            and is_high(order, high_value=self._most_minor)
+            and (order.caller_id, order.key) not in claims
+        ]
+        if not spendings or self._high_value is None:
+            return {}
+        return await self._high_value.tokens.spend(tx, spendings)
+
+    async def _give_back(self, tx: Tx, state: State, decision: Decision) -> None:
+        """A token that moved no money can still be spent on the same transfer."""
+        done = {payment.id for payment in decision.made if payment.failure is None}
+        unused = [id_ for id_, refusal in state.verdicts.items() if not refusal and id_ not in done]
+        if unused and self._high_value is not None:
+            await self._high_value.tokens.give_back(tx, unused)
 
 
 def _event(payment: Payment) -> outbox.Outgoing:

@@ -1,0 +1,350 @@
+"""Operations are verified: begun, confirmed with the code of the user-admin portal, and spent.
+
+Tries are counted under the row's lock, so that guessing in parallel gains nothing. A token is
+derived from the verification, its code and a key outside the database: entering the right code
+again answers the same token, though the code is wiped once it was right.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from guilder.identity.api import AccountType
+from guilder.identity.api.second_factors import InvalidOtp
+from guilder.identity.api.verifications import (
+    CODE_LIFE_S,
+    Asked,
+    InvalidVerificationToken,
+    Spending,
+    TooManyVerifications,
+    VerificationExpired,
+    VerificationId,
+    VerificationNeeded,
+    VerificationNotFound,
+    token_digest,
+)
+from guilder.identity.domain.verifications import (
+    Standing,
+    Status,
+    Verdict,
+    judge,
+    parameters_digest,
+)
+from guilder.identity.events import (
+    CodeIssued,
+    VerificationConcluded,
+    VerificationRequested,
+    code_place,
+)
+from guilder.identity.service.code_stores import CodeStore
+from guilder.identity.store import verifications as store
+from guilder.identity.store.users import database_time
+from guilder.identity.store.verifications import Asker
+from guilder.kernel.errors import NotPermitted, Refusal
+from guilder.kernel.ids import UserId
+from guilder.platform.db import Database, Tx
+from guilder.platform.envelopes import OuterKeys, Unreadable, place
+from guilder.platform.identifiers import new_id
+from guilder.platform.outbox import append, outgoing
+
+_IN_PORTAL: Final = "Please complete OTP verification via User-Admin portal"
+_BY_EMAIL: Final = "Please complete OTP verification with the code that was sent by email"
+_LIFE: Final = timedelta(seconds=CODE_LIFE_S)
+_FOR_ANOTHER: Final = timedelta(seconds=60)
+"""A verification that ends sooner than this is not answered again; a new one is begun."""
+_WITHIN: Final = timedelta(hours=1)
+_MOST_UNFINISHED: Final = 20
+"""So many within an hour: a hundred guesses at most, of a million codes."""
+_PAUSE_S: Final = 600
+_KEPT: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a right code gives: a token to spend once, until it expires."""
+
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A pending verification with its code, as the user-admin account sees it."""
+
+    pending: store.Pending
+    code: str = field(repr=False)
+
+
+class Verifying:
+    """Begins, shows, confirms and cancels verifications."""
+
+    def __init__(self, *, db: Database, keys: OuterKeys, codes: CodeStore) -> None:
+        self._db = db
+        self._keys = keys
+        self._codes = codes
+
+    async def demand(self, asked: Asked) -> VerificationNeeded:
+        """The verification that has to be completed before ``asked`` is done.
+
+        Asking again for the same while it waits answers the same one.
+
+        Raises:
+            NotPermitted: the account is nobody's who could verify anything.
+            TooManyVerifications: too many were begun and not completed.
+            Overloaded: the store of codes does not answer.
+        """
+        asker = await self._db.run(lambda tx: store.who_asks(tx, asked.account_id))
+        if asker is None or asker.account_type == AccountType.USER_ADMIN:
+            raise NotPermitted
+        waiting = await self._db.run(lambda tx: _waiting(tx, asker, asked))
+        if waiting is None:
+            waiting = await self._begin(asker, asked)
+        message = _BY_EMAIL if asker.portal_id is None else _IN_PORTAL
+        return VerificationNeeded(
+            verification_id=waiting.id, message=message, expires_at=waiting.expires_at
+        )
+
+    async def pending(self, portal_id: UserId) -> list[Shown]:
+        """What waits for the user behind a user-admin account, with the codes, newest first.
+
+        Raises:
+            Overloaded: the store of codes does not answer.
+        """
+        found = await self._db.run(lambda tx: store.pending(tx, portal_id))
+        sealed = await self._codes.read([_name(pending.id) for pending in found])
+        shown = [(pending, self._open(pending.id, sealed)) for pending in found]
+        return [Shown(pending=pending, code=code) for pending, code in shown if code is not None]
+
+    async def verify(self, account_id: UserId, *, verification_id: UUID, code: str) -> Proof:
+        """Confirm with the code, and get the token that the operation is repeated with.
+
+        Raises:
+            VerificationNotFound: there is none, or it is another account's.
+            InvalidOtp: the code is wrong; ``details["tries_left"]`` says how often it may be.
+            VerificationExpired: it is over: too late, cancelled, tried too often, or used.
+            Overloaded: the store of codes does not answer.
+        """
+        sealed = await self._codes.read([_name(verification_id)])
+        right = self._open(verification_id, sealed)
+        is_right = right is not None and hmac.compare_digest(right, code)
+        token = self._token(verification_id, code)
+        verdict, expires_at = await self._db.run(
+            lambda tx: _attempt(tx, account_id, id_=verification_id, token=token, is_right=is_right)
+        )
+        if verdict.status is not Status.PENDING and sealed:
+            await self._codes.drop([_name(verification_id)])
+        if verdict.is_right:
+            return Proof(token=token, expires_at=expires_at)
+        if verdict.is_wrong:
+            raise InvalidOtp(tries_left=verdict.tries_left)
+        raise VerificationExpired(status=verdict.status.value)
+
+    async def cancel(self, account_id: UserId, *, verification_id: UUID) -> None:
+        """Give a verification up, its token too. The user's other accounts may as well.
+
+        Raises:
+            VerificationNotFound: there is none, or it is another user's.
+            VerificationExpired: it is over, otherwise than by this.
+            Overloaded: the store of codes does not answer.
+        """
+        await self._db.run(lambda tx: _cancel(tx, account_id, id_=verification_id))
+        await self._codes.drop([_name(verification_id)])
+
+    async def cancel_all(self, tx: Tx, user_id: UserId) -> None:
+        """Give up whatever a user has begun, as when their password changes."""
+        await store.end_open(tx, user_id)
+
+    async def clear(self) -> None:
+        """End what was not completed in time; forget what ended a day ago; wipe codes."""
+        await self._db.run(store.expire)
+        await self._codes.clear()
+        await self._db.run(lambda tx: store.forget(tx, after=_KEPT))
+
+    async def _begin(self, asker: Asker, asked: Asked) -> store.Waiting:
+        id_ = VerificationId(new_id())
+        code = new_code()
+        sealed = self._keys.wrap(code.encode(), at=_place(id_))
+        for_mail = None
+        if asker.portal_id is None:
+            for_mail = sealed_code(asker.user_id, code, keys=self._keys)
+        await self._codes.put(_name(id_), secret=sealed, life_s=CODE_LIFE_S)
+        begun = await self._db.run(lambda tx: _write(tx, id_, asker, asked, for_mail))
+        if isinstance(begun, Refusal) or begun.id != id_:
+            await self._codes.drop([_name(id_)])
+        if isinstance(begun, Refusal):
+            raise begun
+        return begun
+
+    def _open(self, id_: UUID, sealed: Mapping[str, bytes]) -> str | None:
+        found = sealed.get(_name(id_))
+        if found is None:
+            return None
+        try:
+            return self._keys.unwrap(found, at=_place(id_)).decode()
+        except Unreadable:
+            return None
+
+    def _token(self, id_: UUID, code: str) -> str:
+        halves = (self._keys.pseudonym(f"verification|{half}|{id_}|{code}") for half in "ab")
+        return "ver_" + urlsafe_b64encode(b"".join(half.bytes for half in halves)).decode().rstrip(
+            "="
+        )
+
+
+class SpentInTransactions:
+    """The `guilder.identity.api.verifications.VerificationTokens` of the one database."""
+
+    async def spend(self, tx: Tx, spendings: Sequence[Spending]) -> Mapping[UUID, Refusal | None]:
+        """Spend tokens, and answer for each attempt why it may not go on; None: it may.
+
+        Of several attempts with one token the first is meant. An attempt that spent its token
+        before, in a transaction whose answer was lost, may go on.
+        """
+        first: dict[bytes, Spending] = {}
+        for spending in spendings:
+            first.setdefault(spending.token, spending)
+        spent = await store.spend(tx, list(first.values()))
+        missed = [one.token for one in first.values() if one.used_by not in spent]
+        over = await store.ends(tx, missed) if missed else {}
+        verdicts: dict[UUID, Refusal | None] = {}
+        for spending in spendings:
+            verdict: Refusal | None = InvalidVerificationToken()
+            if spending.used_by in spent:
+                verdict = None if spent[spending.used_by] else VerificationExpired()
+            elif over.get(spending.token) == (spending.account_id, Status.EXPIRED):
+                verdict = VerificationExpired()
+            verdicts[spending.used_by] = verdict
+        return verdicts
+
+    async def give_back(self, tx: Tx, attempts: Sequence[UUID]) -> None:
+        """Let tokens be spent later that were spent in this transaction for nothing."""
+        await store.give_back(tx, attempts)
+
+
+def new_code() -> str:
+    """Six digits that nobody can foresee."""
+    return f"{secrets.randbelow(1_000_000):06}"
+
+
+def sealed_code(user_id: UserId, code: str, *, keys: OuterKeys) -> str:
+    """A code as it travels to whoever delivers it."""
+    return b64encode(keys.wrap(code.encode(), at=code_place(user_id))).decode("ascii")
+
+
+def _name(id_: UUID) -> str:
+    return f"verification:{id_}"
+
+
+def _place(id_: UUID) -> bytes:
+    return place("identity.verifications", column="code", row=id_)
+
+
+async def _waiting(tx: Tx, asker: Asker, asked: Asked) -> store.Waiting | None:
+    return await store.waiting(
+        tx,
+        asker.user_id,
+        account_id=asked.account_id,
+        operation=asked.operation,
+        parameters=parameters_digest(asked.operation, asked.parameters),
+        for_another=_FOR_ANOTHER,
+    )
+
+
+async def _write(
+    tx: Tx, id_: VerificationId, asker: Asker, asked: Asked, for_mail: str | None
+) -> store.Waiting | TooManyVerifications:
+    await store.wait_for_turn(tx, asker.user_id)
+    waiting = await _waiting(tx, asker, asked)
+    if waiting is not None:
+        return waiting
+    if await store.count_unfinished(tx, asker.user_id, within=_WITHIN) >= _MOST_UNFINISHED:
+        return TooManyVerifications(retry_after_s=_PAUSE_S)
+    created_at, expires_at = await store.add(
+        tx,
+        id_,
+        user_id=asker.user_id,
+        account_id=asked.account_id,
+        operation=asked.operation,
+        parameters=parameters_digest(asked.operation, asked.parameters),
+        shown=asked.shown,
+        life=_LIFE,
+    )
+    requested = VerificationRequested(
+        verification_id=id_,
+        user_id=asker.user_id,
+        account_id=asked.account_id,
+        operation=asked.operation.value,
+        requested_at=created_at,
+        expires_at=expires_at,
+    )
+    told = [outgoing(requested, key=str(asker.user_id))]
+    if for_mail is not None:
+        issued = CodeIssued(
+            user_id=asker.user_id,
+            purpose="verification",
+            channel="email",
+            sealed=for_mail,
+            issued_at=created_at,
+            expires_at=expires_at,
+        )
+        told.append(outgoing(issued, key=str(asker.user_id)))
+    await append(tx, told)
+    return store.Waiting(id=id_, expires_at=expires_at)
+
+
+async def _attempt(
+    tx: Tx, account_id: UserId, *, id_: UUID, token: str, is_right: bool
+) -> tuple[Verdict, datetime]:
+    before = await store.locked(tx, id_)
+    if before is None or before.account_id != account_id:
+        raise VerificationNotFound
+    now = await database_time(tx)
+    verdict = judge(before, token=token, code_is_right=is_right, now=now)
+    if (verdict.status, verdict.tries) == (before.status, before.tries):
+        return verdict, before.expires_at
+    is_new = verdict.is_right
+    expires_at = await store.write_verdict(
+        tx,
+        id_,
+        status=verdict.status,
+        tries=verdict.tries,
+        token=token_digest(token) if is_new else before.token_digest,
+        life=_LIFE if is_new else None,
+    )
+    if verdict.status in {Status.VERIFIED, Status.EXHAUSTED} and verdict.status != before.status:
+        await _tell(tx, id_, before, status=verdict.status, at=now)
+    return verdict, expires_at
+
+
+async def _cancel(tx: Tx, account_id: UserId, *, id_: UUID) -> None:
+    before = await store.locked(tx, id_)
+    if before is None or before.user_id != await store.owner(tx, account_id):
+        raise VerificationNotFound
+    now = await database_time(tx)
+    if before.status is Status.CANCELLED:
+        return
+    if not before.status.is_open or now >= before.expires_at:
+        status = Status.EXPIRED if before.status.is_open else before.status
+        raise VerificationExpired(status=status.value)
+    await store.write_verdict(
+        tx, id_, status=Status.CANCELLED, tries=before.tries, token=before.token_digest
+    )
+    await _tell(tx, id_, before, status=Status.CANCELLED, at=now)
+
+
+async def _tell(tx: Tx, id_: UUID, before: Standing, *, status: Status, at: datetime) -> None:
+    concluded = VerificationConcluded(
+        verification_id=id_,
+        user_id=before.user_id,
+        operation=before.operation.value,
+        status=status.value,
+        concluded_at=at,
+    )
+    await append(tx, [outgoing(concluded, key=str(before.user_id))])
