@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Final
 
 import httpx2
@@ -25,7 +27,8 @@ class _KeySet(msgspec.Struct):
 class RemoteKeys:
     """Keys from a JWK set's address, asked again after a minute or for an unknown key.
 
-    While the address does not answer, the keys that are known go on verifying.
+    However many tokens name unknown keys, it is asked once in two seconds, and sends the set again
+    only when it has changed. While it does not answer, the keys that are known go on verifying.
     """
 
     def __init__(self, url: str, *, client: httpx2.AsyncClient, now: UnixTime = time.time) -> None:
@@ -33,6 +36,7 @@ class RemoteKeys:
         self._client = client
         self._now = now
         self._keys: dict[str, ECKey] = {}
+        self._tag: str | None = None
         self._asked_at = float("-inf")
         self._asking = asyncio.Lock()
 
@@ -56,13 +60,15 @@ class RemoteKeys:
             if self._now() - self._asked_at < older_than_s:
                 return
             self._asked_at = self._now()
-            try:
-                self._keys = await self._ask()
-            except (httpx2.HTTPError, JoseError, KeyError, TypeError, ValueError):
-                return
+            with suppress(httpx2.HTTPError, JoseError, KeyError, TypeError, ValueError):
+                await self._ask()
 
-    async def _ask(self) -> dict[str, ECKey]:
-        async with self._client.stream("GET", self._url, timeout=_TIMEOUT_S) as answer:
+    async def _ask(self) -> None:
+        known = {} if self._tag is None else {"If-None-Match": self._tag}
+        asking = self._client.stream("GET", self._url, timeout=_TIMEOUT_S, headers=known)
+        async with asking as answer:
+            if answer.status_code == HTTPStatus.NOT_MODIFIED:
+                return
             answer.raise_for_status()
             body = bytearray()
             async for piece in answer.aiter_bytes():
@@ -70,7 +76,8 @@ class RemoteKeys:
                 if len(body) > _MAX_BYTES:
                     raise ValueError("a JWK set is not that long")
         members = msgspec.json.decode(bytes(body), type=_KeySet).keys
-        return {member["kid"]: _public_key(member) for member in members if _is_ours(member)}
+        self._keys = {member["kid"]: _public_key(member) for member in members if _is_ours(member)}
+        self._tag = answer.headers.get("etag")
 
 
 def _is_ours(member: dict[str, Any]) -> bool:

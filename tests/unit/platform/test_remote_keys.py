@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx2
@@ -22,12 +23,18 @@ class Publisher:
     def __init__(self) -> None:
         self.time = float(NOW)
         self.asked = 0
+        self.sent = 0
         self.status = 200
         self.answer: Any = {"keys": [ANNAS.public()]}
+        self.tag: str | None = None
 
-    def __call__(self, _: httpx2.Request) -> httpx2.Response:
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
         self.asked += 1
-        return httpx2.Response(self.status, json=self.answer)
+        if self.tag is not None and request.headers.get("if-none-match") == self.tag:
+            return httpx2.Response(304)
+        self.sent += 1
+        headers = {} if self.tag is None else {"ETag": self.tag}
+        return httpx2.Response(self.status, json=self.answer, headers=headers)
 
     def keys(self) -> RemoteKeys:
         client = httpx2.AsyncClient(transport=httpx2.MockTransport(self))
@@ -101,3 +108,31 @@ async def test_junk_is_no_key_and_verification_waits(answer: object) -> None:
 
     with pytest.raises(Overloaded):
         await publisher.keys().find(ANNAS.kid)
+
+
+async def test_set_that_has_not_changed_is_not_sent_again() -> None:
+    publisher = Publisher()
+    publisher.tag = '"one"'
+    keys = publisher.keys()
+    await keys.find(ANNAS.kid)
+
+    publisher.time += JWKS_MAX_AGE_S
+    still = await keys.find(ANNAS.kid)
+    publisher.tag, publisher.answer = '"two"', {"keys": [BENS.public()]}
+    publisher.time += JWKS_MAX_AGE_S
+    gone = await keys.find(ANNAS.kid)
+
+    assert still is not None
+    assert gone is None
+    assert (publisher.asked, publisher.sent) == (3, 2)
+
+
+async def test_flood_of_unknown_keys_asks_once() -> None:
+    publisher = Publisher()
+    keys = publisher.keys()
+    await keys.find(ANNAS.kid)
+    publisher.time += UNKNOWN_KID_EVERY_S
+
+    await asyncio.gather(*(keys.find(f"unknown-{number}") for number in range(200)))
+
+    assert publisher.asked == 2
