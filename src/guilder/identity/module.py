@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 from guilder.identity import jobs
 from guilder.identity.api import Staff
 from guilder.identity.api.verifications import Verifications, VerificationTokens
+from guilder.identity.http.clients import ClientRoutes
 from guilder.identity.http.keys import KeyRoutes
+from guilder.identity.http.oauth import OAuthRoutes
 from guilder.identity.http.passkeys import PasskeyRoutes
 from guilder.identity.http.roles import RoleRoutes
 from guilder.identity.http.second_factors import SecondFactorRoutes
@@ -21,6 +23,8 @@ from guilder.identity.http.staff import StaffRoutes
 from guilder.identity.http.step_up import StepUpRoutes
 from guilder.identity.http.verifications import VerificationRoutes
 from guilder.identity.service.access import AccessTokens
+from guilder.identity.service.client_tokens import ClientTokens
+from guilder.identity.service.clients import MachineClients
 from guilder.identity.service.code_stores import CodeStore, DatabaseCodes
 from guilder.identity.service.factor_clearing import FactorClearing
 from guilder.identity.service.factor_services import FactorServices, build_factors
@@ -30,6 +34,7 @@ from guilder.identity.service.lockout import Lockout
 from guilder.identity.service.passwords import PasswordCost, Passwords
 from guilder.identity.service.people import People
 from guilder.identity.service.personal_rotation import RotatePersonalKeys
+from guilder.identity.service.profile import Profile
 from guilder.identity.service.register import Registration
 from guilder.identity.service.relying_party import RelyingParty
 from guilder.identity.service.revocations import Revocations
@@ -47,6 +52,7 @@ from guilder.platform.envelopes import OuterKeys
 from guilder.platform.http.route import Route
 from guilder.platform.keys import KeyFolder, UnixTime
 from guilder.platform.module import Job, Module
+from guilder.platform.standing import Standing
 
 DEFAULT_REGION: Final = "IN"
 LOCAL_ORIGIN: Final = "http://localhost:8000"
@@ -80,6 +86,8 @@ def build(
     codes: CodeStore | None = None,
     passkey_origins: tuple[str, ...] = (),
     passkey_domain: str | None = None,
+    standing: Standing | None = None,
+    base_url: str = LOCAL_ORIGIN,
     now: UnixTime = time.time,
 ) -> Module:
     """Identity, serving. ``default_region`` is where a phone without a country code is from.
@@ -87,7 +95,8 @@ def build(
     ``contacts`` encrypt people's names and addresses for those who have to reach them. Keys that
     sign are succeeded once they are ``rotate_keys_after_s`` old; 0 leaves it to a command.
     ``codes`` is where one-time codes are kept; the database when None. Passkeys are used from
-    ``passkey_origins``, all of ``passkey_domain``.
+    ``passkey_origins``, all of ``passkey_domain``. ``standing`` is what this process knows of
+    what is revoked, ``base_url`` the address that others reach it at.
     """
     personal_keys = PersonalKeys(contacts)
     users = UserStore(keys=personal_keys)
@@ -104,6 +113,14 @@ def build(
     )
     verifying = Verifying(db=db, keys=contacts, codes=shared.codes)
     factors = _factors(shared, site=_site(passkey_origins, passkey_domain))
+    client_tokens = ClientTokens(
+        db=db,
+        keys=keys,
+        standing=standing or Standing(Revocations(db)),
+        issuer=issuer,
+        audience=audience,
+        now=now,
+    )
     return Module(
         name="identity",
         service_names=("identity", "auth", "rbac"),
@@ -113,6 +130,8 @@ def build(
             *_staff_routes(shared),
             *VerificationRoutes(verifying).routes(),
             *_factor_routes(factors),
+            *ClientRoutes(MachineClients(db=db, step_up=factors.step_up)).routes(),
+            *OAuthRoutes(client_tokens, issuer=issuer, base_url=base_url).routes(),
         ),
         jobs=(
             jobs.forget_revocations(Revocations(db)),
@@ -154,8 +173,9 @@ def _sign_in_routes(shared: _Shared, factors: FactorServices) -> tuple[Route, ..
         factors=factors.sign_in,
         default_region=shared.default_region,
     )
+    profile = Profile(db=shared.db, users=shared.users, contacts=shared.contacts)
     return (
-        *IdentityRoutes(registration=registration, sign_in=sign_in).routes(),
+        *IdentityRoutes(registration=registration, sign_in=sign_in, profile=profile).routes(),
         *SessionRoutes(shared.sessions).routes(),
     )
 

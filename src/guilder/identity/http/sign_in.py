@@ -1,4 +1,4 @@
-"""Routes of identity: register, sign in, who am I."""
+"""Routes of identity: register, sign in, who am I, and what people change of themselves."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ from guilder.identity.http.logins import (
     signed_in_user,
     user_agent,
 )
+from guilder.identity.service.profile import Profile
 from guilder.identity.service.register import Registration
 from guilder.identity.service.sign_in import SignIn
-from guilder.kernel.errors import Overloaded, ValidationFailed
+from guilder.kernel.errors import NotPermitted, Overloaded, ValidationFailed
 from guilder.platform.http.route import Access, Answer, Request, Route
 
 _TAG: Final = "identity"
@@ -61,6 +62,12 @@ class LoginBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     remember_device: bool = False
 
 
+class ChangeMeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What people change of themselves."""
+
+    full_name: str
+
+
 class Kyc(msgspec.Struct, kw_only=True):
     """How far the verification of the person has come."""
 
@@ -89,9 +96,10 @@ class Me(SignedInUser, kw_only=True):
 class IdentityRoutes:
     """The handlers, each one use case."""
 
-    def __init__(self, *, registration: Registration, sign_in: SignIn) -> None:
+    def __init__(self, *, registration: Registration, sign_in: SignIn, profile: Profile) -> None:
         self._registration = registration
         self._sign_in = sign_in
+        self._profile = profile
 
     async def register(self, request: Request) -> Answer:
         """Make a customer account, and the user-admin account paired with it.
@@ -139,7 +147,18 @@ class IdentityRoutes:
 
     async def me(self, request: Request) -> Answer:
         """The caller's account as it stands now, which may be newer than the token."""
-        account = await self._sign_in.whoami(request.user.user_id)
+        account = await self._profile.whoami(request.user.user_id)
+        return Answer(data=_me(account))
+
+    async def change_me(self, request: Request) -> Answer:
+        """Only the name can be changed here; it is the same for all accounts of the user.
+
+        Language, quiet hours and channels are in ``/notifications/preferences``.
+        """
+        body: ChangeMeBody = request.body
+        if request.user.client_id is not None:
+            raise NotPermitted
+        account = await self._profile.rename(request.user.user_id, full_name=body.full_name)
         return Answer(data=_me(account))
 
     def routes(self) -> tuple[Route, ...]:
@@ -195,6 +214,18 @@ class IdentityRoutes:
                 summary="The caller's own account",
                 tag=_TAG,
                 answers=Me,
+            ),
+            Route(
+                method="PATCH",
+                path="/auth/me",
+                handler=self.change_me,
+                access=Access.ANY_CALLER,
+                summary="Change the caller's own name",
+                tag=_TAG,
+                body=ChangeMeBody,
+                answers=Me,
+                raises=(ValidationFailed,),
+                example={"full_name": "Anna Rao"},
             ),
         )
 

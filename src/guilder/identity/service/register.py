@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-
-import msgspec
-
 from guilder.identity.api import AccountType, AccountView, AlreadyRegistered, Applicant
 from guilder.identity.domain.applicants import Email, Malformed, Person, read_applicant, read_email
-from guilder.identity.events import (
-    PersonalDetails,
-    UserContactChanged,
-    UserRegistered,
-    contact_place,
-)
+from guilder.identity.events import UserRegistered
+from guilder.identity.service.contacts import details_of, publish, sealed
 from guilder.identity.service.passwords import Passwords
-from guilder.identity.store.users import Added, NewUser, UserStore, database_time
+from guilder.identity.store.users import Added, NewUser, UserStore
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.kernel.invariant import InvariantViolation
@@ -57,7 +49,7 @@ class Registration:
         await self._db.run(lambda tx: refuse_taken(tx, person, users=self._users))
         user = new_user(person, password_hash=await self._passwords.hash(person.password))
         user_admin_id = UserId(new_id())
-        contact = sealed_contact(user, keys=self._contacts)
+        contact = sealed(user.id, details_of(user), keys=self._contacts)
         return await self._db.run(lambda tx: self._write(tx, user, user_admin_id, contact))
 
     async def close(self) -> None:
@@ -95,7 +87,7 @@ class Registration:
         if account is None:
             raise InvariantViolation("a user is written with the customer account")
         if added:
-            await publish_contact(tx, user, sealed=contact)
+            await publish(tx, user.id, details_of(user), contact=contact)
             event = UserRegistered(
                 user_id=user.id,
                 user_admin_account_id=user_admin_id,
@@ -138,25 +130,6 @@ async def refuse_taken(tx: Tx, person: Person, *, users: UserStore) -> None:
     holders = await users.who_has(tx, email_key=person.email.key, phone=person.phone)
     if holders:
         raise _taken(holders)
-
-
-def sealed_contact(user: NewUser, *, keys: OuterKeys) -> str:
-    """The user's name and addresses, encrypted for whoever has to reach them."""
-    details = PersonalDetails(full_name=user.full_name, email=user.email, phone=user.phone)
-    sealed = keys.wrap(msgspec.json.encode(details), at=contact_place(user.id))
-    return b64encode(sealed).decode("ascii")
-
-
-async def publish_contact(tx: Tx, user: NewUser, *, sealed: str) -> None:
-    """Tell where the user can be reached, before anything else is told of them."""
-    event = UserContactChanged(
-        user_id=user.id,
-        sealed=sealed,
-        has_email=True,
-        has_phone=user.phone is not None,
-        changed_at=await database_time(tx),
-    )
-    await append(tx, [outgoing(event, key=str(user.id))])
 
 
 async def add_user(tx: Tx, user: NewUser, *, users: UserStore) -> bool:

@@ -14,8 +14,7 @@ from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.store import devices
 from guilder.identity.store.users import SignInRow, UserStore
-from guilder.kernel.errors import Overloaded, Unauthenticated, ValidationFailed
-from guilder.kernel.ids import UserId
+from guilder.kernel.errors import Overloaded, ValidationFailed
 from guilder.platform.db import Database, Tx
 
 
@@ -103,17 +102,6 @@ class SignIn:
             device_id=await _remembered(tx, credentials, row=row),
         )
         return row, attempt
-
-    async def whoami(self, account_id: UserId) -> AccountView:
-        """The account that a verified token names.
-
-        Raises:
-            Unauthenticated: there is no such account any more.
-        """
-        account = await self._db.run(lambda tx: self._users.account(tx, account_id))
-        if account is None:
-            raise Unauthenticated
-        return account
 
     def _names(self, credentials: Credentials) -> tuple[str | None, str | None]:
         try:

@@ -7,13 +7,12 @@ from typing import Final
 from guilder.identity.api import AccountType, Applicant, Appointed
 from guilder.identity.domain.applicants import Person, read_applicant
 from guilder.identity.events import RoleAssigned
+from guilder.identity.service.contacts import details_of, publish, sealed
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.register import (
     add_user,
     new_user,
-    publish_contact,
     readable_email,
-    sealed_contact,
 )
 from guilder.identity.store import revocations, roles
 from guilder.identity.store.users import UserStore
@@ -80,14 +79,14 @@ class StaffAppointments:
     async def _create(self, person: Person, role: str) -> Appointed:
         user = new_user(person, password_hash=await self._passwords.hash(person.password))
 
-        contact = sealed_contact(user, keys=self._contacts)
+        contact = sealed(user.id, details_of(user), keys=self._contacts)
 
         async def write(tx: Tx) -> None:
             if await add_user(tx, user, users=self._users):
                 await self._users.add_account(
                     tx, id=user.id, user_id=user.id, type=AccountType.STAFF
                 )
-                await publish_contact(tx, user, sealed=contact)
+                await publish(tx, user.id, details_of(user), contact=contact)
             await self._assign(tx, user.id, role)
 
         await self._db.run(write)
