@@ -139,6 +139,7 @@ class Standing:
         self._horizon = 0
         self._fed_at = -math.inf
         self._flight: asyncio.Task[None] | None = None
+        self._is_reading = False
         self._ended: _Facts[bool] = _Facts()
         self._frozen: _Facts[bool] = _Facts()
         self._roles: _Facts[frozenset[str]] = _Facts()
@@ -186,8 +187,12 @@ class Standing:
         """
         if self.is_fed:
             return
+        flight = self._flight
         try:
-            await self.refresh()
+            if flight is not None and not flight.done():
+                await asyncio.shield(flight)
+            else:
+                await self.refresh()
         except Exception as failure:
             raise Overloaded from failure
 
@@ -196,10 +201,10 @@ class Standing:
 
         Whoever asks meanwhile shares one read, and its failure, whatever that is.
         """
-        before = self._flight
-        if before is not None and not before.done():
-            await asyncio.wait([before])
-        if self._flight is before or self._flight is None:
+        under_way = self._flight
+        if under_way is not None and self._is_reading:
+            await asyncio.wait([under_way])  # it began before this call
+        if self._flight is None or self._flight.done():
             self._flight = asyncio.create_task(self._read())
             self._flight.add_done_callback(_noted)
         await asyncio.shield(self._flight)
@@ -241,6 +246,13 @@ class Standing:
         return True
 
     async def _read(self) -> None:
+        self._is_reading = True
+        try:
+            await self._learn_what_is_new()
+        finally:
+            self._is_reading = False
+
+    async def _learn_what_is_new(self) -> None:
         began_at, is_first = self._clock(), self._defined_at < 0
         async with asyncio.timeout(self._patience_s):
             batch = await self._feed.read(after=self._horizon)

@@ -15,12 +15,14 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import ECKey
 
-from guilder.kernel.errors import Unauthenticated
+from guilder.kernel.errors import Overloaded, Unauthenticated
 from guilder.platform import access_tokens
 from guilder.platform.access_tokens import AccessClaims
 from guilder.platform.auth import CLOCK_SKEW_S, TokenVerifier
 from guilder.platform.keys import KeyFolder, SigningKey
-from tests.support.standing import nothing_revoked
+from guilder.platform.permissions import ROLES
+from guilder.platform.standing import PATIENCE_S, Kind, Revocation, Standing
+from tests.support.standing import HandMadeFeed, nothing_revoked
 
 NOW = 1_800_000_000
 ANNA = UUID("0193a3a0-0000-7000-8000-000000000001")
@@ -127,7 +129,7 @@ async def test_signed_token_says_what_it_is(issuer: Issuer) -> None:
 async def test_user_admin_token_moves_no_money(issuer: Issuer, verifier: TokenVerifier) -> None:
     token = issuer.token(account_type="user_admin", roles=["user_admin"])
 
-    assert (await verifier.verify(token)).permissions == frozenset()
+    assert (await verifier.verify(token)).permissions == {"verifications:read"}
 
 
 async def test_unknown_role_grants_nothing(issuer: Issuer, verifier: TokenVerifier) -> None:
@@ -281,3 +283,98 @@ async def test_memory_of_tokens_is_bounded_and_keeps_what_is_used(
 
     remembered = [token for token in others if verifier.cached(token) is not None]
     assert 0 < len(remembered) <= 8
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject_id"),
+    [
+        (Kind.SESSION_ENDED, SESSION),
+        (Kind.TOKEN_ENDED, TOKEN),
+        (Kind.USER_FROZEN, ANNA),
+    ],
+)
+async def test_remembered_token_is_refused_once_it_is_revoked(
+    issuer: Issuer, folder: KeyFolder, wall: Wall, kind: Kind, subject_id: UUID
+) -> None:
+    feed = HandMadeFeed()
+    standing = Standing(feed)
+    verifier = TokenVerifier(folder, standing=standing, now=wall)
+    token = issuer.token()
+    before = await verifier.verify(token)
+
+    feed.revocations = [Revocation(position=1, kind=kind, subject_id=subject_id)]
+    await standing.refresh()
+
+    assert before.user_id == ANNA
+    assert verifier.cached(token) is None
+    for _ in range(2):
+        with pytest.raises(Unauthenticated):
+            await verifier.verify(token)
+
+
+async def test_remembered_token_has_the_roles_of_now(
+    issuer: Issuer, folder: KeyFolder, wall: Wall
+) -> None:
+    feed = HandMadeFeed()
+    standing = Standing(feed)
+    verifier = TokenVerifier(folder, standing=standing, now=wall)
+    token = issuer.token()
+    before = await verifier.verify(token)
+
+    feed.revocations = [
+        Revocation(
+            position=1, kind=Kind.ROLES_CHANGED, subject_id=ANNA, roles=frozenset({"support"})
+        )
+    ]
+    await standing.refresh()
+    after = verifier.cached(token)
+
+    assert before.roles == {"customer"}
+    assert after is not None
+    assert after.roles == {"support"}
+    assert after.permissions == ROLES["support"]
+
+
+async def test_frozen_customer_is_refused_in_every_account_they_act_by(
+    issuer: Issuer, folder: KeyFolder, wall: Wall
+) -> None:
+    feed = HandMadeFeed()
+    feed.revocations = [Revocation(position=1, kind=Kind.USER_FROZEN, subject_id=ANNA)]
+    verifier = TokenVerifier(folder, standing=Standing(feed), now=wall)
+    another_account = UUID("0193a3a0-0000-7000-8000-000000000009")
+    token = issuer.token(sub=str(another_account), account_type="user_admin", roles=["user_admin"])
+
+    with pytest.raises(Unauthenticated):
+        await verifier.verify(token)
+
+
+async def test_good_token_is_refused_while_nobody_can_say_whether_it_is_revoked(
+    issuer: Issuer, folder: KeyFolder, wall: Wall
+) -> None:
+    feed = HandMadeFeed()
+    moment = [0.0]
+    standing = Standing(feed, clock=lambda: moment[0])
+    verifier = TokenVerifier(folder, standing=standing, now=wall)
+    token = issuer.token()
+    await verifier.verify(token)
+    moment[0] += PATIENCE_S + 1
+    feed.fails = OSError("away")
+    cached = verifier.cached(token)
+
+    with pytest.raises(Overloaded):
+        await verifier.verify(token)
+    feed.fails = None
+    again = await verifier.verify(token)
+
+    assert cached is None
+    assert again.user_id == ANNA
+
+
+async def test_forged_token_is_no_reason_to_ask_the_database(folder: KeyFolder, wall: Wall) -> None:
+    feed = HandMadeFeed()
+    verifier = TokenVerifier(folder, standing=Standing(feed), now=wall)
+
+    with pytest.raises(Unauthenticated):
+        await verifier.verify("a.b.c")
+
+    assert feed.reads == 0
