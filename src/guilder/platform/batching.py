@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from guilder.kernel.errors import Overloaded, Refusal
@@ -23,7 +23,8 @@ _LOOKED_THROUGH: Final = 4
 
 class _Waiting(NamedTuple, Generic[Command, Outcome]):
     command: Command
-    touches: Sequence[Hashable]
+    touches: Collection[Hashable]
+    weight: int
     answer: asyncio.Future[Outcome]
 
 
@@ -39,25 +40,29 @@ class Batcher(Generic[Command, Outcome]):
 
     ``touches`` names what a command will lock. One whose things another batch has in hand would
     only wait for it inside the database, with a batch behind it; it stays in the queue instead,
-    and what came later for the same things stays behind it.
+    and what came later for the same things stays behind it. ``weight`` is how much of a batch a
+    command takes up, for commands that are bundles; one may be heavier than a batch.
     """
 
     def __init__(
         self,
         execute: Callable[[Sequence[Command]], Awaitable[Sequence[Outcome]]],
         *,
-        touches: Callable[[Command], Iterable[Hashable]] = lambda _: (),
+        touches: Callable[[Command], Collection[Hashable]] = lambda _: (),
+        weight: Callable[[Command], int] = lambda _: 1,
         max_batch: int = 256,
         max_waiting: int = 4096,
         lanes: int = 2,
     ) -> None:
         self._execute = execute
         self._touches = touches
+        self._weight = weight
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._lanes = lanes
         self._waiting: deque[_Waiting[Command, Outcome]] = deque()
         self._in_hand: Counter[Hashable] = Counter()
+        self._load = 0  # what waits weighs so much, and so much of it could run at once
         self._ready = 0
         self._lanes_open = 0
         self._running: set[asyncio.Task[None]] = set()
@@ -73,9 +78,11 @@ class Batcher(Generic[Command, Outcome]):
         if len(self._waiting) >= self._max_waiting:
             raise Overloaded
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        touches = tuple(self._touches(command))
-        self._waiting.append(_Waiting(command, touches, answer))
-        self._ready += self._in_hand.keys().isdisjoint(touches)
+        waiting = _Waiting(command, self._touches(command), self._weight(command), answer)
+        self._waiting.append(waiting)
+        self._load += waiting.weight
+        if self._in_hand.keys().isdisjoint(waiting.touches):
+            self._ready += waiting.weight
         self._open_lane()
         return await answer
 
@@ -113,16 +120,22 @@ class Batcher(Generic[Command, Outcome]):
         passed_over: list[_Waiting[Command, Outcome]] = []
         blocked = set(self._in_hand)
         queue = self._waiting
+        room = self._max_batch
         for _ in range(min(len(queue), self._max_batch * _LOOKED_THROUGH)):
+            if batch and queue[0].weight > room:
+                break
             waiting = queue.popleft()
             if blocked and not blocked.isdisjoint(waiting.touches):
                 passed_over.append(waiting)
                 blocked.update(waiting.touches)
                 continue
             batch.append(waiting)
-            if len(batch) == self._max_batch:
+            room -= waiting.weight
+            if room <= 0:
                 break
-        self._ready = len(queue)  # those passed over can run only when something is let go
+        self._load -= self._max_batch - room
+        # those passed over can run only when something is let go
+        self._ready = self._load - sum(waiting.weight for waiting in passed_over)
         queue.extendleft(reversed(passed_over))
         return batch
 

@@ -254,3 +254,18 @@ async def test_who_asks_again_as_soon_as_answered_is_answered_again():
         answers = await asyncio.gather(*(ask_again_and_again(number) for number in (2, 3)))
 
     assert answers == [[4, 4, 4], [9, 9, 9]]
+
+
+async def test_a_batch_takes_as_much_as_it_can_carry():
+    desk = Desk()
+    queue = Batcher(desk.execute, weight=lambda number: number, max_batch=10, lanes=1)
+
+    desk.gate.clear()
+    first = asyncio.create_task(queue.submit(1))
+    await desk.started(1)
+    rest = [asyncio.create_task(queue.submit(number)) for number in (4, 6, 5, 20, 2)]
+    await asyncio.sleep(0)
+    desk.gate.set()
+
+    assert await asyncio.gather(first, *rest) == [1, 16, 36, 25, 400, 4]
+    assert desk.batches == [[1], [4, 6], [5], [20], [2]]

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from guilder.kernel.errors import Refusal
-from guilder.kernel.ids import TransactionId
+from guilder.kernel.ids import AccountId, TransactionId
 from guilder.ledger.api import (
     Book,
     KeptByItsContext,
@@ -24,6 +24,7 @@ from guilder.ledger.api import (
 )
 from guilder.ledger.domain.transactions import StoredTransaction, stored
 from guilder.ledger.store import transactions
+from guilder.platform.batching import Batcher
 from guilder.platform.db import Database, Tx
 
 CHUNK: Final = 2_000
@@ -49,6 +50,11 @@ class PostTransactions:
         self._db = db
         self._ledger = ledger
         self._kept = (reserved or Reserved()).kinds
+        # Bundles that touch the same accounts take turns here, not as a crowd at the rows' locks;
+        # those of different callers that arrive meanwhile share a commit.
+        self._queue: Batcher[Sequence[Group], list[list[Outcome]]] = Batcher(
+            self._post_bundles, touches=_accounts_of, weight=_size, max_batch=CHUNK
+        )
 
     async def post(self, group: Group) -> list[Posted]:
         """Post all transactions of one group or none.
@@ -75,8 +81,13 @@ class PostTransactions:
         """
         outcomes: list[list[Outcome]] = []
         for chunk in _chunks(groups):
-            outcomes += await self._db.run(partial(self._post, chunk))
+            outcomes += await self._queue.submit(chunk)
         return outcomes
+
+    async def _post_bundles(self, bundles: Sequence[Sequence[Group]]) -> list[list[list[Outcome]]]:
+        groups = [group for bundle in bundles for group in bundle]
+        outcomes = iter(await self._db.run(partial(self._post, groups)))
+        return [[next(outcomes) for _ in bundle] for bundle in bundles]
 
     async def _post(self, groups: Sequence[Group], tx: Tx) -> list[list[Outcome]]:
         drafts = [draft for group in groups for draft in group]
@@ -97,6 +108,14 @@ class PostTransactions:
         if all(draft.kind not in self._kept for draft in group):
             return None
         return [KeptByItsContext() if d.kind in self._kept else LinkedRefused() for d in group]
+
+
+def _accounts_of(groups: Sequence[Group]) -> set[AccountId]:
+    return {entry.account_id for group in groups for draft in group for entry in draft.entries}
+
+
+def _size(groups: Sequence[Group]) -> int:
+    return sum(len(group) for group in groups)
 
 
 def _chunks(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
