@@ -34,6 +34,7 @@ class Manner:
     challenge: bytes | None = None
     cross_origin: bool = False
     spoils_signature: bool = False
+    reuses_id: bool = False
 
 
 @dataclass(kw_only=True)
@@ -54,7 +55,8 @@ class Authenticator:
     def create(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What ``navigator.credentials.create`` gives back, as ``toJSON()`` has it."""
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self.credential_id = os.urandom(32)
+        if not self.manner.reuses_id:
+            self.credential_id = os.urandom(32)
         self.user_handle = unpacked(options["user"]["id"])
         attestation = cbor2.dumps(
             {"fmt": "none", "attStmt": {}, "authData": self._data(with_key=True)}

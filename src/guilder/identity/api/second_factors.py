@@ -183,3 +183,13 @@ class SteppedUp:
 
     by_factor: bool
     valid_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What signs in, and from where. ``token`` is what it was remembered by."""
+
+    user_agent: str | None
+    client_address: str
+    token: str | None = field(default=None, repr=False)
+    wants_to_be_remembered: bool = False

@@ -17,13 +17,18 @@ from guilder.identity.api.second_factors import (
     TooManyPasskeys,
 )
 from guilder.identity.api.sessions import UserFrozen
-from guilder.identity.http.logins import Login, login_body, user_agent
-from guilder.identity.http.second_factors import PASSKEY_BODY_BYTES, TAG, asker
+from guilder.identity.http.logins import Login, login_body
+from guilder.identity.http.second_factors import (
+    PASSKEY_BODY_BYTES,
+    TAG,
+    DeviceToken,
+    asker,
+    device,
+)
 from guilder.identity.service.passkeys import Passkeys
 from guilder.kernel.errors import NotFound, ValidationFailed
 from guilder.platform.http.route import Access, Answer, Request, Route
 
-_NOT_CACHED: Final = (("Cache-Control", "no-store"),)
 _EXAMPLE: Final = {
     "credential": {
         "id": "q3ZBz1dYlqnTKZoJYn5XNw",
@@ -46,6 +51,8 @@ class PasskeyLoginBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
 
     credential: dict[str, Any]
     account_type: Literal["customer", "user_admin", "staff"] | None = None
+    device_token: DeviceToken | None = None
+    remember_device: bool = False
 
 
 class Passkey(msgspec.Struct, kw_only=True):
@@ -84,7 +91,7 @@ class PasskeyRoutes:
         takes. Open to a session that began within ten minutes, or that has stepped up.
         """
         options = await self._passkeys.registration_options(asker(request))
-        return Answer(data=dict(options), headers=_NOT_CACHED)
+        return Answer(data=dict(options))
 
     async def register(self, request: Request) -> Answer:
         """Keep the passkey that the browser has made. The user's other sessions end.
@@ -95,7 +102,7 @@ class PasskeyRoutes:
         added = await self._passkeys.register(
             asker(request), credential=body.credential, name=body.name
         )
-        return Answer(data=_new(added), headers=_NOT_CACHED)
+        return Answer(data=_new(added))
 
     async def list(self, request: Request) -> Answer:
         """The caller's passkeys, oldest first."""
@@ -113,7 +120,7 @@ class PasskeyRoutes:
 
         The answer's ``data`` is what ``PublicKeyCredential.parseRequestOptionsFromJSON()`` takes.
         """
-        return Answer(data=dict(await self._passkeys.sign_in_options()), headers=_NOT_CACHED)
+        return Answer(data=dict(await self._passkeys.sign_in_options()))
 
     async def login(self, request: Request) -> Answer:
         """Open a session with a passkey. Nothing else is asked for: it is two factors in one."""
@@ -122,10 +129,9 @@ class PasskeyRoutes:
         signed_in = await self._passkeys.sign_in(
             credential=body.credential,
             account_type=account_type,
-            user_agent=user_agent(request),
-            client_address=request.client_address,
+            device=device(request, token=body.device_token, remember=body.remember_device),
         )
-        return Answer(data=login_body(signed_in), headers=_NOT_CACHED)
+        return Answer(data=login_body(signed_in))
 
     def routes(self) -> tuple[Route, ...]:
         """Every route of passkeys."""

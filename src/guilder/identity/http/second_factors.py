@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from guilder.identity.api.second_factors import (
     AlreadyEnrolled,
     Asker,
     ChallengeUnusable,
+    Device,
     InvalidOtp,
     InvalidPasskey,
     NoSecondFactor,
@@ -29,7 +31,8 @@ TAG: Final = "second factors"
 PASSKEY_BODY_BYTES: Final = 32 * 1024
 _CODE_REFUSALS: Final = (InvalidOtp, TooManyCodes)
 _CODE: Final = {"otp": "492039"}
-_NOT_CACHED: Final = (("Cache-Control", "no-store"),)
+Otp = Annotated[str, Meta(min_length=1, max_length=40)]
+DeviceToken = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class VerifyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -37,23 +40,26 @@ class VerifyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     ``otp`` is a code of the authenticator app or a recovery code. ``passkey`` is what the browser
     gave back for the challenge's ``passkey_options``, as ``PublicKeyCredential.toJSON()`` has it.
+    The device is remembered as at ``POST /auth/login``.
     """
 
-    challenge: str
-    otp: str | None = None
+    challenge: Annotated[str, Meta(min_length=1, max_length=100)]
+    otp: Otp | None = None
     passkey: dict[str, Any] | None = None
+    device_token: DeviceToken | None = None
+    remember_device: bool = False
 
 
 class CodeBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A code of the authenticator app."""
 
-    otp: str
+    otp: Otp
 
 
 class ProofBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A code of the authenticator app or a recovery code, unless a factor was just proved."""
 
-    otp: str | None = None
+    otp: Otp | None = None
 
 
 class Factors(msgspec.Struct, kw_only=True):
@@ -112,11 +118,10 @@ class SecondFactorRoutes:
             shown=Shown(
                 otp=body.otp,
                 credential=body.passkey,
-                user_agent=user_agent(request),
-                client_address=request.client_address,
+                device=device(request, token=body.device_token, remember=body.remember_device),
             ),
         )
-        return Answer(data=login_body(signed_in), headers=_NOT_CACHED)
+        return Answer(data=login_body(signed_in))
 
     async def factors(self, request: Request) -> Answer:
         """The caller's second factors."""
@@ -141,7 +146,7 @@ class SecondFactorRoutes:
             otpauth_uri=enrollment.uri,
             expires_at=enrollment.expires_at,
         )
-        return Answer(data=secret, headers=_NOT_CACHED)
+        return Answer(data=secret)
 
     async def confirm(self, request: Request) -> Answer:
         """Confirm the authenticator app. The user's other sessions end.
@@ -150,7 +155,7 @@ class SecondFactorRoutes:
         """
         body: CodeBody = request.body
         codes = await self._enrollment.confirm(asker(request), otp=body.otp)
-        return Answer(data=TotpConfirmed(enabled=True, recovery_codes=codes), headers=_NOT_CACHED)
+        return Answer(data=TotpConfirmed(enabled=True, recovery_codes=codes))
 
     async def disable(self, request: Request) -> Answer:
         """Remove the authenticator app, with a code or after a step-up by a factor.
@@ -165,7 +170,7 @@ class SecondFactorRoutes:
         """New recovery codes instead of the old ones, with a code or after a step-up."""
         body: ProofBody = request.body
         codes = await self._enrollment.replace_recovery_codes(asker(request), otp=body.otp)
-        return Answer(data=NewRecoveryCodes(recovery_codes=codes), headers=_NOT_CACHED)
+        return Answer(data=NewRecoveryCodes(recovery_codes=codes))
 
     def routes(self) -> tuple[Route, ...]:
         """Every route of signing in with second factors, and of the app."""
@@ -261,6 +266,16 @@ def asker(request: Request) -> Asker:
         user_id=caller.customer_id or caller.user_id,
         account_id=caller.user_id,
         session_id=caller.session_id,
+    )
+
+
+def device(request: Request, *, token: str | None, remember: bool) -> Device:
+    """What signs in, and from where."""
+    return Device(
+        user_agent=user_agent(request),
+        client_address=request.client_address,
+        token=token,
+        wants_to_be_remembered=remember,
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from guilder.identity.api.second_factors import (
     Asker,
@@ -16,7 +17,7 @@ from guilder.identity.api.second_factors import (
     StepUpRequired,
     TooManyCodes,
 )
-from guilder.identity.http.second_factors import PASSKEY_BODY_BYTES, TAG, asker, one_of
+from guilder.identity.http.second_factors import PASSKEY_BODY_BYTES, TAG, Otp, asker, one_of
 from guilder.identity.service.step_up import StepUp
 from guilder.kernel.errors import Overloaded, ValidationFailed
 from guilder.platform.http.route import Access, Answer, Request, Route
@@ -25,8 +26,8 @@ from guilder.platform.http.route import Access, Answer, Request, Route
 class StepUpBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One of ``password``, ``otp`` and ``passkey``."""
 
-    password: str | None = None
-    otp: str | None = None
+    password: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    otp: Otp | None = None
     passkey: dict[str, Any] | None = None
 
 

@@ -14,6 +14,7 @@ from guilder.identity.api.passkeys import AddedPasskey, PasskeyView
 from guilder.identity.api.second_factors import (
     AlreadyEnrolled,
     Asker,
+    Device,
     Factor,
     InvalidPasskey,
     TooManyPasskeys,
@@ -97,6 +98,8 @@ class Passkeys:
         label = _readable(name)
         shown = self._proofs.read(credential)
         made = self._site.verify_new(credential, challenge=shown.challenge)
+        if made.id != shown.credential_id:
+            raise InvalidPasskey
         fresh = new_recovery_codes(asker.user_id)
         passkey = NewPasskey(
             id=new_id(),
@@ -165,8 +168,7 @@ class Passkeys:
         *,
         credential: Credential,
         account_type: AccountType | None,
-        user_agent: str | None,
-        client_address: str,
+        device: Device,
     ) -> SignedIn:
         """Open a session for whoever's passkey signed.
 
@@ -191,9 +193,11 @@ class Passkeys:
             raise InvalidPasskey
         return await self._sessions.open(
             account,
-            user_agent=user_agent,
-            client_address=client_address,
+            user_agent=device.user_agent,
+            client_address=device.client_address,
             methods=SIGN_IN_METHODS,
+            device_token=device.token,
+            remember_device=device.wants_to_be_remembered,
         )
 
     async def _account_behind(

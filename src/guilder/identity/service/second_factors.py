@@ -18,6 +18,7 @@ from guilder.identity.api.second_factors import (
     Challenge,
     ChallengeUnusable,
     Demand,
+    Device,
     Factor,
     FactorsView,
     InvalidPasskey,
@@ -46,12 +47,11 @@ _LONGEST_TOKEN: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What a challenge is answered with: a code or a passkey, and where from."""
+    """What a challenge is answered with, a code or a passkey, and by which device."""
 
     otp: str | None
     credential: Credential | None
-    user_agent: str | None
-    client_address: str
+    device: Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ class SecondFactorSignIn:
         async def work(tx: Tx) -> _Done | Verdict | InvalidPasskey | None:
             row = await factor_moments.lock_challenge(tx, _digest(token))
             done = await second_factors.was_done(tx, attempt)
-            if row is None or not (done or _is_usable(row, shown.client_address)):
+            if row is None or not (done or _is_usable(row, shown.device.client_address)):
                 return None
             account = await self._users.account(tx, row.account_id)
             if account is None or account.sign_in_epoch != row.sign_in_epoch:
@@ -195,9 +195,11 @@ class SecondFactorSignIn:
     async def _open(self, done: _Done, shown: Shown) -> SignedIn:
         return await self._sessions.open(
             done.account,
-            user_agent=shown.user_agent,
-            client_address=shown.client_address,
+            user_agent=shown.device.user_agent,
+            client_address=shown.device.client_address,
             methods=done.methods,
+            device_token=shown.device.token,
+            remember_device=shown.device.wants_to_be_remembered,
         )
 
     async def _options(self, tx: Tx, user_id: UserId, *, token: str) -> Mapping[str, Any] | None:
