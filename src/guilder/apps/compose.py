@@ -158,6 +158,7 @@ def _modules(
                 db=db, contacts=outer_keys(settings), codes=codes
             ),
             tokens=identity.build_verification_tokens(),
+            processes=settings.workers,
             high_value_transfers=settings.high_value_transfers,
         ),
         housekeeping.build(settings, db=db),

@@ -31,7 +31,7 @@ from guilder.identity.service.factor_services import FactorServices, build_facto
 from guilder.identity.service.freezes import Freezes
 from guilder.identity.service.key_rotation import KeyRotation
 from guilder.identity.service.lockout import Lockout
-from guilder.identity.service.passwords import PasswordCost, Passwords
+from guilder.identity.service.passwords import PasswordCost, Passwords, hashes_at_once
 from guilder.identity.service.people import People
 from guilder.identity.service.personal_rotation import RotatePersonalKeys
 from guilder.identity.service.profile import Profile
@@ -81,7 +81,7 @@ def build(
     audience: str = AUDIENCE,
     default_region: str = DEFAULT_REGION,
     password_cost: PasswordCost | None = None,
-    hashes_at_once: int | None = None,
+    processes: int = 1,
     rotate_keys_after_s: float = 0,
     codes: CodeStore | None = None,
     passkey_origins: tuple[str, ...] = (),
@@ -96,7 +96,8 @@ def build(
     sign are succeeded once they are ``rotate_keys_after_s`` old; 0 leaves it to a command.
     ``codes`` is where one-time codes are kept; the database when None. Passkeys are used from
     ``passkey_origins``, all of ``passkey_domain``. ``standing`` is what this process knows of
-    what is revoked, ``base_url`` the address that others reach it at.
+    what is revoked, ``base_url`` the address that others reach it at. ``processes`` share the
+    processor and the memory that hashing passwords may have.
     """
     personal_keys = PersonalKeys(contacts)
     users = UserStore(keys=personal_keys)
@@ -105,7 +106,7 @@ def build(
         db=db,
         contacts=contacts,
         users=users,
-        passwords=Passwords(cost=password_cost, at_once=hashes_at_once),
+        passwords=Passwords(cost=password_cost, at_once=hashes_at_once(processes=processes)),
         codes=codes or DatabaseCodes(db),
         sessions=Sessions(db=db, users=users, tokens=tokens),
         lockout=Lockout(db=db, keys=contacts),

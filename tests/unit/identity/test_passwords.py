@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 
 import pytest
 
-from guilder.identity.service.passwords import PasswordCost, Passwords
+from guilder.identity.service.passwords import PasswordCost, Passwords, hashes_at_once
 from guilder.kernel.errors import Overloaded
 
 CHEAP = PasswordCost(passes=1, memory_kib=64, lanes=1)
@@ -67,3 +69,21 @@ async def test_caller_who_goes_away_keeps_the_place_until_the_thread_is_done() -
     with pytest.raises(Overloaded):
         await passwords.hash("SecurePass123")
     await passwords.close()
+
+
+async def test_hashing_gives_way_to_everything_else() -> None:
+    passwords = Passwords(cost=CHEAP, at_once=1)
+    await passwords.hash("SecurePass123")
+
+    niceness = {
+        os.getpriority(os.PRIO_PROCESS, thread.native_id)
+        for thread in threading.enumerate()
+        if thread.name.startswith("passwords") and thread.native_id
+    }
+
+    assert niceness == {os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) + 10}
+    await passwords.close()
+
+
+def test_what_is_hashed_at_once_is_shared_among_processes() -> None:
+    assert 1 <= hashes_at_once(processes=64) <= hashes_at_once() <= 4

@@ -1,10 +1,15 @@
-"""Hashes passwords with Argon2id in threads, a few at once, so that nothing else waits for it."""
+"""Hashes passwords with Argon2id in threads: a few at once, and behind whatever else has to run.
+
+Memory is bounded by how many run at once (64 MiB each), and so is the processor. The threads give
+way to everything else that wants it, requests and the database among them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +21,10 @@ from guilder.kernel.errors import Overloaded
 
 Result = TypeVar("Result")
 
+_NICER: Final = 10
+"""As background work: later than requests, and not never, where the processor is not enough."""
+_NICEST: Final = 19
+_MOST_AT_ONCE: Final = 4
 _SALT_BYTES: Final = 16
 _HASH_BYTES: Final = 32
 
@@ -29,6 +38,11 @@ class PasswordCost:
     lanes: int = 4
 
 
+def hashes_at_once(*, processes: int = 1) -> int:
+    """How many one of ``processes`` hashes at once: each hash keeps two processors busy alone."""
+    return max(1, min(_MOST_AT_ONCE, len(os.sched_getaffinity(0)) // (2 * processes)))
+
+
 class Passwords:
     """Hashes and checks passwords, ``at_once`` in parallel and at most ``waiting`` more queued."""
 
@@ -36,7 +50,7 @@ class Passwords:
         self, *, cost: PasswordCost | None = None, at_once: int | None = None, waiting: int = 128
     ) -> None:
         cost = cost or PasswordCost()
-        at_once = at_once or len(os.sched_getaffinity(0))
+        at_once = at_once or hashes_at_once()
         self._hasher = Argon2Hasher(
             time_cost=cost.passes,
             memory_cost=cost.memory_kib,
@@ -45,7 +59,9 @@ class Passwords:
             salt_len=_SALT_BYTES,
         )
         self.decoy = _decoy(cost)
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="passwords")
+        self._threads = ThreadPoolExecutor(
+            at_once, thread_name_prefix="passwords", initializer=_give_way
+        )
         self._most = at_once + waiting
         self._running = 0
 
@@ -82,6 +98,13 @@ class Passwords:
 
     def _done(self, _: asyncio.Future[Result]) -> None:
         self._running -= 1
+
+
+def _give_way() -> None:
+    """Give up priority; on Linux it is a thread's own, and the lanes' threads inherit it."""
+    own = threading.get_native_id()
+    niceness = os.getpriority(os.PRIO_PROCESS, own)
+    os.setpriority(os.PRIO_PROCESS, own, min(_NICEST, niceness + _NICER))
 
 
 def _decoy(cost: PasswordCost) -> str:
