@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
@@ -39,6 +39,13 @@ class Town:
     http: httpx2.AsyncClient
     keys: KeyFolder
     verifier: TokenVerifier
+    app: HttpApp
+
+    def at(self, address: str) -> Town:
+        """The same town, called from another address."""
+        transport = httpx2.ASGITransport(self.app, client=(address, 50_000))
+        http = httpx2.AsyncClient(transport=transport, base_url="http://guilder.test")
+        return replace(self, http=http)
 
     async def post(self, path: str, **body: object) -> httpx2.Response:
         return await self.http.post(f"/api/v1{path}", json=body)
@@ -68,8 +75,10 @@ class ForgetfulDatabase(Database):
 async def founded(db: Database, keys: KeyFolder) -> AsyncIterator[Town]:
     """Identity on ``db``, served in this process, as long as the block lasts."""
     contacts = OuterKeys(keys.folder)
-    identity = module.build(db=db, keys=keys, contacts=contacts, password_cost=CHEAP)
     standing = Standing(module.build_revocations(db))
+    identity = module.build(
+        db=db, keys=keys, contacts=contacts, password_cost=CHEAP, standing=standing
+    )
     verifier = TokenVerifier(keys, standing=standing)
     dispatcher = Dispatcher(
         {identity.name: identity.routes},
@@ -83,7 +92,7 @@ async def founded(db: Database, keys: KeyFolder) -> AsyncIterator[Town]:
         standing.running(),
         httpx2.AsyncClient(transport=transport, base_url="http://guilder.test") as http,
     ):
-        yield Town(http=http, keys=keys, verifier=verifier)
+        yield Town(http=http, keys=keys, verifier=verifier, app=app)
     for stop in identity.on_stop:
         await stop()
 

@@ -10,8 +10,6 @@ import msgspec
 from guilder.identity.api import AccountView, SignedIn
 from guilder.platform.http.route import Request
 
-NOT_CACHED: Final = (("Cache-Control", "no-store"),)
-"""Headers of every answer with a token in it."""
 _MAX_USER_AGENT_CHARACTERS: Final = 200
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from guilder.identity.api.sessions import EndReason, SessionUnusable, SessionView
-from guilder.identity.http.logins import NOT_CACHED, Login, login_body, user_agent
+from guilder.identity.http.logins import Login, login_body, user_agent
 from guilder.identity.service.sessions import Sessions
 from guilder.kernel.errors import NotFound, NotPermitted, ValidationFailed
 from guilder.kernel.ids import SessionId, UserId
@@ -73,7 +73,7 @@ class SessionRoutes:
             user_agent=user_agent(request),
             client_address=request.client_address,
         )
-        return Answer(data=login_body(signed_in), headers=NOT_CACHED)
+        return Answer(data=login_body(signed_in))
 
     async def logout(self, request: Request) -> Answer:
         """The session's tokens, the refresh token too, are refused from the next request on."""

@@ -143,7 +143,7 @@ class IdentityRoutes:
         )
         if isinstance(outcome, Challenge):
             return challenge_answer(outcome)
-        return Answer(data=login_body(outcome), headers=NOT_CACHED)
+        return Answer(data=login_body(outcome))
 
     async def me(self, request: Request) -> Answer:
         """The caller's account as it stands now, which may be newer than the token."""

@@ -1,0 +1,70 @@
+"""How long sign-ins wait after failures, and which addresses are one household."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guilder.identity.domain.lockout import Backoff, Failures, one_more, origin_of, wait
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+FIVE = Backoff(free=5)
+
+
+def failures(count: int, *, blocked_until: datetime | None = None) -> Failures:
+    return Failures(count=count, last_at=NOON, blocked_until=blocked_until)
+
+
+def test_each_failure_waits_twice_as_long_until_the_longest() -> None:
+    pauses = [FIVE.pause(count).total_seconds() for count in range(1, 13)]
+
+    assert pauses == [0, 0, 0, 0, 30, 60, 120, 240, 480, 900, 900, 900]
+
+
+@given(st.integers(min_value=0, max_value=2**31 - 1))
+def test_nobody_waits_longer_than_the_longest(count: int) -> None:
+    assert timedelta(0) <= FIVE.pause(count) <= FIVE.longest
+
+
+def test_the_first_failure_is_one() -> None:
+    assert one_more(None, at=NOON, backoff=FIVE) == failures(1)
+
+
+def test_a_failure_more_blocks_from_now_on() -> None:
+    counted = one_more(failures(4), at=NOON, backoff=FIVE)
+
+    assert counted == failures(5, blocked_until=NOON + timedelta(seconds=30))
+
+
+def test_failures_of_yesterday_are_forgotten() -> None:
+    later = NOON + FIVE.forgets
+
+    assert one_more(failures(40), at=later, backoff=FIVE).count == 1
+    assert one_more(failures(40), at=later - timedelta(seconds=1), backoff=FIVE).count == 41
+
+
+def test_whoever_is_blocked_waits_for_the_rest() -> None:
+    blocked = failures(5, blocked_until=NOON + timedelta(seconds=30))
+
+    assert wait(blocked, at=NOON + timedelta(seconds=10)) == timedelta(seconds=20)
+    assert wait(blocked, at=NOON + timedelta(seconds=31)) == timedelta(0)
+    assert wait(failures(3), at=NOON) == timedelta(0)
+    assert wait(None, at=NOON) == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", "unknown"),
+        ("somewhere", "unknown"),
+    ],
+)
+def test_an_address_counts_for_its_household(address: str, origin: str) -> None:
+    assert origin_of(address) == origin
