@@ -187,3 +187,47 @@ def test_a_passphrase_is_given_once(tmp_path: Path):
         settings_of(
             tmp_path, KEY_PASSPHRASE="correct horse battery", KEY_PASSPHRASE_FILE="passphrase"
         )
+
+
+@pytest.mark.parametrize(
+    ("origins", "domain"),
+    [
+        ("https://bank.example", None),
+        ("https://app.bank.example, https://bank.example", "bank.example"),
+        ("http://localhost:8000", "localhost"),
+    ],
+)
+def test_passkeys_are_used_from_origins_of_one_domain(
+    tmp_path: Path, origins: str, domain: str | None
+):
+    environ = {"GUILDER_PASSKEY_ORIGINS": origins}
+    if domain is not None:
+        environ["GUILDER_PASSKEY_DOMAIN"] = domain
+
+    settings, _ = load(environ, folder=tmp_path)
+
+    assert ", ".join(settings.passkey_origins) == origins
+    assert settings.passkey_domain == domain
+
+
+@pytest.mark.parametrize(
+    ("origins", "domain"),
+    [
+        ("bank.example", None),
+        ("http://bank.example", None),
+        ("https://bank.example/app", None),
+        ("https://user@bank.example", None),
+        ("https://bank.example", "example.bank"),
+        ("https://evilbank.example", "bank.example"),
+        ("https://bank.example, https://other.example", None),
+    ],
+)
+def test_passkeys_are_refused_where_no_browser_would_offer_them(
+    tmp_path: Path, origins: str, domain: str | None
+):
+    environ = {"GUILDER_PASSKEY_ORIGINS": origins}
+    if domain is not None:
+        environ["GUILDER_PASSKEY_DOMAIN"] = domain
+
+    with pytest.raises(WrongSettings):
+        load(environ, folder=tmp_path)

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Final, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from guilder.platform.key_files import LEAST_PASSPHRASE_CHARACTERS
+
+_PUBLIC_URL: Final = re.compile(
+    r"(https://[a-z0-9.-]+|http://(localhost|127\.0\.0\.1))(:[0-9]{1,5})?", re.ASCII
+)
+# Browsers offer passkeys in secure contexts only.
+# Browsers offer passkeys in secure contexts only.
+_ORIGIN: Final = re.compile(r"(https://[a-z0-9.-]+|http://localhost)(:[0-9]{1,5})?", re.ASCII)
+
+
+def _words(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return value
 
 
 class OtpStore(StrEnum):
@@ -23,6 +46,12 @@ class IdentitySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    public_url: str | None = Field(
+        default=None,
+        description="Address that people and programs reach this installation at, as "
+        "https://bank.example; access tokens name it as their issuer. http:// with GUILDER_HOST "
+        "and GUILDER_PORT when not set, with guilder as the issuer.",
+    )
     key_passphrase: SecretStr | None = Field(
         default=None,
         description="Passphrase that encrypts the key files in GUILDER_DATA_DIR, of 12 characters "
@@ -45,12 +74,51 @@ class IdentitySettings(BaseModel):
         "GUILDER_REDIS_URL; needs the extra redis).",
     )
 
+    passkey_origins: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
+        default=(),
+        description="Web origins that passkeys are used from, as https://bank.example, separated "
+        "by commas; GUILDER_PUBLIC_URL when not set, or http://localhost with GUILDER_PORT.",
+    )
+    passkey_domain: str | None = Field(
+        default=None,
+        description="Domain that passkeys belong to, a suffix of each origin's host; the host of "
+        "the first origin when not set. Passkeys of another domain work no more.",
+    )
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url_is_an_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        value = value.rstrip("/")
+        if not _PUBLIC_URL.fullmatch(value):
+            raise ValueError("it is https:// and a host, as https://bank.example")
+        return value
+
+    @field_validator("passkey_origins")
+    @classmethod
+    def _origins_are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not _ORIGIN.fullmatch(text):
+                raise ValueError(f"{text} is no origin, as https://bank.example is one")
+        return value
+
     @field_validator("key_passphrase")
     @classmethod
     def _passphrase_is_long(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and len(value.get_secret_value()) < LEAST_PASSPHRASE_CHARACTERS:
             raise ValueError(f"it has fewer than {LEAST_PASSPHRASE_CHARACTERS} characters")
         return value
+
+    @model_validator(mode="after")
+    def _passkeys_are_of_their_origins(self) -> Self:
+        hosts = [urlsplit(origin).hostname or "" for origin in self.passkey_origins]
+        domain = self.passkey_domain or (hosts[0] if hosts else None)
+        if any(host != domain and not host.endswith(f".{domain}") for host in hosts):
+            raise ValueError(
+                f"GUILDER_PASSKEY_ORIGINS are not all of GUILDER_PASSKEY_DOMAIN, {domain}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_passphrase(self) -> Self:
