@@ -21,7 +21,6 @@ from guilder.identity.api.second_factors import Challenge, InvalidOtp, TooManyCo
 from guilder.identity.api.sessions import TooManySignIns, UserFrozen
 from guilder.identity.http.challenges import MfaChallenge, challenge_answer
 from guilder.identity.http.logins import (
-    NOT_CACHED,
     Login,
     SignedInUser,
     login_body,
