@@ -22,7 +22,17 @@ from asyncpg.pool import PoolConnectionProxy
 
 from guilder.kernel.errors import Overloaded
 
-__all__ = ["Database", "DriverUUID", "Limits", "NotDurable", "Row", "TryAgain", "Tx", "rows_done"]
+__all__ = [
+    "AlreadyThere",
+    "Database",
+    "DriverUUID",
+    "Limits",
+    "NotDurable",
+    "Row",
+    "TryAgain",
+    "Tx",
+    "rows_done",
+]
 
 Result = TypeVar("Result")
 Row: TypeAlias = asyncpg.Record
@@ -75,6 +85,8 @@ _BUSY: Final = (
 
 _notified: ContextVar[set[str] | None] = ContextVar("guilder_notified", default=None)
 
+AlreadyThere: Final = asyncpg.UniqueViolationError
+"""Raised where a row was written that there is already."""
 UNREADABLE: Final = (asyncpg.DataError, LookupError, ValueError)
 """Raised where stored data is not what its column promises: somebody edited it past Guilder."""
 
@@ -126,7 +138,7 @@ class Database:
     def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
         self._pool = pool
         self._notifier = _Notifier(pool)
-        self._hearing: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._hearing: dict[str, list[Callable[[], Awaitable[None]]]] = {}
 
     @classmethod
     async def connect(
@@ -207,18 +219,20 @@ class Database:
         if channels:
             self._notifier.notify(channels)
             for channel in channels & self._hearing.keys():
-                await self._hearing[channel]()
+                for hear in tuple(self._hearing[channel]):
+                    await hear()
 
     @contextmanager
     def hearing(self, channel: str, hear: Callable[[], Awaitable[None]]) -> Iterator[None]:
         """Await ``hear`` after each commit of this pool that notifies ``channel``, before `run`
         returns, as long as the block lasts. It must not raise: what it hears of is done.
         """
-        self._hearing[channel] = hear
+        listed = self._hearing.setdefault(channel, [])
+        listed.append(hear)
         try:
             yield
         finally:
-            del self._hearing[channel]
+            listed.remove(hear)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Tx]:

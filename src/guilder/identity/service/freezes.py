@@ -59,14 +59,14 @@ class Freezes:
         if account is not None and ADMIN in account.roles:
             await keep_an_administrator(tx, user_id)
         await freezes.begin(
-            tx, user_id, freeze_id=freeze_id, status_before=status, reason=reason, by=by.user_id
+            tx, user_id, freeze_id=freeze_id, status_before=status, reason=reason, by=by.actor_id
         )
         await revocations.freeze(tx, user_id)
         await self._sessions.end(tx, user_id=user_id, reason=EndReason.FROZEN)
         fact = UserFrozen(
             user_id=user_id,
             freeze_id=freeze_id,
-            by=by.user_id,
+            by=by.actor_id,
             before=UserStatus(status=status),
             after=UserStatus(status=_FROZEN),
             personal=Reasoned(reason=reason),
@@ -78,12 +78,12 @@ class Freezes:
 async def _unfreeze(tx: Tx, user_id: UserId, reason: str, by: Caller) -> None:
     if await _locked(tx, user_id, by=by) != _FROZEN:
         return
-    freeze_id, status = await freezes.end(tx, user_id, reason=reason, by=by.user_id)
+    freeze_id, status = await freezes.end(tx, user_id, reason=reason, by=by.actor_id)
     await revocations.unfreeze(tx, user_id)
     fact = UserUnfrozen(
         user_id=user_id,
         freeze_id=freeze_id,
-        by=by.user_id,
+        by=by.actor_id,
         before=UserStatus(status=_FROZEN),
         after=UserStatus(status=status),
         personal=Reasoned(reason=reason),

@@ -93,10 +93,10 @@ class Roles:
             if caller is None or ADMIN not in caller.roles:
                 raise BeyondOwnPermissions
             view = PermissionView(name=name, meaning=meaning, comes_with_guilder=False)
-            if not await store.add_permission(tx, name, meaning=meaning, made_by=by.user_id):
+            if not await store.add_permission(tx, name, meaning=meaning, made_by=by.actor_id):
                 return _repeated(view, there=await store.permissions(tx))
             await revocations.definitions_changed(tx)
-            fact = PermissionDefined(permission=name, meaning=meaning, by=by.user_id)
+            fact = PermissionDefined(permission=name, meaning=meaning, by=by.actor_id)
             await append(tx, [outgoing(fact, key=name)])
             return view
 
@@ -119,7 +119,7 @@ class Roles:
         async def work(tx: Tx) -> RoleView:
             await _judge_grants(tx, permissions, by=by)
             added = await store.add(
-                tx, name, description=description, permissions=permissions, made_by=by.user_id
+                tx, name, description=description, permissions=permissions, made_by=by.actor_id
             )
             if not added:
                 return await _added_before(
@@ -127,7 +127,7 @@ class Roles:
                 )
             after = RoleGrants(permissions=tuple(sorted(permissions)))
             return await _defined(
-                tx, name, RoleDefined(role=name, by=by.user_id, before=None, after=after)
+                tx, name, RoleDefined(role=name, by=by.actor_id, before=None, after=after)
             )
 
         return await self._alone(work)
@@ -150,7 +150,7 @@ class Roles:
             await store.change(tx, name, description=description, permissions=permissions)
             fact = RoleDefined(
                 role=name,
-                by=by.user_id,
+                by=by.actor_id,
                 before=RoleGrants(permissions=tuple(sorted(role.permissions))),
                 after=RoleGrants(permissions=tuple(sorted(permissions))),
             )
@@ -176,7 +176,7 @@ class Roles:
             await store.remove(tx, name)
             await revocations.definitions_changed(tx)
             before = RoleGrants(permissions=tuple(sorted(role.permissions)))
-            await _publish(tx, RoleRemoved(role=name, by=by.user_id, before=before), key=name)
+            await _publish(tx, RoleRemoved(role=name, by=by.actor_id, before=before), key=name)
 
         await self._alone(work)
 
@@ -339,7 +339,7 @@ async def _write(
     fact = RolesChanged(
         user_id=account.user_id,
         account_id=account.account_id,
-        by=by.user_id,
+        by=by.actor_id,
         before=AccountRoles(roles=tuple(sorted(account.roles))),
         after=AccountRoles(roles=tuple(sorted(after))),
         personal=Reasoned(reason=reason),
