@@ -25,7 +25,7 @@ from guilder.ledger import module as ledger
 from guilder.notifications import module as notifications
 from guilder.payments import module as payments
 from guilder.platform import failpoints
-from guilder.platform.auth import TokenVerifier
+from guilder.platform.auth import ISSUER, TokenVerifier
 from guilder.platform.db import Database
 from guilder.platform.egress import Egress, EgressRules, SystemResolver
 from guilder.platform.envelopes import OuterKeys
@@ -58,6 +58,7 @@ class House:
     db: Database
     keys: KeyFolder
     registry: CollectorRegistry
+    standing: Standing
     modules: tuple[Module, ...]
     here: tuple[Module, ...]
 
@@ -96,6 +97,11 @@ def verification_keys(settings: Settings) -> VerificationKeys:
     return RemoteKeys(f"{elsewhere}{JWKS_PATH}", client=AsyncClient())
 
 
+def issuer(settings: Settings) -> str:
+    """Whom access tokens say they are from."""
+    return settings.public_url or ISSUER
+
+
 def build_house(
     settings: Settings,
     *,
@@ -114,7 +120,8 @@ def build_house(
     registry = CollectorRegistry() if registry is None else registry
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
-    modules = _modules(settings, db=db, keys=keys, registry=registry)
+    standing = Standing(identity.build_revocations(db))
+    modules = _modules(settings, db=db, keys=keys, registry=registry, standing=standing)
     names = {module.name for module in modules}
     unknown = sorted((set(only) | set(settings.service_urls)) - names)
     if unknown:
@@ -123,11 +130,24 @@ def build_house(
         )
     wanted = set(only) or names - set(settings.service_urls)
     here = tuple(module for module in modules if module.name in wanted)
-    return House(settings=settings, db=db, keys=keys, registry=registry, modules=modules, here=here)
+    return House(
+        settings=settings,
+        db=db,
+        keys=keys,
+        registry=registry,
+        standing=standing,
+        modules=modules,
+        here=here,
+    )
 
 
 def _modules(
-    settings: Settings, *, db: Database, keys: KeyFolder, registry: CollectorRegistry
+    settings: Settings,
+    *,
+    db: Database,
+    keys: KeyFolder,
+    registry: CollectorRegistry,
+    standing: Standing,
 ) -> tuple[Module, ...]:
     books = ledger.build_ledger()
     codes = identity.build_codes(db=db, redis_url=_codes_url(settings))
@@ -138,8 +158,14 @@ def _modules(
             keys=keys,
             contacts=outer_keys(settings),
             default_region=settings.default_region,
+            processes=settings.workers,
             rotate_keys_after_s=settings.key_rotation_days * _DAY_S,
+            passkey_origins=settings.passkey_origins or (_local_origin(settings),),
+            passkey_domain=settings.passkey_domain,
             codes=codes,
+            issuer=issuer(settings),
+            standing=standing,
+            base_url=settings.base_url,
         ),
         ledger.build(
             db=db,
@@ -158,7 +184,6 @@ def _modules(
                 db=db, contacts=outer_keys(settings), codes=codes
             ),
             tokens=identity.build_verification_tokens(),
-            processes=settings.workers,
             high_value_transfers=settings.high_value_transfers,
         ),
         housekeeping.build(settings, db=db),
@@ -179,6 +204,11 @@ def _codes_url(settings: Settings) -> str | None:
     if url is None or settings.otp_store is not OtpStore.REDIS:
         return None
     return url.get_secret_value()
+
+
+def _local_origin(settings: Settings) -> str:
+    """Where passkeys are used when nothing else is said: a browser takes no address for a name."""
+    return settings.public_url or f"http://localhost:{settings.port}"
 
 
 def _webhooks(settings: Settings, *, db: Database, registry: CollectorRegistry) -> Module:
@@ -247,7 +277,7 @@ def http_app(house: House) -> HttpApp:
         registry=registry,
         per_second=house.settings.audit_denials_per_second,
     )
-    standing = Standing(identity.build_revocations(house.db))
+    standing = house.standing
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
@@ -256,7 +286,9 @@ def http_app(house: House) -> HttpApp:
 
     return build(
         modules=house.modules if house.is_whole else house.here,
-        verifier=TokenVerifier(verification_keys(house.settings), standing=standing),
+        verifier=TokenVerifier(
+            verification_keys(house.settings), standing=standing, issuer=issuer(house.settings)
+        ),
         readiness=DatabaseReadiness(house.db),
         registry=registry,
         settings=gateway_settings(house.settings),

@@ -349,3 +349,71 @@ class PermissionDefined:
     permission: str
     meaning: str
     by: UserId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientAdded:
+    """There is a new machine client, ``by`` whom; without a user it acts in its own name."""
+
+    TYPE: ClassVar[str] = "com.guilder.client.added"
+
+    client_id: UserId
+    user_id: UserId | None
+    scopes: tuple[str, ...]
+    by: UserId
+    personal: Reasoned | None
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSecretRotated:
+    """A machine client has another secret, ``by`` whom; the one before is good for a while yet."""
+
+    TYPE: ClassVar[str] = "com.guilder.client.secret_rotated"
+
+    client_id: UserId
+    user_id: UserId | None
+    by: UserId
+    previous_until: datetime | None
+    tokens_ended: bool
+    personal: Reasoned | None
+    rotated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRemoved:
+    """A machine client is no more, and neither are its tokens; ``by`` whom."""
+
+    TYPE: ClassVar[str] = "com.guilder.client.removed"
+
+    client_id: UserId
+    user_id: UserId | None
+    by: UserId | None
+    personal: Reasoned | None
+    removed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideIdentityLinked:
+    """A user signs in with a provider, too.
+
+    ``linked_by`` is user, who was signed in, or email, which both sides had verified.
+    """
+
+    TYPE: ClassVar[str] = "com.guilder.user.outside_identity_linked"
+
+    user_id: UserId
+    provider: str
+    linked_by: str
+    linked_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideIdentityUnlinked:
+    """A user signs in with a provider no more."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.outside_identity_unlinked"
+
+    user_id: UserId
+    provider: str
+    unlinked_at: datetime

@@ -117,7 +117,7 @@ def build(
     client_tokens = ClientTokens(
         db=db,
         keys=keys,
-        standing=standing or Standing(Revocations(db)),
+        standing=Standing(Revocations(db)) if standing is None else standing,
         issuer=issuer,
         audience=audience,
         now=now,

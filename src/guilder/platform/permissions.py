@@ -48,6 +48,11 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
         "users:freeze": "Freeze and unfreeze users.",
         "roles:read": "See roles, and who has them.",
         "roles:write": "Define roles, and give and take them.",
+        "clients:read": "See one's own machine clients.",
+        "clients:write": "Make and end one's own machine clients.",
+        "clients:read_any": "See the machine clients of the house.",
+        "clients:write_any": "Make and end the machine clients of the house.",
+        "tokens:introspect": "See whose any access token is, as a machine client.",
     }
 )
 """Every permission that a route or a rule of Guilder asks for, and what it lets somebody do."""
@@ -92,13 +97,23 @@ ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
                 "ledger:own",
                 "webhooks:read",
                 "webhooks:write",
+                "clients:read",
+                "clients:write",
             }
         ),
         USER_ADMIN: frozenset({"verifications:read"}),
         SUPPORT: _SUPPORT,
         COMPLIANCE: _COMPLIANCE,
         OPERATIONS: _OPERATIONS,
-        ADMIN: _COMPLIANCE | _OPERATIONS | {"users:write", "roles:write"},
+        ADMIN: _COMPLIANCE
+        | _OPERATIONS
+        | {
+            "users:write",
+            "roles:write",
+            "clients:read_any",
+            "clients:write_any",
+            "tokens:introspect",
+        },
     }
 )
 """Every role that comes with Guilder. A user-admin account sees codes and never moves money."""

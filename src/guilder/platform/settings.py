@@ -312,6 +312,11 @@ class Settings(IdentitySettings):
         return self.env is Environment.PRODUCTION
 
     @property
+    def base_url(self) -> str:
+        """Where this installation is reached, without a slash at the end."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+    @property
     def heads_dir(self) -> Path:
         """Where signed heads are published."""
         return self.audit_heads_dir or self.data_dir / "heads"

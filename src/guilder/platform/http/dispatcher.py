@@ -175,8 +175,10 @@ class Dispatcher:
             if answer.refusal.family in DENYING:
                 self._denials.note(_denial(answer.refusal, incoming))
             reply = refusal_reply(answer.refusal, request_id=incoming.request_id)
-            reply.headers += header_pairs(answer.headers)
-            reply.body = reply.body if answer.body is None else answer.body
+            if answer.body is None:
+                reply.headers += header_pairs(answer.headers)
+            else:
+                reply.headers, reply.body = header_pairs(answer.headers), answer.body
         else:
             reply = reply_of(answer, status=route.status)
         if route.moves_money:

@@ -120,7 +120,7 @@ class RefusedAnswer:
     refusal: Refusal
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
-    """In place of the usual one, where a protocol has errors of its own."""
+    """Where a protocol has errors of its own: this body and these headers, not the usual ones."""
 
 
 AnyAnswer: TypeAlias = Answer | RawAnswer | StreamAnswer | RefusedAnswer

@@ -1,0 +1,121 @@
+"""Machine clients: their secrets, what they may be given, and how they say who they are."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Collection, Mapping
+from hashlib import sha256
+from typing import Final
+from urllib.parse import unquote_plus
+from uuid import UUID
+
+SECRET_BYTES: Final = 32
+SECRET_PREFIX: Final = "guilder_secret_"  # noqa: S105 - so that scanners know a leaked one
+MOST_CLIENTS: Final = 10
+MOST_OVERLAP_S: Final = 7 * 24 * 3600
+USUAL_OVERLAP_S: Final = 24 * 3600
+FOR_PEOPLE: Final = frozenset(
+    {
+        "clients:read",
+        "clients:write",
+        "clients:read_any",
+        "clients:write_any",
+        "roles:write",
+        "users:write",
+        "users:freeze",
+        "verifications:read",
+    }
+)
+"""What no machine client is given: power over people, and to make others like itself."""
+
+_SECRET: Final = re.compile(rf"{SECRET_PREFIX}[A-Za-z0-9_-]{{43}}")
+_SCOPES: Final = re.compile(r"[!#-\[\]-~]+( [!#-\[\]-~]+)*")
+_NOBODY: Final = bytes(32)
+
+
+class Unreadable(Exception):
+    """A client's credentials, or the scopes it asks for, are not written as they have to be."""
+
+
+def spelled(secret: bytes) -> str:
+    """A secret as its client keeps it."""
+    return SECRET_PREFIX + urlsafe_b64encode(secret).decode("ascii").rstrip("=")
+
+
+def digest(secret: str) -> bytes:
+    """What is stored of a secret as it is spelled."""
+    return sha256(secret.encode()).digest()
+
+
+def matches(secret: str, *, digests: Collection[bytes]) -> bool:
+    """Whether a secret is one of those stored; it takes as long for a client that nobody has."""
+    shown = digest(secret)
+    found = [hmac.compare_digest(shown, stored) for stored in (*digests, _NOBODY)]
+    return any(found) and _SECRET.fullmatch(secret) is not None
+
+
+def scope_problem(scopes: Collection[str]) -> str | None:
+    """Why no client may have these scopes; None where one may."""
+    if not scopes:
+        return "at least one is needed"
+    if len(set(scopes)) != len(scopes):
+        return "one is there twice"
+    if FOR_PEOPLE & set(scopes):
+        return "one is for people only"
+    return None
+
+
+def read_scopes(text: str) -> tuple[str, ...]:
+    """The scopes in a space-separated list (RFC 6749, section 3.3), each once.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    if _SCOPES.fullmatch(text) is None:
+        raise Unreadable("the scope is not a list of words")
+    return tuple(dict.fromkeys(text.split(" ")))
+
+
+def read_credentials(
+    authorization: str | None, *, fields: Mapping[str, str]
+) -> tuple[UUID, str] | None:
+    """The id and the secret that a request shows, in its header or in its body; None: neither.
+
+    Raises:
+        Unreadable: it shows both, or one that cannot be anybody's.
+    """
+    in_body = fields.get("client_secret")
+    if authorization is None:
+        return None if in_body is None else _named(fields.get("client_id", ""), in_body)
+    if in_body is not None:
+        raise Unreadable("credentials are in the header and in the body")
+    client_id, secret = _basic(authorization)
+    if fields.get("client_id", client_id) != client_id:
+        raise Unreadable("the header and the body name two clients")
+    return _named(client_id, secret)
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    scheme, _, encoded = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        raise Unreadable("clients authenticate by Basic, or in the body")
+    try:
+        text = b64decode(encoded.strip(), validate=True).decode("utf-8")
+    except (Base64Error, ValueError):
+        raise Unreadable("the header cannot be decoded") from None
+    name, _, secret = text.partition(":")
+    # RFC 6749, section 2.3.1: each half is form-encoded before it is joined
+    return unquote_plus(name), unquote_plus(secret)
+
+
+def _named(client_id: str, secret: str) -> tuple[UUID, str]:
+    try:
+        found = UUID(client_id)
+    except ValueError:
+        raise Unreadable("the client's id is none") from None
+    if str(found) != client_id.lower() or len(secret) > 200:
+        raise Unreadable("the client's id or secret is none")
+    return found, secret

@@ -1,0 +1,295 @@
+"""Machine clients over HTTP: people make their own, staff make the house's; secrets and ends."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from guilder.kernel.errors import Unauthenticated
+from guilder.kernel.ids import UserId
+from guilder.platform.db import Database
+from guilder.platform.identifiers import new_id
+from tests.support.machines import (
+    appoint,
+    machine,
+    make_client,
+    post_form,
+    send,
+    signed_in,
+    token_of,
+)
+from tests.support.town import Town, data, error
+
+Superuser = asyncpg.Connection
+
+
+async def test_a_user_makes_a_client_and_sees_its_secret_once(town: Town) -> None:
+    user_id, token = await signed_in(town, "Mira", "+919876501001")
+    body = {"name": "Books", "scopes": ["wallets:read", "payments:read"]}
+
+    made = data(await send(town, "POST", "/oauth/clients", token=token, body=body), 201)
+
+    assert made["user_id"] == user_id
+    assert made["scopes"] == ["payments:read", "wallets:read"]
+    assert made["client_secret"].startswith("guilder_secret_")
+    listed = data(await send(town, "GET", "/oauth/clients", token=token))
+    assert [client["client_id"] for client in listed] == [made["client_id"]]
+    assert "client_secret" not in listed[0]
+
+
+async def test_the_secret_is_nowhere_in_the_database(town: Town, superuser: Superuser) -> None:
+    _, token = await signed_in(town, "Mukul", "+919876501002")
+
+    client = await make_client(town, token, "wallets:read")
+
+    row = await superuser.fetchval(
+        "SELECT c::text FROM identity.clients c WHERE id = $1", client.id
+    )
+    events = await superuser.fetch("SELECT data::text FROM platform.outbox")
+    assert client.secret not in row
+    assert not [event for event in events if client.secret in event["data"]]
+
+
+@pytest.mark.parametrize(
+    ("scopes", "status", "code"),
+    [
+        (["ledger:write"], 403, "FORBIDDEN"),
+        (["wallets:read", "nonsense:at_all"], 403, "FORBIDDEN"),
+        (["clients:write"], 400, "VALIDATION_ERROR"),
+        (["roles:write"], 400, "VALIDATION_ERROR"),
+        (["verifications:read"], 400, "VALIDATION_ERROR"),
+        (["wallets:read", "wallets:read"], 400, "VALIDATION_ERROR"),
+        ([], 400, "VALIDATION_ERROR"),
+    ],
+    ids=str,
+)
+async def test_no_client_gets_what_it_must_not_have(
+    town: Town, scopes: list[str], status: int, code: str
+) -> None:
+    await town.register("Mona", "+919876501003")
+    token = data(await town.login(email="mona@example.com"))["token"]
+    body = {"name": "Books", "scopes": scopes}
+
+    answer = await send(town, "POST", "/oauth/clients", token=token, body=body)
+
+    assert error(answer, status)["code"] == code
+
+
+async def test_a_session_that_is_not_fresh_has_to_prove_itself_first(
+    town: Town, superuser: Superuser
+) -> None:
+    _, token = await signed_in(town, "Mitra", "+919876501004")
+    client = await make_client(town, token, "wallets:read")
+    session_id = (await town.verifier.verify(token)).session_id
+    await superuser.execute(
+        "UPDATE identity.sessions SET started_at = started_at - interval '1 hour' WHERE id = $1",
+        session_id,
+    )
+    body = {"name": "Books", "scopes": ["wallets:read"]}
+
+    adding = await send(town, "POST", "/oauth/clients", token=token, body=body)
+    path = f"/oauth/clients/{client.id}/rotate-secret"
+    rotating = await send(town, "POST", path, token=token, body={})
+
+    assert error(adding, 403)["code"] == "STEP_UP_REQUIRED"
+    assert error(rotating, 403)["code"] == "STEP_UP_REQUIRED"
+
+
+async def test_ten_clients_are_the_most_however_many_ask_at_once(town: Town) -> None:
+    _, token = await signed_in(town, "Manu", "+919876501005")
+    body = {"name": "Books", "scopes": ["wallets:read"]}
+
+    answers = await asyncio.gather(
+        *(send(town, "POST", "/oauth/clients", token=token, body=body) for _ in range(14))
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [201] * 10 + [409] * 4
+    refused = [answer for answer in answers if answer.status_code == 409]
+    assert {error(answer, 409)["code"] for answer in refused} == {"TOO_MANY_CLIENTS"}
+
+
+async def test_a_rotated_secret_and_the_one_before_are_good_for_a_while(town: Town) -> None:
+    _, token = await signed_in(town, "Meera", "+919876501006")
+    client = await make_client(town, token, "wallets:read")
+
+    path = f"/oauth/clients/{client.id}/rotate-secret"
+    rotated = data(await send(town, "POST", path, token=token, body={}))
+
+    assert rotated["client_secret"] != client.secret
+    assert rotated["previous_secret_until"] > rotated["rotated_at"]
+    assert await token_of(town, client)
+    assert await token_of(town, machine(rotated))
+
+
+async def test_a_leaked_secret_ends_at_once_and_its_tokens_with_it(town: Town) -> None:
+    _, token = await signed_in(town, "Milan", "+919876501007")
+    client = await make_client(town, token, "wallets:read")
+    leaked = await token_of(town, client)
+
+    path = f"/oauth/clients/{client.id}/rotate-secret"
+    body = {"overlap_s": 0, "end_tokens": True}
+    rotated = machine(data(await send(town, "POST", path, token=token, body=body)))
+
+    with pytest.raises(Unauthenticated):
+        await town.verifier.verify(leaked)
+    refused = await post_form(town, "token", by=client, grant_type="client_credentials")
+    assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+    assert await town.verifier.verify(await token_of(town, rotated))
+
+
+async def test_a_deleted_client_is_gone_with_its_tokens(town: Town) -> None:
+    _, token = await signed_in(town, "Maya", "+919876501008")
+    client = await make_client(town, token, "wallets:read")
+    its_token = await token_of(town, client)
+    assert (await town.verifier.verify(its_token)).client_id == UserId(
+        (await town.verifier.verify(its_token)).actor_id
+    )
+
+    answer = await send(town, "DELETE", f"/oauth/clients/{client.id}", token=token)
+
+    assert answer.status_code == 204
+    with pytest.raises(Unauthenticated):
+        await town.verifier.verify(its_token)
+    refused = await post_form(town, "token", by=client, grant_type="client_credentials")
+    assert refused.json()["error"] == "invalid_client"
+    again = await send(town, "DELETE", f"/oauth/clients/{client.id}", token=token)
+    assert error(again, 404)["code"] == "NOT_FOUND"
+
+
+async def test_other_peoples_clients_are_not_there(town: Town) -> None:
+    _, annas = await signed_in(town, "Madhu", "+919876501009")
+    _, bens = await signed_in(town, "Mohan", "+919876501010")
+    client = await make_client(town, annas, "wallets:read")
+    path = f"/oauth/clients/{client.id}"
+
+    rotating = await send(town, "POST", f"{path}/rotate-secret", token=bens, body={})
+    deleting = await send(town, "DELETE", path, token=bens)
+
+    assert error(rotating, 404)["code"] == error(deleting, 404)["code"] == "NOT_FOUND"
+    assert data(await send(town, "GET", "/oauth/clients", token=bens)) == []
+    assert await token_of(town, client)
+
+
+async def test_a_client_acts_in_its_users_name_with_its_scopes_alone(town: Town) -> None:
+    user_id, token = await signed_in(town, "Malti", "+919876501011")
+    client = await make_client(town, token, "wallets:read", "payments:write")
+
+    caller = await town.verifier.verify(await token_of(town, client))
+
+    assert (str(caller.user_id), str(caller.customer_id)) == (user_id, user_id)
+    assert str(caller.client_id) == str(caller.actor_id) == client.id
+    assert caller.permissions == {"wallets:read", "payments:write"}
+    assert (caller.account_type, caller.roles, caller.session_id) == ("client", frozenset(), None)
+
+
+async def test_what_is_for_people_is_closed_to_clients(town: Town) -> None:
+    _, token = await signed_in(town, "Mukta", "+919876501012")
+    client = await make_client(town, token, "wallets:read", "wallets:write")
+    its_token = await token_of(town, client)
+
+    answers = [
+        await send(town, "GET", "/auth/me", token=its_token),
+        await send(town, "GET", "/auth/sessions", token=its_token),
+        await send(town, "POST", "/auth/logout-all", token=its_token),
+        await send(town, "GET", "/oauth/clients", token=its_token),
+        await send(
+            town,
+            "POST",
+            "/oauth/clients",
+            token=its_token,
+            body={"name": "More", "scopes": ["wallets:read"]},
+        ),
+    ]
+
+    assert {error(answer, 403)["code"] for answer in answers} == {"FORBIDDEN"}
+
+
+async def test_a_client_has_no_more_than_its_user_has_at_the_moment(
+    town: Town, db: Database, superuser: Superuser
+) -> None:
+    user_id, _ = await signed_in(town, "Mansi", "+919876501013")
+    await appoint(db, user_id, "support")
+    token = data(await town.login(email="mansi@example.com"))["token"]
+    client = await make_client(town, token, "wallets:read", "wallets:read_any")
+    its_token = await token_of(town, client)
+    assert (await town.verifier.verify(its_token)).may("wallets:read_any")
+
+    await superuser.execute(
+        "DELETE FROM identity.role_assignments WHERE account_id = $1 AND role = 'support'", user_id
+    )
+    later = await town.verifier.verify(await token_of(town, client))
+
+    assert later.permissions == {"wallets:read"}
+    asked = await post_form(
+        town, "token", by=client, grant_type="client_credentials", scope="wallets:read_any"
+    )
+    assert (asked.status_code, asked.json()["error"]) == (400, "invalid_scope")
+
+
+async def test_staff_make_clients_that_act_in_their_own_name(town: Town, db: Database) -> None:
+    user_id, customer = await signed_in(town, "Mala", "+919876501014")
+    await appoint(db, user_id, "admin")
+    token = data(await town.login(email="mala@example.com"))["token"]
+    body = {"name": "Reports", "scopes": ["payments:read_any"], "reason": "Month-end reports"}
+
+    refused = await send(town, "POST", "/admin/oauth/clients", token=customer, body=body)
+    made = data(await send(town, "POST", "/admin/oauth/clients", token=token, body=body), 201)
+    caller = await town.verifier.verify(await token_of(town, machine(made)))
+
+    assert error(refused, 403)["code"] == "FORBIDDEN"
+    assert made["user_id"] is None
+    assert str(caller.user_id) == str(caller.client_id) == made["client_id"]
+    assert (caller.permissions, caller.customer_id) == ({"payments:read_any"}, None)
+    listed = data(await send(town, "GET", "/admin/oauth/clients", token=token))
+    assert made["client_id"] in [client["client_id"] for client in listed]
+    path = f"/admin/oauth/clients/{made['client_id']}"
+    assert (
+        await send(town, "DELETE", path, token=token, body={"reason": "Done"})
+    ).status_code == 204
+
+
+async def test_a_token_is_refused_once_its_user_is_frozen(town: Town, superuser: Superuser) -> None:
+    user_id, token = await signed_in(town, "Mahi", "+919876501015")
+    client = await make_client(town, token, "wallets:read")
+    await superuser.execute("UPDATE identity.users SET status = 'frozen' WHERE id = $1", user_id)
+
+    refused = await post_form(town, "token", by=client, grant_type="client_credentials")
+
+    assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+
+
+async def test_what_is_done_to_clients_is_told(town: Town, superuser: Superuser) -> None:
+    user_id, token = await signed_in(town, "Mohini", "+919876501016")
+    client = await make_client(town, token, "wallets:read")
+    await send(town, "POST", f"/oauth/clients/{client.id}/rotate-secret", token=token, body={})
+    await send(town, "DELETE", f"/oauth/clients/{client.id}", token=token)
+
+    rows = await superuser.fetch(
+        "SELECT type FROM platform.outbox WHERE key = $1 AND type LIKE 'com.guilder.client.%' "
+        "ORDER BY transaction, position",
+        user_id,
+    )
+
+    assert [row["type"].rpartition(".")[2] for row in rows] == [
+        "added",
+        "secret_rotated",
+        "removed",
+    ]
+
+
+async def test_an_unknown_id_is_no_client_of_the_house(town: Town, db: Database) -> None:
+    user_id, _ = await signed_in(town, "Manoj", "+919876501017")
+    await appoint(db, user_id, "admin")
+    token = data(await town.login(email="manoj@example.com"))["token"]
+    own = await make_client(town, token, "wallets:read")
+
+    answers = [
+        await send(
+            town, "DELETE", f"/admin/oauth/clients/{id_}", token=token, body={"reason": "None"}
+        )
+        for id_ in (new_id(), own.id)
+    ]
+
+    assert {error(answer, 404)["code"] for answer in answers} == {"NOT_FOUND"}
