@@ -6,11 +6,17 @@ Glossary
   the user's own id; a ``user_admin`` account is paired with it and sees its verification codes; a
   ``staff`` account is a user's who works here. (The ledger's accounts are something else.)
 - *session*: one sign-in of one account, named in a token's ``sid``.
+- *second factor*: what a user shows besides a password: a code of an authenticator app (TOTP) or a
+  passkey; a *recovery code* stands in for either, once.
+- *challenge*: a sign-in that was right so far and waits for a second factor.
+- *step-up*: a session proves again that it is its user's, before it may change second factors.
 - *role*: what an account is appointed to; `guilder.platform.permissions` says what that grants.
 
 Invariants
 - No two users share an email (compared without case) or a phone number (compared as E.164).
 - A customer account exists if and only if its user-admin account does: one commit makes both.
 - A user-admin account has no role but ``user_admin``, so it can never move money.
+- A code, a recovery code, a challenge and a passkey's signature count once, for everybody at once.
+- Who has a second factor opens no session without one, whichever way they sign in.
 - A password is stored as an Argon2id hash only, and signing in costs the same for any answer "no".
 """
