@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-from guilder.apps.bench import bus, engine, growth, http, profile, reads, start
+from guilder.apps.bench import bus, engine, growth, http, logins, profile, reads, start
 from guilder.apps.bench.figure import Figure, Skipped
 from guilder.apps.bench.ground import Ground, Report
 from guilder.apps.bench.load import Generator
@@ -24,6 +24,7 @@ FIGURES: Final = (
     "bus",
     "http",
     "latency",
+    "logins",
     "hot",
     "bulk",
     "balance",
@@ -31,9 +32,9 @@ FIGURES: Final = (
     "history",
     "start",
 )
-_BEFORE_GROWTH: Final = ("latency", "hot", "bulk", "balance")
+_BEFORE_GROWTH: Final = ("latency", "logins", "hot", "bulk", "balance")
 _AFTER_GROWTH: Final = ("growth", "history")
-_COMPARED: Final = ("http", "latency", "hot", "growth")
+_COMPARED: Final = ("http", "latency", "logins", "hot", "growth")
 """Figures that need the transfer figure of the same run."""
 _OVER_HTTP: Final = ("http", *_BEFORE_GROWTH, *_AFTER_GROWTH)
 
@@ -165,6 +166,7 @@ class Run:
     ) -> None:
         base, folder = self._value("pgbench"), self.ground.folder
         await self._keep("latency", lambda: http.half_load(load, on=on, full=uniform))
+        await self._keep("logins", lambda: logins.beside_logins(load, on=on, full=uniform))
         await self._keep("hot", lambda: http.hot(load, on=on, uniform=uniform))
         await self._keep("bulk", lambda: http.bulk(load, on=on, base=base))
         await self._keep(
