@@ -33,6 +33,7 @@ from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
 from tests.support.database import OwnDatabase
 from tests.support.ledger import Teller, transfer
+from tests.support.waiting import until
 
 
 @pytest_asyncio.fixture
@@ -254,6 +255,26 @@ async def test_ten_thousand_are_posted_at_once(db: Database, teller: Teller, is_
     assert sum(isinstance(each, Posted) for group in first for each in group) == 10_000
     assert all(isinstance(each, Posted) and each.is_replay for group in again for each in group)
     assert sum(await teller.balances(accounts)) == 0
+
+
+async def test_what_waited_for_a_control_is_recorded_after_the_wait(
+    db: Database, other_db: Database, teller: Teller
+):
+    anna, ben = await teller.open(funds_minor=500), await teller.open()
+    limit = limit_on(UserId(anna), per_day_minor=100)
+    await db.run(lambda tx: teller.ledger.create_control(tx, limit))
+
+    async def waits() -> bool:
+        return bool(await db.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+
+    async with other_db.transaction() as tx:
+        await tx.execute("SELECT FROM ledger.controls FOR NO KEY UPDATE")
+        posting = asyncio.create_task(teller.post(transfer(anna, ben, 10)))
+        await until(waits, "the posting waits for the control")
+        waited_until = await teller.now()
+
+    assert await posting is None
+    assert await db.fetchval("SELECT max(recorded_at) FROM ledger.entries") > waited_until
 
 
 def limit_on(

@@ -88,11 +88,12 @@ class PostgresLedger:
         if holds or originals:
             wanted |= await _touched(tx, holds=holds, originals=originals)
         accounts = await _lock_or_open(tx, wanted)
-        locked_controls = await _lock_controls(tx, accounts, movements)
-        locked_holds = await lock_holds(tx, holds) if holds else []
-        reversible = await transactions.read_originals(tx, originals) if originals else []
         # Judged after the locks: time spent waiting for them counts.
-        now = await books.database_time(tx)
+        locked_controls, now = await _lock_controls(tx, accounts, movements)
+        locked_holds = await lock_holds(tx, holds) if holds else []
+        if locked_holds:
+            now = await books.database_time(tx)
+        reversible = await transactions.read_originals(tx, originals) if originals else []
         return LockedBook(
             accounts=accounts,
             controls=locked_controls,
@@ -273,7 +274,7 @@ def _target(control: Control | NewControl) -> tuple[object, ...]:
 
 async def _lock_controls(
     tx: Tx, accounts: Collection[Account], movements: Collection[Movement] | None
-) -> list[Control]:
+) -> tuple[list[Control], datetime]:
     if movements is None:
         owners = {account.owner_id for account in accounts if account.owner_id is not None}
         return await controls.lock_controls(tx, [*(account.id for account in accounts), *owners])

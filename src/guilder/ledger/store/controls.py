@@ -18,16 +18,27 @@ _COLUMNS: Final = """
     id, subject_id, currency, direction, kinds, per_transaction_minor, per_day_minor,
     per_month_minor, time_zone, day_used_minor, month_used_minor, created_at, used_at
 """
+# The last row is the time, read when every lock before it has been had.
+_AND_TIME: Final = f"""
+    SELECT {_COLUMNS}, NULL::timestamptz AS now FROM locked
+    UNION ALL
+    SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        clock_timestamp()
+"""
 _LOCK_ON: Final = f"""
-    SELECT {_COLUMNS} FROM ledger.controls
-    WHERE subject_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+    WITH locked AS MATERIALIZED (
+        SELECT {_COLUMNS} FROM ledger.controls
+        WHERE subject_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+    ) {_AND_TIME}
 """
 _LOCK_MOVED: Final = f"""
-    SELECT {_COLUMNS} FROM ledger.controls
-    WHERE (subject_id = ANY($1::uuid[]) AND direction = 'outflow'
-            OR subject_id = ANY($2::uuid[]) AND direction = 'inflow')
-      AND (kinds IS NULL OR kinds && $3::text[]) AND currency = ANY($4::text[])
-    ORDER BY id FOR NO KEY UPDATE
+    WITH locked AS MATERIALIZED (
+        SELECT {_COLUMNS} FROM ledger.controls
+        WHERE (subject_id = ANY($1::uuid[]) AND direction = 'outflow'
+                OR subject_id = ANY($2::uuid[]) AND direction = 'inflow')
+          AND (kinds IS NULL OR kinds && $3::text[]) AND currency = ANY($4::text[])
+        ORDER BY id FOR NO KEY UPDATE
+    ) {_AND_TIME}
 """
 _LOCK: Final = f"SELECT {_COLUMNS} FROM ledger.controls WHERE id = $1 FOR NO KEY UPDATE"
 _READ: Final = f"SELECT {_COLUMNS} FROM ledger.controls"
@@ -89,9 +100,11 @@ _USED: Final = """
 """
 
 
-async def lock_controls(tx: Tx, subject_ids: Collection[UserId | AccountId]) -> list[Control]:
-    """Lock the controls on accounts or owners in id order and read them."""
-    return [_control(row) for row in await tx.fetch(_LOCK_ON, subject_ids)]
+async def lock_controls(
+    tx: Tx, subject_ids: Collection[UserId | AccountId]
+) -> tuple[list[Control], datetime]:
+    """Lock the controls on accounts or owners in id order; answers them, and the time then."""
+    return _controls_and_time(await tx.fetch(_LOCK_ON, subject_ids))
 
 
 async def lock_controls_on(
@@ -101,10 +114,9 @@ async def lock_controls_on(
     enters: Collection[UUID],
     kinds: Collection[str],
     currencies: Collection[str],
-) -> list[Control]:
-    """Lock the controls on what leaves or enters subjects by these kinds, and read them."""
-    rows = await tx.fetch(_LOCK_MOVED, leaves, enters, kinds, currencies)
-    return [_control(row) for row in rows]
+) -> tuple[list[Control], datetime]:
+    """Lock the controls on what leaves or enters subjects by these kinds, and what time it is."""
+    return _controls_and_time(await tx.fetch(_LOCK_MOVED, leaves, enters, kinds, currencies))
 
 
 async def lock_control(tx: Tx, control_id: ControlId) -> Control | None:
@@ -196,6 +208,10 @@ def _allowed(control: Control) -> tuple[object, ...]:
         control.limits.per_month_minor,
         control.time_zone,
     )
+
+
+def _controls_and_time(rows: Sequence[Row]) -> tuple[list[Control], datetime]:
+    return [_control(row) for row in rows[:-1]], rows[-1]["now"]
 
 
 def _control(row: Row) -> Control:
