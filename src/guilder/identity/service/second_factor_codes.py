@@ -77,6 +77,10 @@ class SecondFactorCodes:
         """An app's secret as it may be stored."""
         return self._keys.wrap(secret, at=_secret_place(user_id))
 
+    def resealed(self, sealed: bytes, *, user_id: UserId) -> bytes:
+        """The same secret, sealed by the newest key."""
+        return self.sealed(self._keys.unwrap(sealed, at=_secret_place(user_id)), user_id=user_id)
+
     def matching_step(self, app: TotpRow, *, user_id: UserId, text: str) -> int | None:
         """The step of the code in ``text``, if it is one of ``app`` that may be used now."""
         typed = totp.read_code(text)

@@ -63,6 +63,15 @@ _USE_CODE: Final = """
 _HAS_CODE: Final = """
     SELECT true FROM identity.recovery_codes WHERE user_id = $1 AND digest = $2
 """
+# What is sealed names its key: the sixteen bytes after the version.
+_SEALED_OTHERWISE: Final = """
+    SELECT user_id, sealed_secret FROM identity.totp
+    WHERE substring(sealed_secret FROM 2 FOR 16) <> $1::bytea AND user_id > $2
+    ORDER BY user_id LIMIT $3
+"""
+_RESEAL: Final = """
+    UPDATE identity.totp SET sealed_secret = $3 WHERE user_id = $1 AND sealed_secret = $2
+"""
 _WAS_DONE: Final = "SELECT true FROM identity.factor_attempts WHERE id = $1"
 _MARK_DONE: Final = """
     INSERT INTO identity.factor_attempts (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING true
@@ -155,6 +164,19 @@ async def use_recovery_code(tx: Tx, user_id: UserId, *, digest: bytes) -> bool:
 async def has_recovery_code(tx: Tx, user_id: UserId, *, digest: bytes) -> bool:
     """Whether this is one of the user's, used or not."""
     return bool(await tx.fetchval(_HAS_CODE, user_id, digest))
+
+
+async def sealed_otherwise(
+    tx: Tx, *, key_id: UUID, after: UserId, most: int
+) -> Sequence[tuple[UserId, bytes]]:
+    """Secrets of users after this one that another key than this has sealed."""
+    rows = await tx.fetch(_SEALED_OTHERWISE, key_id.bytes, after, most)
+    return [(UserId(row["user_id"]), row["sealed_secret"]) for row in rows]
+
+
+async def reseal(tx: Tx, user_id: UserId, *, before: bytes, sealed: bytes) -> None:
+    """The same secret under another key, unless it has become another one."""
+    await tx.execute(_RESEAL, user_id, before, sealed)
 
 
 async def was_done(tx: Tx, attempt: UUID) -> bool:
