@@ -72,12 +72,15 @@ class ForgetfulDatabase(Database):
 
 
 @asynccontextmanager
-async def founded(db: Database, keys: KeyFolder) -> AsyncIterator[Town]:
-    """Identity on ``db``, served in this process, as long as the block lasts."""
+async def founded(db: Database, keys: KeyFolder, **parts: Any) -> AsyncIterator[Town]:
+    """Identity on ``db``, served in this process, as long as the block lasts.
+
+    ``parts`` are what else it is built from.
+    """
     contacts = OuterKeys(keys.folder)
     standing = Standing(module.build_revocations(db))
     identity = module.build(
-        db=db, keys=keys, contacts=contacts, password_cost=CHEAP, standing=standing
+        db=db, keys=keys, contacts=contacts, password_cost=CHEAP, standing=standing, **parts
     )
     verifier = TokenVerifier(keys, standing=standing)
     dispatcher = Dispatcher(

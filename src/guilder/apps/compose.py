@@ -163,6 +163,8 @@ def _modules(
             passkey_origins=settings.passkey_origins or (_local_origin(settings),),
             passkey_domain=settings.passkey_domain,
             codes=codes,
+            estates=wallets.build_service(db=db, ledger=books, time_zone=settings.time_zone),
+            retention=timedelta(days=settings.personal_retention_days),
             issuer=issuer(settings),
             standing=standing,
             base_url=settings.base_url,

@@ -417,3 +417,41 @@ class OutsideIdentityUnlinked:
     user_id: UserId
     provider: str
     unlinked_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserErased:
+    """A user was forgotten for good, ``by`` whom; None: by command. Others forget them, too."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.erased"
+
+    user_id: UserId
+    by: UserId | None
+    reason: str
+    erased_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegalHoldPlaced:
+    """The law wants a user's data: they are not erased until it is lifted; ``by`` whom."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.legal_hold_placed"
+
+    user_id: UserId
+    hold_id: UUID
+    by: UserId
+    personal: Reasoned
+    placed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegalHoldLifted:
+    """The law does not want a user's data any more; ``by`` whom."""
+
+    TYPE: ClassVar[str] = "com.guilder.user.legal_hold_lifted"
+
+    user_id: UserId
+    hold_id: UUID
+    by: UserId
+    personal: Reasoned
+    lifted_at: datetime

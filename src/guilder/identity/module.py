@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib import import_module
 from typing import Final
 from urllib.parse import urlsplit
 
 from guilder.identity import jobs
 from guilder.identity.api import Staff
+from guilder.identity.api.personal_data import Estates
 from guilder.identity.api.verifications import Verifications, VerificationTokens
 from guilder.identity.http.clients import ClientRoutes
 from guilder.identity.http.keys import KeyRoutes
 from guilder.identity.http.oauth import OAuthRoutes
 from guilder.identity.http.passkeys import PasskeyRoutes
+from guilder.identity.http.personal_data import PersonalDataRoutes
 from guilder.identity.http.roles import RoleRoutes
 from guilder.identity.http.second_factors import SecondFactorRoutes
 from guilder.identity.http.sessions import SessionRoutes
@@ -33,6 +36,7 @@ from guilder.identity.service.key_rotation import KeyRotation
 from guilder.identity.service.lockout import Lockout
 from guilder.identity.service.passwords import PasswordCost, Passwords, hashes_at_once
 from guilder.identity.service.people import People
+from guilder.identity.service.personal_data import ErasePeople, LegalHolds, PersonalExport
 from guilder.identity.service.personal_rotation import RotatePersonalKeys
 from guilder.identity.service.profile import Profile
 from guilder.identity.service.register import Registration
@@ -55,6 +59,7 @@ from guilder.platform.module import Job, Module
 from guilder.platform.standing import Standing
 
 DEFAULT_REGION: Final = "IN"
+FIVE_YEARS: Final = timedelta(days=1826)
 LOCAL_ORIGIN: Final = "http://localhost:8000"
 
 
@@ -88,6 +93,8 @@ def build(
     passkey_domain: str | None = None,
     standing: Standing | None = None,
     base_url: str = LOCAL_ORIGIN,
+    estates: Estates | None = None,
+    retention: timedelta = FIVE_YEARS,
     now: UnixTime = time.time,
 ) -> Module:
     """Identity, serving. ``default_region`` is where a phone without a country code is from.
@@ -98,6 +105,9 @@ def build(
     ``passkey_origins``, all of ``passkey_domain``. ``standing`` is what this process knows of
     what is revoked, ``base_url`` the address that others reach it at. ``processes`` share the
     processor and the memory that hashing passwords may have.
+
+    People are erased ``retention`` after their last payment, once ``estates`` has closed what they
+    hold; without it nobody is.
     """
     personal_keys = PersonalKeys(contacts)
     users = UserStore(keys=personal_keys)
@@ -130,6 +140,7 @@ def build(
             *KeyRoutes(keys).routes(),
             *_staff_routes(shared),
             *VerificationRoutes(verifying).routes(),
+            *_personal_data_routes(shared, estates=estates, retention=retention),
             *_factor_routes(factors),
             *ClientRoutes(MachineClients(db=db, step_up=factors.step_up)).routes(),
             *OAuthRoutes(client_tokens, issuer=issuer, base_url=base_url).routes(),
@@ -189,6 +200,19 @@ def _staff_routes(shared: _Shared) -> tuple[Route, ...]:
         *RoleRoutes(roles).routes(),
         *StaffRoutes(people=people, freezes=freezes, roles=roles).routes(),
     )
+
+
+def _personal_data_routes(
+    shared: _Shared, *, estates: Estates | None, retention: timedelta
+) -> tuple[Route, ...]:
+    erasures = None
+    if estates is not None:
+        erasures = ErasePeople(
+            db=shared.db, sessions=shared.sessions, estates=estates, retention=retention
+        )
+    export = PersonalExport(db=shared.db, users=shared.users, sessions=shared.sessions)
+    holds = LegalHolds(shared.db)
+    return PersonalDataRoutes(export=export, holds=holds, erasures=erasures).routes()
 
 
 def _site(origins: tuple[str, ...], domain: str | None) -> RelyingParty:

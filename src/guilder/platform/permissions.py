@@ -46,6 +46,8 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
         "users:read": "Find users and see who they are.",
         "users:write": "Change users.",
         "users:freeze": "Freeze and unfreeze users.",
+        "users:hold": "Place and lift legal holds on users' data.",
+        "users:erase": "Erase users for good.",
         "roles:read": "See roles, and who has them.",
         "roles:write": "Define roles, and give and take them.",
         "clients:read": "See one's own machine clients.",
@@ -74,6 +76,8 @@ _COMPLIANCE: Final = _SUPPORT | {
     "audit:read",
     "ledger:read",
     "users:freeze",
+    "users:hold",
+    "users:erase",
     "wallets:freeze_any",
 }
 _OPERATIONS: Final = _SUPPORT | {

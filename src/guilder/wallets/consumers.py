@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from guilder.identity.events import UserFrozen, UserRegistered, UserUnfrozen
+from guilder.identity.events import UserErased, UserFrozen, UserRegistered, UserUnfrozen
 from guilder.kernel.currencies import Currency
 from guilder.kernel.ids import UserId
 from guilder.platform.bus import Event, Subscription
@@ -36,6 +36,8 @@ def subscriptions(
                 case UserUnfrozen.TYPE:
                     freeze_id = UUID(event.data["freeze_id"])
                     await service.thaw_with_owner(tx, owner_id, freeze_id=freeze_id)
+                case UserErased.TYPE:
+                    await service.close_late(tx, owner_id)
 
-    types = frozenset({UserRegistered.TYPE, UserFrozen.TYPE, UserUnfrozen.TYPE})
+    types = frozenset({UserRegistered.TYPE, UserFrozen.TYPE, UserUnfrozen.TYPE, UserErased.TYPE})
     return (Subscription(group=_GROUP, types=types, hear=follow_owners),)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
+from guilder.identity.api.personal_data import MoneyRemains
 from guilder.kernel.currencies import Currency
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import AccountId, UserId, WalletId
@@ -23,7 +24,7 @@ from guilder.ledger.api import (
 )
 from guilder.platform import outbox
 from guilder.platform.batching import Batcher
-from guilder.platform.db import Database, Tx
+from guilder.platform.db import Database, Tx, savepoint
 from guilder.platform.identifiers import new_id
 from guilder.wallets import store
 from guilder.wallets.api import WALLET_ACCOUNT_CODE, Act, Wallet, WalletNotFound, WalletStatus
@@ -300,6 +301,38 @@ class WalletService:
         """Unfreeze what that freeze froze, unless staff have said something else of it since."""
         for wallet_id in await store.frozen_with_owner(tx, freeze_id):
             await self._change(tx, wallet_id, Act.UNFREEZE, owner_id=owner_id, by_staff=True)
+
+    async def wind_up(self, tx: Tx, owner_id: UserId) -> datetime | None:
+        """Close everything somebody holds who is to be erased; when money moved last.
+
+        Raises:
+            MoneyRemains: there is money in a wallet, or money is held.
+        """
+        moved_at: datetime | None = None
+        for wallet_id in await store.ids_of_owner(tx, owner_id):
+            account = await self._ledger.lock_account(tx, AccountId(wallet_id))
+            if account.balance_minor or account.pending_debits or account.pending_credits:
+                raise MoneyRemains
+            if account.moved_at is not None:
+                moved_at = max(account.moved_at, moved_at or account.moved_at)
+            await self._change(tx, wallet_id, Act.CLOSE, owner_id=owner_id, by_staff=True)
+        return moved_at
+
+    async def close_late(self, tx: Tx, owner_id: UserId) -> None:
+        """Close what was opened for somebody after they were erased; freeze it if it has money."""
+        try:
+            async with savepoint(tx):
+                await self.wind_up(tx, owner_id)
+        except MoneyRemains:
+            for wallet_id in await store.ids_of_owner(tx, owner_id):
+                await self._change(
+                    tx,
+                    wallet_id,
+                    Act.FREEZE,
+                    owner_id=owner_id,
+                    by_staff=True,
+                    skip_refused=True,
+                )
 
     async def _open(
         self,

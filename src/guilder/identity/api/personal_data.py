@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from guilder.identity.api import AccountView
+from guilder.identity.api.sessions import SessionView
 from guilder.kernel.errors import Family, Refusal
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Tx
@@ -47,14 +48,6 @@ class StillStaff(Refusal):
     code = "STILL_STAFF"
     family = Family.CONFLICT
     message = "This user has a role of staff. Take it from them first."
-
-
-class UserErased(Refusal):
-    """The user was erased; nobody knows any more who that was."""
-
-    code = "USER_ERASED"
-    family = Family.GONE
-    message = "This user was erased."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,3 +110,20 @@ class Export:
 
     account: AccountView
     roles_since: tuple[tuple[str, datetime], ...]
+    sessions: tuple[SessionView, ...]
+
+
+class Erasures(Protocol):
+    """Erases people, for staff and the command line."""
+
+    async def erase(self, user_id: UserId, *, reason: str, by: UserId | None) -> datetime:
+        """Forget a user for good, and close what they hold; when. Repeating it changes nothing.
+
+        Raises:
+            UserNotFound: nobody ever had this id.
+            StillStaff: they have a role of staff.
+            LegalHold: staff placed a hold on their data.
+            MoneyRemains: there is money in a wallet, or money is held.
+            RetainedByLaw: their last payment is too recent.
+        """
+        ...

@@ -25,6 +25,7 @@ def downgrade() -> None:
         DROP TABLE identity.erasures, identity.legal_holds, identity.personal_rotations,
             identity.contact_digests, identity.index_keys, identity.person_keys;
         DROP FUNCTION identity.refuse_change();
+        REVOKE UPDATE (reason) ON identity.freezes FROM guilder_identity;
         ALTER TABLE identity.users DROP CONSTRAINT users_personal_whole;
         UPDATE identity.users SET email = id || '@gone.invalid', email_key = id::text,
             full_name = 'Gone' WHERE email IS NULL;
@@ -135,5 +136,6 @@ _ERASURE = """
     CREATE TRIGGER for_good BEFORE UPDATE OR DELETE OR TRUNCATE ON identity.erasures
         FOR EACH STATEMENT EXECUTE FUNCTION identity.refuse_change();
     GRANT SELECT, INSERT ON identity.legal_holds, identity.erasures TO guilder_identity;
-    GRANT UPDATE (lifted_by, lifted_at) ON identity.legal_holds TO guilder_identity;
+    GRANT UPDATE (reason, lifted_by, lifted_at) ON identity.legal_holds TO guilder_identity;
+    GRANT UPDATE (reason) ON identity.freezes TO guilder_identity;
 """
