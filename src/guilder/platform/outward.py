@@ -71,6 +71,20 @@ class OutwardHttp:
         Raises:
             CallFailed: the URL may not be called, or no head of an answer came in time.
         """
+        sized = {**headers, "content-length": str(len(body))}
+        return await self._call("POST", url, headers=sized, body=body)
+
+    async def get(self, url: str, *, headers: Mapping[str, str]) -> Reply:
+        """Ask for what is there and answer with what came back, whatever its status.
+
+        Raises:
+            CallFailed: the URL may not be called, or no head of an answer came in time.
+        """
+        return await self._call("GET", url, headers=headers, body=b"")
+
+    async def _call(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes
+    ) -> Reply:
         deadline = asyncio.get_running_loop().time() + self._limits.total_s
         try:
             async with asyncio.timeout_at(deadline):
@@ -79,9 +93,8 @@ class OutwardHttp:
             raise CallFailed("timeout") from error
         reading = _Reading(most_bytes=self._limits.body_bytes)
         try:
-            await self._exchange(
-                reader, writer, _request(target, headers, body), reading, deadline=deadline
-            )
+            request = _head(method, target, headers) + body
+            await self._exchange(reader, writer, request, reading, deadline=deadline)
         finally:
             _leave(writer, is_whole=reading.is_whole)
         return reading.reply()
@@ -222,16 +235,18 @@ class _Reading:
         return any(name in {"content-length", "transfer-encoding"} for name, _ in self._headers)
 
 
-def _request(target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
+def _head(method: str, target: Target, headers: Mapping[str, str]) -> bytes:
     fields = {
         "host": target.authority,
         **headers,
-        "content-length": str(len(body)),
         "accept-encoding": "identity",
         "connection": "close",
     }
-    lines = [f"POST {target.path} HTTP/1.1", *(f"{name}: {text}" for name, text in fields.items())]
-    return "\r\n".join([*lines, "", ""]).encode("ascii") + body
+    lines = [
+        f"{method} {target.path} HTTP/1.1",
+        *(f"{name}: {text}" for name, text in fields.items()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
 def _leave(writer: asyncio.StreamWriter, *, is_whole: bool) -> None:

@@ -83,7 +83,8 @@ class Endpoint:
         """
         struct = self.route.query
         if struct is not None:
-            return parse_query(incoming.query_string, struct)
+            is_open = self.route.query_is_open
+            return parse_query(incoming.query_string, struct, is_open=is_open)
         if incoming.query_string:
             refuse_query(incoming.query_string)
         return None

@@ -19,14 +19,19 @@ _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _MAX_INTEGER: Final = 2**63 - 1
 
 
-def parse_query(query_string: bytes, type_: type[Q]) -> Q:
+def parse_query(query_string: bytes, type_: type[Q], *, is_open: bool = False) -> Q:
     """Read a query string into a struct. Numbers and flags are read from their plain text.
+
+    Where it ``is_open``, parameters that the struct does not have are left aside.
 
     Raises:
         BadRequest: it is too long, not UTF-8, or broken in its escapes.
         ValidationFailed: a parameter is unknown, there twice, or does not fit.
     """
     text = read_query(query_string)
+    if is_open:
+        known = {field.encode_name for field in msgspec.structs.fields(type_)}
+        text = {name: value for name, value in text.items() if name in known}
     query = convert(text, type_, from_text=True)
     read = ((name, _misread(getattr(query, name), sent)) for name, sent in text.items())
     reasons = {name: reason for name, reason in read if reason is not None}

@@ -149,6 +149,8 @@ class Route:
     tag: str
     body: type[msgspec.Struct] | None = None
     query: type[msgspec.Struct] | None = None
+    query_is_open: bool = False
+    """Parameters that ``query`` does not have are left aside: somebody else's server made them."""
     form: type[msgspec.Struct] | None = None
     """It speaks as OAuth does: instead of JSON a form of these fields comes in, which the handler
     gets as the bytes that were sent, and ``answers`` and refusals go out without an envelope."""
