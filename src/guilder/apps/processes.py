@@ -30,6 +30,8 @@ from guilder.platform.db import Database
 from guilder.platform.postgres.access import Access
 from guilder.platform.settings import Settings
 
+_FIRST: Final = "http-1"
+"""The process that looks how far everybody is behind, for all of them."""
 _NICER: Final = 10
 """How much later than requests background work gets the processor when both want it."""
 
@@ -98,8 +100,10 @@ async def _run(work: Work) -> None:
             work.ready()
             await stop.wait()
         else:
-            app, lags = http_app(house), LagMetrics(house.registry)
-            await stack.enter_async_context(_beside(lags.watch(db)))
+            app = http_app(house)
+            if work.settings.metrics_token and work.name in {"", _FIRST}:
+                lags = LagMetrics(house.registry)
+                await stack.enter_async_context(_beside(lags.watch(db)))
             drains = [drain for module in house.here for drain in module.on_drain]
             await serve_http(app, on=work.on, until=stop, ready=work.ready, drains=drains)
 

@@ -15,7 +15,7 @@ from guilder.audit.service.vault import Vault, persons_in, sealed
 from guilder.audit.store import records
 from guilder.platform import failpoints
 from guilder.platform.bus import Event
-from guilder.platform.db import TryAgain, Tx
+from guilder.platform.db import Tx
 from guilder.platform.envelopes import SealingKey
 
 BEFORE_COMMIT: Final = failpoints.declare(
@@ -63,8 +63,7 @@ class KeepRecords:
             previous=head.hash,
             recorded_at=head.now,
         )
-        if await records.append(tx, written, head=head) < len(written):
-            raise TryAgain
+        await records.append(tx, written, head=head)
         await failpoints.reach(BEFORE_COMMIT)
 
     async def _drafts(self, tx: Tx, events: Sequence[Event]) -> list[Draft]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from guilder.audit.api import Filters, Place
 from guilder.audit.domain import Placed
-from guilder.platform.db import Row, Tx
+from guilder.platform.db import AlreadyThere, Row, TryAgain, Tx
 
 _KNOWN: Final = "SELECT event_id FROM audit.records WHERE event_id = ANY($1::uuid[])"
 _FREE_CHAIN: Final = """
@@ -23,26 +23,26 @@ _ANY_CHAIN: Final = """
     WHERE chain = 1 + pg_backend_pid() % (SELECT count(*) FROM audit.chains)
     FOR NO KEY UPDATE
 """
-_APPEND: Final = """
-    WITH added AS (
-        INSERT INTO audit.records (chain, sequence, event_id, actor_id, action, subject, key,
-            request_id, trace_id, created_at, recorded_at, before, after, details, person_id,
-            personal, hash)
-        SELECT $1, r.sequence, r.event_id, r.actor_id, r.action, r.subject, r.key, r.request_id,
-            r.trace_id, r.created_at, $2, r.before::json, r.after::json, r.details::json,
-            r.person_id, r.personal, r.hash
-        FROM unnest($3::bigint[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::timestamptz[], $12::text[], $13::text[], $14::text[],
-            $15::uuid[], $16::bytea[], $17::bytea[]) AS r(sequence, event_id, actor_id, action,
-            subject, key, request_id, trace_id, created_at, before, after, details, person_id,
-            personal, hash)
-        ON CONFLICT (event_id) DO NOTHING
-        RETURNING 1
-    ), moved AS (
-        UPDATE audit.chains SET sequence = $18, hash = $19 WHERE chain = $1
-    )
-    SELECT count(*) FROM added
-"""
+_APPEND: Final = (
+    "chain",
+    "sequence",
+    "event_id",
+    "actor_id",
+    "action",
+    "subject",
+    "key",
+    "request_id",
+    "trace_id",
+    "created_at",
+    "recorded_at",
+    "before",
+    "after",
+    "details",
+    "person_id",
+    "personal",
+    "hash",
+)
+_MOVE: Final = "UPDATE audit.chains SET sequence = $2, hash = $3 WHERE chain = $1"
 _COLUMNS: Final = """
     SELECT chain, sequence, event_id, actor_id, action, subject, key, request_id, trace_id,
         created_at, recorded_at, before::text AS before, after::text AS after,
@@ -74,33 +74,43 @@ async def lock_chain(tx: Tx) -> Head:
     return Head(chain=row["chain"], sequence=row["sequence"], hash=row["hash"], now=row["now"])
 
 
-async def append(tx: Tx, records: Sequence[Placed], *, head: Head) -> int:
-    """Write records after a locked head; how many were new. Fewer than given: roll back."""
-    drafts = [record.draft for record in records]
-    last = records[-1]
-    added: int = await tx.fetchval(
-        _APPEND,
+async def append(tx: Tx, records: Sequence[Placed], *, head: Head) -> None:
+    """Write records after a locked head.
+
+    Raises:
+        TryAgain: one of them has been written meanwhile.
+    """
+    rows = [_row(record, head=head) for record in records]
+    try:
+        await tx.copy_records_to_table(
+            "records", schema_name="audit", columns=_APPEND, records=rows
+        )
+    except AlreadyThere as error:
+        raise TryAgain from error
+    await tx.execute(_MOVE, head.chain, records[-1].sequence, records[-1].hash)
+
+
+def _row(record: Placed, *, head: Head) -> tuple[object, ...]:
+    draft = record.draft
+    return (
         head.chain,
+        record.sequence,
+        draft.event_id,
+        draft.actor_id,
+        draft.action,
+        draft.subject,
+        draft.key,
+        draft.request_id,
+        draft.trace_id,
+        draft.created_at,
         head.now,
-        [record.sequence for record in records],
-        [draft.event_id for draft in drafts],
-        [draft.actor_id for draft in drafts],
-        [draft.action for draft in drafts],
-        [draft.subject for draft in drafts],
-        [draft.key for draft in drafts],
-        [draft.request_id for draft in drafts],
-        [draft.trace_id for draft in drafts],
-        [draft.created_at for draft in drafts],
-        [draft.before for draft in drafts],
-        [draft.after for draft in drafts],
-        [draft.details for draft in drafts],
-        [draft.person_id for draft in drafts],
-        [draft.personal for draft in drafts],
-        [record.hash for record in records],
-        last.sequence,
-        last.hash,
+        draft.before,
+        draft.after,
+        draft.details,
+        draft.person_id,
+        draft.personal,
+        record.hash,
     )
-    return added
 
 
 async def heads(tx: Tx) -> Sequence[Row]:

@@ -40,8 +40,7 @@ class Template:
         return tuple(self.sample)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
+class Notice(Struct, frozen=True, kw_only=True):
     """One thing one person is told. ``at`` is when it happened."""
 
     user_id: UserId

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from base64 import b64decode
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
+
+from msgspec.structs import replace
 
 from guilder.identity.events import UserContactChanged, UserLoggedIn, UserRegistered
 from guilder.kernel.ids import EventId, UserId, WalletId
-from guilder.notifications.api import Channel, DeliveryId, DeviceId, NoticeId
+from guilder.notifications.api import Category, Channel, DeliveryId, DeviceId, NoticeId
 from guilder.notifications.domain import notices as told
 from guilder.notifications.domain.deliveries import NEWS_FOR
 from guilder.notifications.domain.notices import Notice, WebhookDisabled
@@ -45,6 +46,14 @@ class Heard:
     fact: Fact
 
 
+class _Plan(NamedTuple):
+    """How one person is told of one category: in the feed or not, by what else, and when."""
+
+    in_app: bool
+    goals: Sequence[tuple[Channel, DeviceId | None]]
+    due_at: datetime
+
+
 class Newsroom:
     """Turns facts into notices. ``default`` are the preferences of who chose nothing;
     ``reachable`` are the channels that messages can be sent by here."""
@@ -63,7 +72,7 @@ class Newsroom:
         owners = await self._owners(tx, [item.fact for item in heard])
         surprising = await self._from_new_devices(tx, [item.fact for item in heard])
         found = [
-            dataclasses.replace(notice, event_id=item.event_id)
+            replace(notice, event_id=item.event_id)
             for item in heard
             for notice in _notices(item, owners=owners, surprising=surprising)
         ]
@@ -76,21 +85,21 @@ class Newsroom:
         now = await deliveries.database_time(tx)
         user_ids = sorted({notice.user_id for notice in notices})
         readers = await people.readers(tx, user_ids, default=self._default)
-        items = [
-            _item(notice)
-            for notice in notices
-            if readers[notice.user_id].preferences.wants(notice.category, Channel.IN_APP)
-        ]
+        plans: dict[tuple[UserId, Category], _Plan] = {}
+        items, outgoing = list[feed.NewItem](), list[deliveries.NewDelivery]()
+        for notice in notices:
+            named = notice.user_id, notice.category
+            plan = plans.get(named)
+            if plan is None:
+                plan = plans[named] = self._plan(readers[notice.user_id], named[1], now=now)
+            if plan.in_app:
+                items.append(_item(notice))
+            if plan.goals and now - notice.at < NEWS_FOR:
+                outgoing += (_delivery(notice, goal, due_at=plan.due_at) for goal in plan.goals)
         if items:
             await feed.add(tx, items)
-        outgoing = [
-            message
-            for notice in notices
-            if now - notice.at < NEWS_FOR
-            for message in self._messages(notice, readers[notice.user_id], now=now)
-        ]
         if outgoing:
-            await deliveries.add(tx, outgoing)
+            await deliveries.put(tx, outgoing)
 
     async def _learn(self, tx: Tx, facts: Iterable[Fact]) -> None:
         contacts, wallets = [], {}
@@ -135,27 +144,18 @@ class Newsroom:
             await people.learn_devices(tx, learnt)
         return surprising
 
-    def _messages(
-        self, notice: Notice, reader: Reader, *, now: datetime
-    ) -> Iterable[deliveries.NewDelivery]:
-        due_at = reader.preferences.send_at(now, notice.category)
-        for channel in _OUTGOING:
-            if channel not in self._reachable:
-                continue
-            if not reader.preferences.wants(notice.category, channel):
-                continue
-            for device_id in targets(reader, channel):
-                yield deliveries.NewDelivery(
-                    id=DeliveryId(new_id()),
-                    user_id=notice.user_id,
-                    channel=channel,
-                    device_id=device_id,
-                    template=notice.template,
-                    category=notice.category.value,
-                    data=notice.values,
-                    event_id=notice.event_id,
-                    due_at=due_at,
-                )
+    def _plan(self, reader: Reader, category: Category, *, now: datetime) -> _Plan:
+        chosen = reader.preferences
+        channels = [
+            channel
+            for channel in _OUTGOING
+            if channel in self._reachable and chosen.wants(category, channel)
+        ]
+        return _Plan(
+            in_app=chosen.wants(category, Channel.IN_APP),
+            goals=[(channel, goal) for channel in channels for goal in targets(reader, channel)],
+            due_at=chosen.send_at(now, category),
+        )
 
 
 def targets(reader: Reader, channel: Channel) -> Sequence[DeviceId | None]:
@@ -171,10 +171,27 @@ def _item(notice: Notice) -> feed.NewItem:
         user_id=notice.user_id,
         id=NoticeId(new_id()),
         template=notice.template,
-        category=notice.category.value,
+        category=notice.category,
         data=notice.values,
         event_id=notice.event_id,
         created_at=notice.at,
+    )
+
+
+def _delivery(
+    notice: Notice, goal: tuple[Channel, DeviceId | None], *, due_at: datetime
+) -> deliveries.NewDelivery:
+    channel, device_id = goal
+    return deliveries.NewDelivery(
+        id=DeliveryId(new_id()),
+        user_id=notice.user_id,
+        channel=channel,
+        device_id=device_id,
+        template=notice.template,
+        category=notice.category,
+        data=notice.values,
+        event_id=notice.event_id,
+        due_at=due_at,
     )
 
 

@@ -31,6 +31,18 @@ _ADD: Final = """
             reason)
     ON CONFLICT (id) DO NOTHING
 """
+_PUT: Final = (
+    "id",
+    "user_id",
+    "channel",
+    "device_id",
+    "template",
+    "category",
+    "data",
+    "event_id",
+    "status",
+    "due_at",
+)
 _COLUMNS: Final = """
     d.id, d.user_id, d.channel, d.device_id, d.template, d.category, d.data, d.status, d.attempts,
     d.due_at, d.reason, d.created_at, d.ended_at
@@ -112,6 +124,30 @@ async def add(tx: Tx, deliveries: Sequence[NewDelivery]) -> None:
         ["queued" if new.suppressed is None else "suppressed" for new in deliveries],
         [new.due_at for new in deliveries],
         [new.suppressed for new in deliveries],
+    )
+
+
+async def put(tx: Tx, deliveries: Sequence[NewDelivery]) -> None:
+    """Write messages to be sent, whose ids are new."""
+    await tx.copy_records_to_table(
+        "deliveries",
+        schema_name="notifications",
+        columns=_PUT,
+        records=[
+            (
+                new.id,
+                new.user_id,
+                new.channel,
+                new.device_id,
+                new.template,
+                new.category,
+                msgspec.json.encode(new.data).decode(),
+                new.event_id,
+                "queued",
+                new.due_at,
+            )
+            for new in deliveries
+        ],
     )
 
 

@@ -27,12 +27,16 @@ _NUMBER: Final = """
     ON CONFLICT (user_id) DO UPDATE SET last_sequence = i.last_sequence + excluded.last_sequence
     RETURNING user_id, last_sequence
 """
-_ADD: Final = """
-    INSERT INTO notifications.feed
-        (user_id, sequence, id, template, category, data, event_id, created_at)
-    SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[],
-        $6::jsonb[], $7::uuid[], $8::timestamptz[])
-"""
+_ADD: Final = (
+    "user_id",
+    "sequence",
+    "id",
+    "template",
+    "category",
+    "data",
+    "event_id",
+    "created_at",
+)
 _COLUMNS: Final = """
     user_id, sequence, id, template, category, data, created_at, read_at
 """
@@ -102,20 +106,24 @@ async def add(tx: Tx, items: Sequence[NewItem]) -> None:
     user_ids = sorted(counts)
     rows = await tx.fetch(_NUMBER, user_ids, [counts[user_id] for user_id in user_ids])
     following = {row["user_id"]: row["last_sequence"] - counts[row["user_id"]] for row in rows}
-    sequences = []
+    records = []
     for item in items:
-        following[item.user_id] += 1
-        sequences.append(following[item.user_id])
-    await tx.execute(
-        _ADD,
-        [item.user_id for item in items],
-        sequences,
-        [item.id for item in items],
-        [item.template for item in items],
-        [item.category for item in items],
-        [msgspec.json.encode(item.data).decode() for item in items],
-        [item.event_id for item in items],
-        [item.created_at for item in items],
+        sequence = following[item.user_id] = following[item.user_id] + 1
+        data = msgspec.json.encode(item.data).decode()
+        records.append(
+            (
+                item.user_id,
+                sequence,
+                item.id,
+                item.template,
+                item.category,
+                data,
+                item.event_id,
+                item.created_at,
+            )
+        )
+    await tx.copy_records_to_table(
+        "feed", schema_name="notifications", columns=_ADD, records=records
     )
     notify_after_commit(CHANNEL)
 

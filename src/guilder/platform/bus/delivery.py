@@ -30,10 +30,12 @@ _log = structlog.get_logger("guilder.bus")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """What a delivery came to: events that were looked at or tried again, and is there more?"""
+    """What a delivery came to: partitions that moved and events tried again, and is there more?"""
 
     count: int
     is_full: bool
+    heard: int = 0
+    """How many events the group heard."""
 
 
 NOTHING: Final = Delivered(count=0, is_full=False)
@@ -67,7 +69,11 @@ async def deliver(
         await positions.move(tx, subscription.group, read.reached)
     if read.reached.partitions or retried:
         await failpoints.reach(BEFORE_COMMIT)
-    return Delivered(count=len(read.reached.partitions) + retried, is_full=read.is_full)
+    return Delivered(
+        count=len(read.reached.partitions) + retried,
+        is_full=read.is_full,
+        heard=len(read.events),
+    )
 
 
 async def _hear_all(tx: Tx, subscription: Subscription, events: Sequence[Event]) -> None:
