@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from guilder.identity.service.code_services import CodeServices
 from guilder.identity.service.factor_clearing import FactorClearing
 from guilder.identity.service.key_rotation import KeyRotation
 from guilder.identity.service.personal_rotation import RotatePersonalKeys
 from guilder.identity.service.revocations import Revocations
 from guilder.identity.service.session_clearing import SessionClearing
-from guilder.identity.service.verifications import Verifying
 from guilder.platform.module import Job
 
 _FORGET_EVERY_S: Final = 60.0
@@ -32,9 +32,9 @@ def rotate_keys(rotation: KeyRotation) -> Job:
     return Job(name="identity.rotate_keys", every_s=_ROTATE_EVERY_S, run=rotation.rotate_when_due)
 
 
-def clear_verifications(verifying: Verifying) -> Job:
+def clear_codes(codes: CodeServices) -> Job:
     """Ends verifications that nobody completed, and wipes codes whose time is over."""
-    return Job(name="identity.clear_verifications", every_s=_FORGET_EVERY_S, run=verifying.clear)
+    return Job(name="identity.clear_codes", every_s=_FORGET_EVERY_S, run=codes.clear)
 
 
 def clear_factors(clearing: FactorClearing) -> Job:

@@ -14,9 +14,11 @@ from guilder.identity.api import Staff
 from guilder.identity.api.personal_data import Estates
 from guilder.identity.api.verifications import Verifications, VerificationTokens
 from guilder.identity.http.clients import ClientRoutes
+from guilder.identity.http.codes import CodeRoutes
 from guilder.identity.http.keys import KeyRoutes
 from guilder.identity.http.oauth import OAuthRoutes
 from guilder.identity.http.passkeys import PasskeyRoutes
+from guilder.identity.http.passwords import PasswordRoutes
 from guilder.identity.http.personal_data import PersonalDataRoutes
 from guilder.identity.http.roles import RoleRoutes
 from guilder.identity.http.second_factors import SecondFactorRoutes
@@ -28,6 +30,8 @@ from guilder.identity.http.verifications import VerificationRoutes
 from guilder.identity.service.access import AccessTokens
 from guilder.identity.service.client_tokens import ClientTokens
 from guilder.identity.service.clients import MachineClients
+from guilder.identity.service.code_sending import SEND_CODE
+from guilder.identity.service.code_services import CodeServices, build_code_services
 from guilder.identity.service.code_stores import CodeStore, DatabaseCodes
 from guilder.identity.service.factor_clearing import FactorClearing
 from guilder.identity.service.factor_services import FactorServices, build_factors
@@ -54,6 +58,7 @@ from guilder.platform.auth import AUDIENCE, ISSUER
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.http.route import Route
+from guilder.platform.jobs import Task
 from guilder.platform.keys import KeyFolder, UnixTime
 from guilder.platform.module import Job, Module
 from guilder.platform.standing import Standing
@@ -122,8 +127,8 @@ def build(
         lockout=Lockout(db=db, keys=contacts),
         default_region=default_region,
     )
-    verifying = Verifying(db=db, keys=contacts, codes=shared.codes)
     factors = _factors(shared, site=_site(passkey_origins, passkey_domain))
+    codes_in_use = _codes(shared, factors)
     client_tokens = ClientTokens(
         db=db,
         keys=keys,
@@ -139,7 +144,7 @@ def build(
             *_sign_in_routes(shared, factors),
             *KeyRoutes(keys).routes(),
             *_staff_routes(shared),
-            *VerificationRoutes(verifying).routes(),
+            *_code_routes(codes_in_use),
             *_personal_data_routes(shared, estates=estates, retention=retention),
             *_factor_routes(factors),
             *ClientRoutes(MachineClients(db=db, step_up=factors.step_up)).routes(),
@@ -148,11 +153,12 @@ def build(
         jobs=(
             jobs.forget_revocations(Revocations(db)),
             jobs.clear_sessions(SessionClearing(db=db, lockout=shared.lockout)),
-            jobs.clear_verifications(verifying),
+            jobs.clear_codes(codes_in_use),
             jobs.clear_factors(FactorClearing(db)),
             jobs.seal_personal_data(RotatePersonalKeys(db, keys=personal_keys)),
             *_rotations(keys, after_s=rotate_keys_after_s),
         ),
+        tasks=(Task(name=SEND_CODE, perform=codes_in_use.sending.send),),
         on_stop=(shared.passwords.close, shared.codes.close),
     )
 
@@ -165,6 +171,29 @@ def _factors(shared: _Shared, *, site: RelyingParty) -> FactorServices:
         passwords=shared.passwords,
         keys=shared.contacts,
         site=site,
+    )
+
+
+def _codes(shared: _Shared, factors: FactorServices) -> CodeServices:
+    return build_code_services(
+        db=shared.db,
+        users=shared.users,
+        passwords=shared.passwords,
+        sessions=shared.sessions,
+        lockout=shared.lockout,
+        factors=factors.sign_in,
+        keys=shared.contacts,
+        codes=shared.codes,
+        default_region=shared.default_region,
+    )
+
+
+def _code_routes(codes: CodeServices) -> tuple[Route, ...]:
+    passwords = PasswordRoutes(change=codes.change, sending=codes.sending, recovery=codes.recovery)
+    return (
+        *VerificationRoutes(codes.verifying).routes(),
+        *CodeRoutes(sending=codes.sending, sign_in=codes.sign_in, checks=codes.checks).routes(),
+        *passwords.routes(),
     )
 
 

@@ -79,6 +79,7 @@ def _codes() -> None:
         );
         CREATE INDEX one_time_codes_by_end ON identity.one_time_codes (expires_at);
         CREATE TABLE identity.code_issues (
+            id uuid PRIMARY KEY,
             name text NOT NULL,
             issued_at timestamptz NOT NULL DEFAULT clock_timestamp()
         );

@@ -157,10 +157,6 @@ class Verifying:
         await self._db.run(lambda tx: _cancel(tx, account_id, id_=verification_id))
         await self._codes.drop([_name(verification_id)])
 
-    async def cancel_all(self, tx: Tx, user_id: UserId) -> None:
-        """Give up whatever a user has begun, as when their password changes."""
-        await store.end_open(tx, user_id)
-
     async def clear(self) -> None:
         """End what was not completed in time; forget what ended a day ago; wipe codes."""
         await self._db.run(store.expire)

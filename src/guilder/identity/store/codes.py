@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from guilder.platform.db import Tx, rows_done
 
@@ -35,11 +36,11 @@ _DROP: Final = "DELETE FROM identity.one_time_codes WHERE name = ANY($1::text[])
 _CLEAR: Final = "DELETE FROM identity.one_time_codes WHERE expires_at <= clock_timestamp()"
 _ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 _ISSUES: Final = """
-    SELECT count(*) AS within, COALESCE(bool_or(issued_at > clock_timestamp() - $3::interval),
-        false) AS just_now
+    SELECT count(*) AS within, COALESCE(bool_or(id = $4), false) AS is_it,
+        COALESCE(bool_or(issued_at > clock_timestamp() - $3::interval), false) AS just_now
     FROM identity.code_issues WHERE name = $1 AND issued_at > clock_timestamp() - $2::interval
 """
-_ISSUE: Final = "INSERT INTO identity.code_issues (name) VALUES ($1)"
+_ISSUE: Final = "INSERT INTO identity.code_issues (id, name) VALUES ($1, $2)"
 _FORGET_ISSUES: Final = """
     DELETE FROM identity.code_issues WHERE issued_at < clock_timestamp() - $1::interval
 """
@@ -78,13 +79,17 @@ async def clear(tx: Tx) -> None:
     await tx.execute(_CLEAR)
 
 
-async def may_issue(tx: Tx, name: str, *, most: int, within: timedelta, pause: timedelta) -> bool:
-    """Whether another code may be sent under this name now; if so, it counts as sent."""
+async def may_issue(
+    tx: Tx, name: str, *, attempt: UUID, most: int, within: timedelta, pause: timedelta
+) -> bool:
+    """Whether a code may be sent under this name now; if so, this attempt counts as sent, once."""
     await tx.execute(_ONE_AT_A_TIME, f"identity.code_issues|{name}")
-    row = await tx.fetchrow(_ISSUES, name, within, pause)
-    if row is None or row["within"] >= most or row["just_now"]:
+    row = await tx.fetchrow(_ISSUES, name, within, pause, attempt)
+    if row is None or row["is_it"]:
+        return True
+    if row["within"] >= most or row["just_now"]:
         return False
-    await tx.execute(_ISSUE, name)
+    await tx.execute(_ISSUE, attempt, name)
     return True
 
 

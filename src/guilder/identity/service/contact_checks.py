@@ -1,0 +1,118 @@
+"""Users prove that an email or a phone is theirs, with a code that is sent to it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+
+from guilder.identity.api import AccountView
+from guilder.identity.api.codes import (
+    CODE_LIFE_S,
+    CodeSent,
+    ContactStanding,
+    NoSuchContact,
+    TooManyCodesSent,
+)
+from guilder.identity.api.second_factors import InvalidOtp
+from guilder.identity.events import ContactVerified
+from guilder.identity.service.code_sending import publish_code
+from guilder.identity.service.one_time_codes import PAUSE, OneTimeCodes, Purpose
+from guilder.identity.service.verifications import sealed_code
+from guilder.identity.store import credentials
+from guilder.identity.store.users import UserStore
+from guilder.kernel.errors import Unauthenticated
+from guilder.kernel.ids import UserId
+from guilder.platform.db import Database, Tx
+from guilder.platform.envelopes import OuterKeys
+from guilder.platform.identifiers import new_id
+from guilder.platform.outbox import append, outgoing
+
+_LIFE = timedelta(seconds=CODE_LIFE_S)
+
+
+class Contact(StrEnum):
+    """An address that a user can prove."""
+
+    EMAIL = "email"
+    PHONE = "phone"
+
+
+class ContactChecks:
+    """Sends codes to users' own addresses, and takes them."""
+
+    def __init__(
+        self, *, db: Database, users: UserStore, codes: OneTimeCodes, keys: OuterKeys
+    ) -> None:
+        self._db = db
+        self._users = users
+        self._codes = codes
+        self._keys = keys
+
+    async def send(self, account_id: UserId, *, contact: Contact) -> CodeSent:
+        """Send a code to the caller's own email or phone.
+
+        Raises:
+            Unauthenticated: there is no such account any more.
+            NoSuchContact: the user has no such address.
+            TooManyCodesSent: one was sent just now, or several lately.
+            Overloaded: the store of codes does not answer.
+        """
+        account = await self._account(account_id)
+        subject, purpose = _subject(account, contact), Purpose(contact.value)
+        attempt = new_id()
+        if not await self._db.run(
+            lambda tx: self._codes.may_send(tx, purpose, subject=subject, attempt=attempt)
+        ):
+            raise TooManyCodesSent(retry_after_s=int(PAUSE.total_seconds()))
+        code = await self._codes.make(purpose, subject=subject)
+        sealed = sealed_code(account.user_id, code, keys=self._keys)
+        channel = "email" if contact is Contact.EMAIL else "sms"
+        await self._db.run(
+            lambda tx: publish_code(
+                tx, account.user_id, purpose, channel=channel, sealed=sealed, life=_LIFE
+            )
+        )
+        return CodeSent(message=f"A code is on its way to your {contact}.", expires_in=CODE_LIFE_S)
+
+    async def confirm(self, account_id: UserId, *, contact: Contact, code: str) -> ContactStanding:
+        """Take a code, and know from then on that the address is the user's.
+
+        Raises:
+            Unauthenticated: there is no such account any more.
+            NoSuchContact: the user has no such address.
+            InvalidOtp: the code is wrong, was used or tried too often, or is too old.
+            Overloaded: the store of codes does not answer.
+        """
+        account = await self._account(account_id)
+        purpose = Purpose(contact.value)
+        subject = _subject(account, contact)
+        if not await self._codes.take(purpose, subject=subject, code=code):
+            raise InvalidOtp
+        await self._db.run(lambda tx: prove(tx, account.user_id, contact=contact.value))
+        return await self.standing(account.user_id)
+
+    async def standing(self, user_id: UserId) -> ContactStanding:
+        """Which of a user's addresses are proved."""
+        return await self._db.run(lambda tx: credentials.contact_standing(tx, user_id))
+
+    async def _account(self, account_id: UserId) -> AccountView:
+        account = await self._db.run(lambda tx: self._users.account(tx, account_id))
+        if account is None:
+            raise Unauthenticated
+        return account
+
+
+async def prove(tx: Tx, user_id: UserId, *, contact: str) -> None:
+    """Somebody has shown that an address is this user's."""
+    verified_at = await credentials.verify_contact(tx, user_id, contact=contact)
+    if verified_at is not None:
+        event = ContactVerified(user_id=user_id, contact=contact, verified_at=verified_at)
+        await append(tx, [outgoing(event, key=str(user_id))])
+
+
+def _subject(account: AccountView, contact: Contact) -> str:
+    """The address with its user: another address, or another's, has another code."""
+    address = account.email if contact is Contact.EMAIL else account.phone
+    if address is None:
+        raise NoSuchContact
+    return f"{account.user_id}|{address}"

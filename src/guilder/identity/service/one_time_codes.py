@@ -1,0 +1,96 @@
+"""Codes of six digits: made, kept as keyed digests, tried five times, used once.
+
+A code belongs to a purpose and a subject: a name to sign in with, or an address of a user. What is
+kept under is a pseudonym of both, so the store tells neither. A subject without a code is answered
+like one with another code, and costs the same.
+"""
+
+from __future__ import annotations
+
+import hmac
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from guilder.identity.api.codes import CODE_LIFE_S
+from guilder.identity.service.code_stores import CodeStore
+from guilder.identity.service.verifications import new_code
+from guilder.identity.store import codes as store
+from guilder.platform.db import Tx
+from guilder.platform.envelopes import OuterKeys
+
+MOST_TRIES: Final = 5
+MOST_SENT: Final = 5
+"""So many within an hour, to one subject: twenty-five guesses at a million codes."""
+WITHIN: Final = timedelta(hours=1)
+PAUSE: Final = timedelta(seconds=30)
+_KEPT: Final = timedelta(days=1)
+
+
+class Purpose(StrEnum):
+    """What a code is for."""
+
+    LOGIN = "login"
+    EMAIL = "email"
+    PHONE = "phone"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - the name of a purpose, not a secret
+
+
+class OneTimeCodes:
+    """Makes codes and takes them."""
+
+    def __init__(self, *, codes: CodeStore, keys: OuterKeys) -> None:
+        self._codes = codes
+        self._keys = keys
+
+    async def may_send(self, tx: Tx, purpose: Purpose, *, subject: str, attempt: UUID) -> bool:
+        """Whether another code may be sent now; if so, it counts as sent when this commits.
+
+        Of one attempt that is repeated, because an answer was lost, only the first time counts.
+        """
+        return await store.may_issue(
+            tx,
+            self._name(purpose, subject),
+            attempt=attempt,
+            most=MOST_SENT,
+            within=WITHIN,
+            pause=PAUSE,
+        )
+
+    async def make(self, purpose: Purpose, *, subject: str) -> str:
+        """A new code, in place of the one there was.
+
+        Raises:
+            Overloaded: the store does not answer.
+        """
+        code, name = new_code(), self._name(purpose, subject)
+        await self._codes.put(name, secret=self._digest(name, code), life_s=CODE_LIFE_S)
+        return code
+
+    async def take(self, purpose: Purpose, *, subject: str, code: str) -> bool:
+        """Whether this is the code. A right one is used up; each call is one of five tries.
+
+        Raises:
+            Overloaded: the store does not answer.
+        """
+        name = self._name(purpose, subject)
+        digest = self._digest(name, code)
+        secret, tries = await self._codes.guess(name, life_s=CODE_LIFE_S)
+        if tries > MOST_TRIES or not hmac.compare_digest(secret, digest):
+            return False
+        return await self._codes.take(name, secret=secret)
+
+    async def forget_sent(self, tx: Tx) -> None:
+        """Forget what was sent long ago."""
+        await store.forget_issues(tx, after=_KEPT)
+
+    def key(self, purpose: Purpose, subject: str) -> str:
+        """A pseudonym of purpose and subject, for whoever has to name them."""
+        return self._name(purpose, subject)
+
+    def _name(self, purpose: Purpose, subject: str) -> str:
+        return f"{purpose.value}:{self._keys.pseudonym(f'code|{purpose.value}|{subject}')}"
+
+    def _digest(self, name: str, code: str) -> bytes:
+        return self._keys.pseudonym(f"code|{name}|{code}").bytes

@@ -1,0 +1,55 @@
+"""What identity sends to people: the jobs that send it, and the codes as whoever delivers reads."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from guilder.identity.events import CodeIssued, code_place
+from guilder.kernel.ids import UserId
+from guilder.platform.db import Database
+from guilder.platform.envelopes import OuterKeys
+from guilder.platform.jobs import Held, Task, queue
+
+_ISSUED = """
+    SELECT data::text FROM platform.outbox
+    WHERE type = 'com.guilder.user.code_issued' AND key = $1 ORDER BY position
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A code with where it goes and what it is for."""
+
+    code: str
+    purpose: str
+    channel: str
+    text: str
+    """The whole event, as it is published."""
+
+
+async def work_off(db: Database, tasks: Sequence[Task]) -> None:
+    """Do every job of ``tasks`` that waits."""
+    by_name = {task.name: task for task in tasks}
+    leases = dict.fromkeys(by_name, 30.0)
+    while claimed := await db.run(lambda tx: queue.claim(tx, leases, at_most=8)):
+        for job in claimed:
+            held = Held(db, job, lease_s=30.0)
+            await by_name[job.task].perform(held)
+            if not held.is_done:
+                await db.run(lambda tx, job=job: queue.finish(tx, job))  # type: ignore[misc] # the loop's own job
+
+
+async def sent_to(db: Database, user_id: UserId, *, keys: OuterKeys) -> list[Sent]:
+    """Every code that is on its way to somebody, in order, opened."""
+    found = []
+    async with db.reading() as tx:
+        rows = await tx.fetch(_ISSUED, str(user_id))
+    for row in rows:
+        issued = msgspec.json.decode(row[0], type=CodeIssued)
+        code = keys.unwrap(b64decode(issued.sealed), at=code_place(user_id)).decode()
+        found.append(Sent(code=code, purpose=issued.purpose, channel=issued.channel, text=row[0]))
+    return found
