@@ -276,7 +276,7 @@ async def test_a_recovery_code_works_while_codes_have_to_wait(anna: Resident) ->
 
     data(await anna.sign_in(otp=anna.recovery_codes[0]))
 
-    data(await anna.sign_in(otp=await anna.code()))
+    assert data(await anna.sign_in(otp=await anna.code()))
 
 
 async def test_disabling_takes_a_code(anna: Resident) -> None:

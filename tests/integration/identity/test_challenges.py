@@ -77,7 +77,7 @@ async def test_the_account_is_the_one_whose_password_was_given(anna: Resident) -
 async def test_a_recovery_code_completes_it_too(anna: Resident) -> None:
     challenge = await _challenged(anna)
 
-    data(await _verify(anna, challenge, otp=anna.recovery_codes[3]))
+    assert data(await _verify(anna, challenge, otp=anna.recovery_codes[3]))
 
 
 async def test_a_challenge_is_completed_once(anna: Resident) -> None:
@@ -138,14 +138,18 @@ async def test_a_challenge_is_over_after_its_time(anna: Resident) -> None:
         "UPDATE identity.sign_in_challenges SET expires_at = clock_timestamp()"
     )
 
-    error(await _verify(anna, challenge, otp=await anna.code()), 401)
+    answer = await _verify(anna, challenge, otp=await anna.code())
+
+    assert error(answer, 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_a_challenge_is_worth_nothing_in_another_network(anna: Resident) -> None:
     challenge = await _challenged(anna)
     await anna.database.execute("UPDATE identity.sign_in_challenges SET network = '203.0.0.0/16'")
 
-    error(await _verify(anna, challenge, otp=await anna.code()), 401)
+    answer = await _verify(anna, challenge, otp=await anna.code())
+
+    assert error(answer, 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_a_challenge_is_void_once_the_password_counts_no_more(anna: Resident) -> None:
@@ -154,7 +158,9 @@ async def test_a_challenge_is_void_once_the_password_counts_no_more(anna: Reside
     data(await anna.post("/mfa/totp/disable", otp=await anna.code()))
     await anna.enroll()
 
-    error(await _verify(anna, challenge, otp=await anna.code()), 401)
+    answer = await _verify(anna, challenge, otp=await anna.code())
+
+    assert error(answer, 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_anothers_code_does_not_complete_it(anna: Resident, town: Town) -> None:
@@ -169,7 +175,9 @@ async def test_anothers_code_does_not_complete_it(anna: Resident, town: Town) ->
 
 @pytest.mark.parametrize("token", ["x", "0" * 43, "🙂", "x" * 100])
 async def test_made_up_challenges_are_unknown(anna: Resident, token: str) -> None:
-    error(await _verify(anna, {"challenge": token}, otp=await anna.code()), 401)
+    answer = await _verify(anna, {"challenge": token}, otp=await anna.code())
+
+    assert error(answer, 401)["code"] == "UNAUTHORIZED"
 
 
 @pytest.mark.parametrize("proof", [{}, {"otp": "123456", "passkey": {}}])
@@ -182,7 +190,7 @@ async def test_one_proof_is_needed_and_no_more(anna: Resident, proof: dict[str, 
 async def test_an_access_token_does_not_stand_in_for_a_challenge(anna: Resident) -> None:
     answer = await anna.post("/mfa/verify", challenge=anna.token[:90], otp=await anna.code())
 
-    error(answer, 401)
+    assert error(answer, 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_a_completion_whose_answer_was_lost_is_done_once(

@@ -116,7 +116,9 @@ async def test_a_passkey_does_not_sign_in_to_an_account_that_its_user_has_not(
     phone = Authenticator()
     await anna.add_passkey(phone)
 
-    error(await _sign_in(town, phone.get(await _asked(town)), account_type="staff"), 401)
+    answer = await _sign_in(town, phone.get(await _asked(town)), account_type="staff")
+
+    assert error(answer, 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_what_signing_in_asks_for_tells_nothing_of_anybody(
@@ -163,7 +165,9 @@ async def test_a_registration_is_no_sign_in_and_the_other_way_round(
 
     error(await _sign_in(town, phone.get(asked_to_register)), 401)
     other = Authenticator().create({**asked_to_register, **asked_to_sign_in})
-    error(await anna.post("/passkeys/register/verify", credential=other), 401)
+    answer = await anna.post("/passkeys/register/verify", credential=other)
+
+    assert error(answer, 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_a_challenge_is_answered_once(anna: Resident, town: Town) -> None:
@@ -172,7 +176,7 @@ async def test_a_challenge_is_answered_once(anna: Resident, town: Town) -> None:
     options = await _asked(town)
     data(await _sign_in(town, phone.get(options)))
 
-    error(await _sign_in(town, phone.get(options)), 401)
+    assert error(await _sign_in(town, phone.get(options)), 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_a_challenge_is_answered_once_by_many_at_the_same_time(
@@ -195,7 +199,7 @@ async def test_a_challenge_is_over_after_its_time(anna: Resident, town: Town) ->
         "UPDATE identity.passkey_ceremonies SET expires_at = clock_timestamp()"
     )
 
-    error(await _sign_in(town, phone.get(options)), 401)
+    assert error(await _sign_in(town, phone.get(options)), 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_a_copy_of_a_passkey_that_counts_is_noticed(anna: Resident, town: Town) -> None:
@@ -204,7 +208,7 @@ async def test_a_copy_of_a_passkey_that_counts_is_noticed(anna: Resident, town: 
     copy = phone.behaving()
     data(await _sign_in(town, phone.get(await _asked(town))))
 
-    error(await _sign_in(town, copy.get(await _asked(town))), 401)
+    assert error(await _sign_in(town, copy.get(await _asked(town))), 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_a_passkey_says_whose_it_is(anna: Resident, town: Town) -> None:
@@ -217,7 +221,7 @@ async def test_a_passkey_says_whose_it_is(anna: Resident, town: Town) -> None:
     silent = phone.get(await _asked(town))
 
     error(await _sign_in(town, foreign), 401)
-    error(await _sign_in(town, silent), 401)
+    assert error(await _sign_in(town, silent), 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_a_passkey_is_one_persons(anna: Resident, town: Town) -> None:
@@ -242,7 +246,7 @@ async def test_a_passkey_has_the_id_that_its_authenticator_says(anna: Resident) 
         "/passkeys/register/verify", credential={**credential, "id": other_id, "rawId": other_id}
     )
 
-    error(answer, 401)
+    assert error(answer, 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_the_same_passkey_is_not_added_twice(anna: Resident) -> None:
@@ -264,7 +268,9 @@ async def test_what_was_asked_by_one_session_is_not_answered_by_another(
 
     credential = Authenticator().create(options)
 
-    error(await ben.post("/passkeys/register/verify", credential=credential), 401)
+    answer = await ben.post("/passkeys/register/verify", credential=credential)
+
+    assert error(answer, 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_an_old_session_has_to_step_up_before_it_adds_one(anna: Resident) -> None:
@@ -344,7 +350,7 @@ async def test_a_passkey_answers_the_challenge_it_was_asked_with(
         return await town.post("/auth/mfa/verify", **body)
 
     error(await verify(other), 401)
-    data(await verify(one))
+    assert data(await verify(one))
 
 
 async def test_five_wrong_passkeys_end_a_challenge(anna: Resident, town: Town) -> None:
@@ -358,7 +364,7 @@ async def test_five_wrong_passkeys_end_a_challenge(anna: Resident, town: Town) -
 
     body = {"challenge": challenge["challenge"], "otp": anna.recovery_codes[0]}
 
-    error(await town.post("/auth/mfa/verify", **body), 401)
+    assert error(await town.post("/auth/mfa/verify", **body), 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_removing_one_takes_a_factor(anna: Resident, town: Town) -> None:

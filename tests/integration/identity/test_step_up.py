@@ -108,7 +108,7 @@ async def test_a_right_password_forgives_the_wrong_ones_before(anna: Resident) -
 
     for _ in range(4):
         error(await anna.post("/step-up", password="Wrong-Pass-9"), 403)
-    data(await anna.post("/step-up", password=PASSWORD))
+    assert data(await anna.post("/step-up", password=PASSWORD))
 
 
 async def test_a_wrong_code_proves_nothing(anna: Resident) -> None:
@@ -142,7 +142,7 @@ async def test_anothers_passkey_proves_nothing(anna: Resident, town: Town) -> No
 
     credential = phone.get(data(await anna.post("/step-up/options")))
 
-    error(await anna.post("/step-up", passkey=credential), 401)
+    assert error(await anna.post("/step-up", passkey=credential), 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_there_must_be_a_passkey_to_ask_for(anna: Resident) -> None:
@@ -157,4 +157,4 @@ async def test_one_proof_is_needed_and_no_more(anna: Resident, proof: dict[str, 
 
 
 async def test_nobody_steps_up_without_a_session(town: Town) -> None:
-    error(await town.post("/auth/step-up", password=PASSWORD), 401)
+    assert error(await town.post("/auth/step-up", password=PASSWORD), 401)["code"] == "UNAUTHORIZED"

@@ -73,6 +73,7 @@ class Passkeys:
         Raises:
             StepUpRequired: the session began too long ago and has not proved itself since.
             TooManyPasskeys: the user has twenty.
+            Unauthenticated: there is no such account any more.
         """
 
         async def look(tx: Tx) -> tuple[AccountView, Sequence[passkeys.KnownPasskey]]:

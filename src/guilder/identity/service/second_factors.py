@@ -123,7 +123,7 @@ class SecondFactorSignIn:
                 if not verdict.is_right:
                     return verdict
                 await second_factors.mark_done(tx, attempt)
-            return Passed(methods=(*methods, *BY_CODE))
+            return Passed(methods=_both(methods, BY_CODE))
 
         outcome = await self._db.run(work)
         if isinstance(outcome, Verdict):
@@ -161,7 +161,7 @@ class SecondFactorSignIn:
                 await factor_moments.complete_challenge(tx, _digest(token))
                 await second_factors.mark_done(tx, attempt)
             added = BY_CODE if passkey is None else BY_PASSKEY
-            return _Done(account=account, methods=(*row.methods, *added))
+            return _Done(account=account, methods=_both(row.methods, added))
 
         outcome = await self._db.run(work)
         return await self._open(_or_refuse(outcome), shown)
@@ -218,6 +218,10 @@ def _or_refuse(outcome: _Done | Verdict | InvalidPasskey | None) -> _Done:
         outcome.or_refuse()
         raise InvariantViolation("a right code passes")
     return outcome
+
+
+def _both(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
 
 
 def _is_usable(row: ChallengeRow, client_address: str) -> bool:

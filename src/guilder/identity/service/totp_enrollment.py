@@ -77,6 +77,7 @@ class TotpEnrollment:
         Raises:
             StepUpRequired: the session began too long ago and has not proved itself since.
             AlreadyEnrolled: the user has an app.
+            Unauthenticated: there is no such account any more.
         """
         secret = os.urandom(totp.SECRET_BYTES)
         sealed = self._codes.sealed(secret, user_id=asker.user_id)
