@@ -203,7 +203,7 @@ def _may(caller: Caller, endpoint: Endpoint) -> bool:
     permissions = endpoint.permissions
     if not permissions:
         return caller.client_id is None
-    return any(caller.may(permission) for permission in permissions)
+    return not caller.permissions.isdisjoint(permissions)
 
 
 def _denial(refusal: Refusal, incoming: Incoming) -> Denial:

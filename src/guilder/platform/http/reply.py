@@ -63,7 +63,9 @@ class Wire(NamedTuple):
 def wire_of(scope: Mapping[str, Any], receive: Receive, send: Send) -> Wire:
     """The connection of an ASGI request."""
     extensions = scope.get("extensions")
-    return Wire(send, receive, extensions.get(WHOLE_ANSWER) if extensions else None)
+    # Taken out, because it refers to what refers to the scope: left in, a request would go only
+    # with the next search for garbage.
+    return Wire(send, receive, extensions.pop(WHOLE_ANSWER, None) if extensions else None)
 
 
 class Reply:
