@@ -48,6 +48,7 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
         "users:freeze": "Freeze and unfreeze users.",
         "users:hold": "Place and lift legal holds on users' data.",
         "users:erase": "Erase users for good.",
+        "roles:own": "See one's own roles, and ask whether one may do something.",
         "roles:read": "See roles, and who has them.",
         "roles:write": "Define roles, and give and take them.",
         "clients:read": "See one's own machine clients.",
@@ -65,6 +66,7 @@ OWN_RESOURCES: Final = frozenset(name.partition(":")[0] for name in PERMISSIONS)
 _SUPPORT: Final = frozenset(
     {
         "users:read",
+        "roles:own",
         "roles:read",
         "wallets:read_any",
         "payments:read_any",
@@ -103,9 +105,10 @@ ROLES: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
                 "webhooks:write",
                 "clients:read",
                 "clients:write",
+                "roles:own",
             }
         ),
-        USER_ADMIN: frozenset({"verifications:read"}),
+        USER_ADMIN: frozenset({"verifications:read", "roles:own"}),
         SUPPORT: _SUPPORT,
         COMPLIANCE: _COMPLIANCE,
         OPERATIONS: _OPERATIONS,

@@ -129,7 +129,7 @@ async def test_signed_token_says_what_it_is(issuer: Issuer) -> None:
 async def test_user_admin_token_moves_no_money(issuer: Issuer, verifier: TokenVerifier) -> None:
     token = issuer.token(account_type="user_admin", roles=["user_admin"])
 
-    assert (await verifier.verify(token)).permissions == {"verifications:read"}
+    assert (await verifier.verify(token)).permissions == {"verifications:read", "roles:own"}
 
 
 async def test_unknown_role_grants_nothing(issuer: Issuer, verifier: TokenVerifier) -> None:

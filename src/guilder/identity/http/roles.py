@@ -24,11 +24,12 @@ from guilder.kernel.errors import NotPermitted, Refusal, ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.platform.http.fields import Description, Label, Name
 from guilder.platform.http.pages import page_meta
-from guilder.platform.http.route import Access, Answer, Request, Route
+from guilder.platform.http.route import Answer, Request, Route
 
 _TAG: Final = "Roles"
 _READ: Final = "roles:read"
 _WRITE: Final = "roles:write"
+_ASK: Final = ("roles:own", _READ)
 _CHANGES: Final[tuple[type[Refusal], ...]] = (
     UserNotFound,
     ValidationFailed,
@@ -306,7 +307,7 @@ class RoleRoutes:
                 "GET",
                 "/rbac/check",
                 self.check,
-                Access.ANY_CALLER,
+                _ASK,
                 summary="Ask whether somebody may",
                 query=CheckQuery,
                 answers=CheckBody,
@@ -321,7 +322,7 @@ class RoleRoutes:
                 "GET",
                 path,
                 self.of,
-                Access.ANY_CALLER,
+                _ASK,
                 summary="The roles of an account",
                 answers=RolesBody,
                 raises=(UserNotFound,),
@@ -350,7 +351,9 @@ class RoleRoutes:
         )
 
 
-def _route(method: str, path: str, handler: Any, access: str | Access, /, **more: Any) -> Route:
+def _route(
+    method: str, path: str, handler: Any, access: str | tuple[str, ...], /, **more: Any
+) -> Route:
     return Route(method=method, path=path, handler=handler, access=access, tag=_TAG, **more)
 
 
