@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from guilder.identity.service.code_services import CodeServices
-from guilder.identity.service.factor_clearing import FactorClearing
+from guilder.identity.service.factor_clearing import FactorClearing, FactorResealing
 from guilder.identity.service.key_rotation import KeyRotation
 from guilder.identity.service.personal_rotation import RotatePersonalKeys
 from guilder.identity.service.revocations import Revocations
@@ -40,6 +40,11 @@ def clear_codes(codes: CodeServices) -> Job:
 def clear_factors(clearing: FactorClearing) -> Job:
     """Deletes challenges, ceremonies and proofs that have been over for a day."""
     return Job(name="identity.clear_factors", every_s=_FORGET_EVERY_S, run=clearing.clear)
+
+
+def reseal_factors(resealing: FactorResealing) -> Job:
+    """Looks whether secrets of authenticator apps are sealed by an older key."""
+    return Job(name="identity.reseal_factors", every_s=_ROTATE_EVERY_S, run=resealing.reseal)
 
 
 def seal_personal_data(rotation: RotatePersonalKeys) -> Job:

@@ -33,7 +33,7 @@ from guilder.identity.service.clients import MachineClients
 from guilder.identity.service.code_sending import SEND_CODE
 from guilder.identity.service.code_services import CodeServices, build_code_services
 from guilder.identity.service.code_stores import CodeStore, DatabaseCodes
-from guilder.identity.service.factor_clearing import FactorClearing
+from guilder.identity.service.factor_clearing import FactorClearing, FactorResealing
 from guilder.identity.service.factor_services import FactorServices, build_factors
 from guilder.identity.service.freezes import Freezes
 from guilder.identity.service.key_rotation import KeyRotation
@@ -53,6 +53,7 @@ from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
 from guilder.identity.service.verifications import SpentInTransactions, Verifying
 from guilder.identity.store.person_keys import PersonalKeys
+from guilder.identity.store.session_checks import SESSION_CHECKS
 from guilder.identity.store.users import UserStore
 from guilder.platform.auth import AUDIENCE, ISSUER
 from guilder.platform.db import Database
@@ -155,9 +156,11 @@ def build(
             jobs.clear_sessions(SessionClearing(db=db, lockout=shared.lockout)),
             jobs.clear_codes(codes_in_use),
             jobs.clear_factors(FactorClearing(db)),
+            jobs.reseal_factors(FactorResealing(db=db, keys=contacts)),
             jobs.seal_personal_data(RotatePersonalKeys(db, keys=personal_keys)),
             *_rotations(keys, after_s=rotate_keys_after_s),
         ),
+        checks=SESSION_CHECKS,
         tasks=(Task(name=SEND_CODE, perform=codes_in_use.sending.send),),
         on_stop=(shared.passwords.close, shared.codes.close),
     )
