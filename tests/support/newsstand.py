@@ -23,6 +23,7 @@ from guilder.kernel.ids import EventId, SessionId, TransactionId, UserId, Wallet
 from guilder.notifications.api import Channel, Message, NoticeId, Sender
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.service.courier import Courier
+from guilder.notifications.service.forgetting import Forgetting
 from guilder.notifications.service.newsroom import Fact, Heard, Newsroom
 from guilder.notifications.service.reading import (
     Choosing,
@@ -102,6 +103,7 @@ class Newsstand:
         self.senders = senders
         self.writer = Writer(region="IN")
         self.newsroom = Newsroom(default=DEFAULT, reachable=senders)
+        self.forgetting = Forgetting(db)
         self.reading = FeedReading(db, writer=self.writer, default=DEFAULT)
         self.sandbox = SandboxReading(db, writer=self.writer, keys=self.keys, default=DEFAULT)
         self.choosing = Choosing(db, default=DEFAULT)

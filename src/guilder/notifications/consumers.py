@@ -1,7 +1,7 @@
 """What notifications hear: of people, their wallets, sign-ins and payments, in one group.
 
 One group, because a payment can only be told to the owners of its wallets once their creation has
-been heard.
+been heard, and whoever is erased is forgotten after all that was told of them before.
 """
 
 from __future__ import annotations
@@ -9,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
+from uuid import UUID
 
 import msgspec
 
-from guilder.identity.events import UserContactChanged, UserLoggedIn, UserRegistered
+from guilder.identity.events import (
+    UserContactChanged,
+    UserErased,
+    UserLoggedIn,
+    UserRegistered,
+)
+from guilder.kernel.ids import UserId
 from guilder.notifications.domain.notices import WebhookDisabled
+from guilder.notifications.service.forgetting import Forgetting
 from guilder.notifications.service.newsroom import Fact, Heard, Newsroom
 from guilder.payments.events import TransactionCompleted, TransactionFailed
 from guilder.platform.bus import Event, Subscription
@@ -35,13 +43,20 @@ FACTS: Final[Mapping[str, type[Fact]]] = MappingProxyType(
 )
 
 
-def subscriptions(newsroom: Newsroom) -> tuple[Subscription, ...]:
-    """Everything that somebody is told of."""
+def subscriptions(newsroom: Newsroom, forgetting: Forgetting) -> tuple[Subscription, ...]:
+    """Everything that somebody is told of, and who is to be told nothing any more."""
 
     async def hear(tx: Tx, events: Sequence[Event]) -> None:
-        await newsroom.hear(tx, [_heard(event) for event in events])
+        news = [event for event in events if event.type != UserErased.TYPE]
+        await newsroom.hear(tx, [_heard(event) for event in news])
+        erased = [
+            UserId(UUID(event.data["user_id"])) for event in events if event.type == UserErased.TYPE
+        ]
+        if erased:
+            await forgetting.forget(tx, erased)
 
-    return (Subscription(group=GROUP, types=frozenset(FACTS), hear=hear),)
+    types = frozenset({*FACTS, UserErased.TYPE})
+    return (Subscription(group=GROUP, types=types, hear=hear),)
 
 
 def _heard(event: Event) -> Heard:

@@ -1,19 +1,25 @@
-"""Background work of notifications: messages that are due, and an outbox that does not grow."""
+"""Background work of notifications: messages that are due, what is not to be kept."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from guilder.notifications.service.courier import Courier
+from guilder.notifications.service.forgetting import Forgetting
 from guilder.platform.module import Job
 
 _DELIVER_EVERY_S: Final = 0.25
 _CLEAR_EVERY_S: Final = 3600.0
 
 
-def jobs(courier: Courier) -> tuple[Job, ...]:
+def jobs(courier: Courier, forgetting: Forgetting) -> tuple[Job, ...]:
     """Everything that notifications do by themselves."""
     return (
         Job(name="notifications.deliver", every_s=_DELIVER_EVERY_S, run=courier.deliver),
         Job(name="notifications.clear_sandbox", every_s=_CLEAR_EVERY_S, run=courier.clear_sandbox),
+        Job(
+            name="notifications.forget_late_news",
+            every_s=_CLEAR_EVERY_S,
+            run=forgetting.forget_late_news,
+        ),
     )

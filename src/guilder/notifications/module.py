@@ -15,6 +15,7 @@ from guilder.notifications.service.channels.http_sms import HttpSms
 from guilder.notifications.service.channels.simulated import SandboxOutbox, Sunk
 from guilder.notifications.service.channels.smtp import SmtpEmail, SmtpServer
 from guilder.notifications.service.courier import LEASE_S, Courier
+from guilder.notifications.service.forgetting import Forgetting
 from guilder.notifications.service.newsroom import Newsroom
 from guilder.notifications.service.reading import Choosing, FeedReading, SandboxReading
 from guilder.notifications.service.sending import Sending
@@ -93,6 +94,7 @@ def build(
     courier = Courier(
         db, writer=writer, contacts=keys, senders=senders, default=default, lease_s=lease_s
     )
+    forgetting = Forgetting(db)
     feed = FeedReading(db, writer=writer, default=default)
     hub = StreamHub(db, feed=feed, heartbeat_s=heartbeat_s)
     return Module(
@@ -110,8 +112,8 @@ def build(
                 else None
             ),
         ),
-        subscriptions=subscriptions(newsroom),
-        jobs=jobs(courier),
+        subscriptions=subscriptions(newsroom, forgetting),
+        jobs=jobs(courier, forgetting),
         checks=CHECKS,
         on_drain=(hub.close,),
         on_stop=(courier.close,),

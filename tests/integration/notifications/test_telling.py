@@ -188,7 +188,7 @@ async def test_the_owner_of_a_disabled_webhook_hears_of_it_as_webhooks_publish_i
         time=datetime.now(UTC),
         data=msgspec.json.decode(msgspec.json.encode(fact)),
     )
-    (subscription,) = subscriptions(stand.newsroom)
+    (subscription,) = subscriptions(stand.newsroom, stand.forgetting)
 
     await stand.db.run(lambda tx: subscription.hear(tx, [event]))
 

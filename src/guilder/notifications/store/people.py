@@ -28,7 +28,8 @@ _PUT_CONTACTS: Final = """
     WHERE contacts.changed_at <= excluded.changed_at
 """
 _CONTACTS: Final = """
-    SELECT user_id, sealed FROM notifications.contacts WHERE user_id = ANY($1::uuid[])
+    SELECT user_id, sealed FROM notifications.contacts
+    WHERE user_id = ANY($1::uuid[]) AND changed_at < 'infinity'
 """
 _ADD_WALLETS: Final = """
     INSERT INTO notifications.wallets (wallet_id, owner_id)
