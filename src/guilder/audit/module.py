@@ -68,7 +68,7 @@ def build(
         name="audit",
         service_names=("audit",),
         routes=routes(ReadRecords(db, vault=vault)),
-        subscriptions=subscriptions(KeepRecords(vault)),
+        subscriptions=subscriptions(KeepRecords(vault), build_erasing(db=db, folders=folders)),
         jobs=(
             publish_heads(
                 build_publishing(db=db, ledger=ledger, folders=folders),

@@ -42,6 +42,12 @@ class ErasePerson:
         await asyncio.to_thread(self._listed.add, line)
         return await self._db.run(lambda tx: _erase(tx, line))
 
+    async def erase_with(self, tx: Tx, person_id: UUID, *, reason: str) -> None:
+        """The same in the transaction in which it is heard that somebody was erased elsewhere."""
+        line = Listed(person_id=person_id, reason=reason)
+        await asyncio.to_thread(self._listed.add, line)
+        await _erase(tx, line)
+
     async def erase_listed(self) -> int:
         """Erase whoever is on the list and readable, as in a restored database; how many.
 
