@@ -104,6 +104,14 @@ class Published:
     covers_ledger: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrapped:
+    """How many persons' keys were wrapped anew, and how many could not be, which the log names."""
+
+    persons: int
+    unreadable: int
+
+
 class NotCopied(Exception):
     """The copy of the published heads elsewhere is behind; the folder here is complete."""
 

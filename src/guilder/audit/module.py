@@ -18,10 +18,12 @@ from guilder.audit.service.keep_records import KeepRecords
 from guilder.audit.service.publish_heads import PublishHeads
 from guilder.audit.service.read_records import ReadRecords
 from guilder.audit.service.record_denials import DenialRecorder
+from guilder.audit.service.rotate_keys import RotateKeys
 from guilder.audit.service.vault import Vault
 from guilder.audit.store.checks import CHECKS
 from guilder.audit.store.checks.heads import HeadsChecks
 from guilder.audit.store.erasures import ErasureList
+from guilder.audit.store.heads_keys import HeadsKeys
 from guilder.audit.store.publications import Copy, HeadsFolder
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
@@ -48,9 +50,9 @@ class Folders:
         """The keys of persons, wrapped by this folder's."""
         return Vault(OuterKeys(self.keys / "audit", passphrase=self.passphrase))
 
-    def signing(self) -> KeyFolder:
+    def signing(self) -> HeadsKeys:
         """The key that signs heads: its own, which signs nothing else."""
-        return KeyFolder(self.keys / "heads", passphrase=self.passphrase)
+        return HeadsKeys(self.keys / "heads", passphrase=self.passphrase)
 
 
 def build(
@@ -99,6 +101,16 @@ def build_publishing(*, db: Database, ledger: LedgerHeads, folders: Folders) -> 
         ledger=ledger,
         copy=None if folders.copy_url is None else _copy(folders.copy_url),
     )
+
+def build_rotation(*, db: Database, folders: Folders) -> RotateKeys:
+    """Changes audit's keys, for the command line."""
+    return RotateKeys(
+        db,
+        folder=HeadsFolder(folders.heads),
+        keys=folders.signing(),
+        vault=folders.vault(),
+    )
+
 
 
 def _copy(url: str) -> Copy:

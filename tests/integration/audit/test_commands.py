@@ -107,3 +107,19 @@ def test_a_folder_of_heads_that_is_not_there_is_said(home: Path):
 
     assert done.returncode != 0
     assert "nowhere" in done.stderr
+
+
+def test_keys_are_changed_while_it_runs_and_what_was_published_stays_good(home: Path):
+    assert run(home, "audit", "publish").returncode == 0
+
+    rotated = run(home, "audit", "rotate-keys")
+    published = run(home, "audit", "publish")
+    verified = run(home, "verify", "--json")
+
+    assert rotated.returncode == 0, rotated.stderr
+    assert rotated.stdout.startswith("Key ")
+    kid = rotated.stdout.split()[1]
+    assert [path.stem for path in (home / "keys" / "heads").glob("*.jwk")] == [kid]
+    assert published.returncode == 0, published.stderr
+    told = json.loads(verified.stdout)
+    assert [finding for finding in told["findings"] if finding["table"] == "heads"] == []

@@ -1,9 +1,9 @@
-"""``guilder audit``: publish signed heads, and erase a person."""
+"""``guilder audit``: publish signed heads, change the keys, and erase a person."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import typer
@@ -11,16 +11,22 @@ import typer
 from guilder.apps.compose import audit_folders
 from guilder.apps.database import any_database, pool
 from guilder.apps.session import begin, say
-from guilder.audit.api import NotCopied, Published
-from guilder.audit.module import build_erasing, build_publishing
+from guilder.audit.api import NotCopied, Published, Rewrapped
+from guilder.audit.module import build_erasing, build_publishing, build_rotation
 from guilder.ledger.module import build_heads
 from guilder.platform.postgres.access import Access
 from guilder.platform.settings import Settings
 from guilder.platform.startup import CannotStart
 
+_ABOUT: Final = "Publish signed heads; change audit's keys; erase a person."
+
 
 class CannotCopy(CannotStart):
     """The bucket that keeps a copy of the heads does not take them."""
+
+
+class KeysUnreadable(CannotStart):
+    """Some keys were changed behind Guilder's back, or what wraps them is gone."""
 
 
 class NobodyNamed(CannotStart):
@@ -30,10 +36,13 @@ class NobodyNamed(CannotStart):
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
     audit = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-    audit.callback(help="Publish signed heads; erase a person.")(_audit)
+    audit.callback(help=_ABOUT)(_audit)
     audit.command("publish", short_help="State all heads, signed, outside the database.")(publish)
     audit.command("erase-person", short_help="Destroy the key of a person.")(erase_person)
-    cli.add_typer(audit, name="audit", short_help="Publish signed heads; erase a person.")
+    audit.command("rotate-keys", short_help="Change audit's own keys.")(rotate_keys)
+    cli.add_typer(
+        audit, name="audit", short_help="Publish signed heads; change audit's keys; erase a person."
+    )
 
 
 def _audit() -> None:
@@ -67,6 +76,29 @@ async def _publish(settings: Settings, *, access: Access) -> Published | None:
     async with pool(access, settings=settings, name="audit") as db:
         folders = audit_folders(settings)
         return await build_publishing(db=db, ledger=build_heads(), folders=folders).publish()
+
+
+def rotate_keys() -> None:
+    """Make a new key that signs heads, and wrap every person's key with a new outer key.
+
+    What was published before stays good, and records stay as they are. If it is cut short, run it
+    again. Note the new signing key's name elsewhere, as you did with the one before.
+    """
+    settings = begin()
+    with any_database(settings, report=say) as reached:
+        kid, rewrapped = asyncio.run(_rotate_keys(settings, access=reached.access))
+    print(f"Key {kid} signs heads. Keys of persons wrapped anew: {rewrapped.persons}.")
+    if rewrapped.unreadable:
+        raise KeysUnreadable(
+            f"{rewrapped.unreadable} keys of persons cannot be read; the log names them"
+        )
+
+
+async def _rotate_keys(settings: Settings, *, access: Access) -> tuple[str, Rewrapped]:
+    async with pool(access, settings=settings, name="audit") as db:
+        rotation = build_rotation(db=db, folders=audit_folders(settings))
+        rewrapped = await rotation.rewrap()
+        return await rotation.succeed_heads_key(), rewrapped
 
 
 def erase_person(

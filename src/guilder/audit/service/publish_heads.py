@@ -14,6 +14,7 @@ import structlog
 
 from guilder.audit.api import LedgerHeads, Published
 from guilder.audit.store import publications, records
+from guilder.audit.store.heads_keys import HeadsKeys
 from guilder.audit.store.publications import (
     ChainHead,
     Copy,
@@ -25,7 +26,6 @@ from guilder.audit.store.publications import (
 )
 from guilder.platform import failpoints
 from guilder.platform.db import Database, Tx
-from guilder.platform.keys import KeyFolder
 
 BEFORE_WRITE: Final = failpoints.declare(
     "audit.before_publish", "A publication is signed, and its file is not yet written."
@@ -43,7 +43,7 @@ class PublishHeads:
         db: Database,
         *,
         folder: HeadsFolder,
-        keys: KeyFolder,
+        keys: HeadsKeys,
         ledger: LedgerHeads,
         copy: Copy | None = None,
     ) -> None:
@@ -75,7 +75,7 @@ class PublishHeads:
         await asyncio.to_thread(self._keys.ensure)
         async with self._folder.locked():
             text = await asyncio.to_thread(self._folder.last)
-            last = None if text is None else await publications.opened(text, keys=self._keys)
+            last = None if text is None else await asyncio.to_thread(self._opened, text)
             now = datetime.now(UTC)
             if last is not None and at_most_every_s:
                 age_s = (now - last.published_at).total_seconds()
@@ -84,12 +84,15 @@ class PublishHeads:
             found = await self._gathered(last, previous=digest_of(text or b""), now=now)
             if last is not None and _is_same(found, last):
                 return _published(last, is_new=False)
-            key = await self._keys.signing_key()
+            key = await asyncio.to_thread(self._keys.signing_key)
             signature = signed(found, key=key)
             await failpoints.reach(BEFORE_WRITE)
             await asyncio.to_thread(self._folder.show, key)
             await asyncio.to_thread(self._folder.write, found.number, signature)
         return _published(found, is_new=True)
+
+    def _opened(self, text: bytes) -> Publication:
+        return publications.opened(text, keys=self._keys)
 
     async def _gathered(
         self, last: Publication | None, *, previous: str, now: datetime

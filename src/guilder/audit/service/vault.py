@@ -72,6 +72,35 @@ class Vault:
         """
         return self._unwrapped(await data_keys.find(tx, persons)) if persons else {}
 
+    @property
+    def newest_id(self) -> UUID:
+        """The id of the outer key that wraps.
+
+        Raises:
+            KeyUnusable: an outer key is damaged.
+        """
+        return self._outer.newest_id
+
+    def add_outer_key(self, key_id: UUID) -> UUID:
+        """Make an outer key, which wraps from now on; its id.
+
+        Raises:
+            KeyUnusable: an outer key is damaged.
+        """
+        self._outer.add(key_id)
+        return key_id
+
+    def rewrapped(self, key: data_keys.WrappedKey) -> data_keys.WrappedKey:
+        """The same key, wrapped by the newest outer key.
+
+        Raises:
+            KeyUnusable: an outer key is damaged.
+            Unreadable: it was changed, or its outer key is gone.
+        """
+        at = _wrapped_at(key.person_id)
+        secret = self._outer.unwrap(key.wrapped, at=at)
+        return msgspec.structs.replace(key, wrapped=self._outer.wrap(secret, at=at))
+
     def _made(self, person_id: UUID) -> tuple[UUID, UUID, bytes]:
         wrapped = self._outer.wrap(os.urandom(KEY_BYTES), at=_wrapped_at(person_id))
         return person_id, new_id(), wrapped

@@ -41,6 +41,20 @@ _ERASED: Final = """
     SELECT person_id FROM audit.data_keys
     WHERE person_id = ANY($1::uuid[]) AND erased_at IS NOT NULL
 """
+# What is wrapped begins with a version of one byte and the id of its key: see platform/envelopes.
+_OTHERWISE: Final = "wrapped IS NOT NULL AND substring(wrapped FROM 2 FOR 16) <> uuid_send($1)"
+_ANY_OTHERWISE: Final = f"SELECT EXISTS (SELECT FROM audit.data_keys WHERE {_OTHERWISE})"
+_LOCK_OTHERWISE: Final = f"""
+    SELECT person_id, id, wrapped, created_at FROM audit.data_keys
+    WHERE {_OTHERWISE} AND person_id > $2
+    ORDER BY person_id LIMIT $3
+    FOR NO KEY UPDATE
+"""
+_REWRAP: Final = """
+    UPDATE audit.data_keys d SET wrapped = k.wrapped, seal = k.seal
+    FROM unnest($1::uuid[], $2::bytea[], $3::bytea[]) AS k(person_id, wrapped, seal)
+    WHERE d.person_id = k.person_id
+"""
 _NOW: Final = "SELECT clock_timestamp()"
 
 
@@ -49,6 +63,15 @@ class StoredKey(Struct, frozen=True, kw_only=True):
 
     id: UUID
     wrapped: bytes | None
+
+
+class WrappedKey(Struct, frozen=True, kw_only=True):
+    """A person's key, with what its seal covers besides."""
+
+    person_id: UUID
+    id: UUID
+    wrapped: bytes
+    created_at: datetime
 
 
 async def find(tx: Tx, persons: Collection[UUID]) -> Mapping[UUID, StoredKey]:
@@ -108,3 +131,39 @@ async def erase(tx: Tx, person_id: UUID, *, spare_id: UUID) -> datetime | None:
 async def erased(tx: Tx, persons: Collection[UUID]) -> frozenset[UUID]:
     """Those of ``persons`` who are erased."""
     return frozenset(row[0] for row in await tx.fetch(_ERASED, list(persons)))
+
+
+async def wrapped_otherwise(tx: Tx, outer_id: UUID) -> bool:
+    """Whether some key is wrapped by another outer key than this one."""
+    found: bool = await tx.fetchval(_ANY_OTHERWISE, outer_id)
+    return found
+
+
+async def lock_wrapped_otherwise(
+    tx: Tx, outer_id: UUID, *, after: UUID, limit: int
+) -> Sequence[WrappedKey]:
+    """Lock the next keys, in order of persons, that another outer key than this one wraps."""
+    return [
+        WrappedKey(
+            person_id=row["person_id"],
+            id=row["id"],
+            wrapped=row["wrapped"],
+            created_at=row["created_at"],
+        )
+        for row in await tx.fetch(_LOCK_OTHERWISE, outer_id, after, limit)
+    ]
+
+
+async def rewrap(tx: Tx, keys: Sequence[WrappedKey]) -> None:
+    """Store keys as they are wrapped now. Their rows are locked."""
+    seals = [
+        data_key_seal(
+            person_id=key.person_id,
+            key_id=key.id,
+            wrapped=key.wrapped,
+            created_at=key.created_at,
+            erased_at=None,
+        )
+        for key in keys
+    ]
+    await tx.execute(_REWRAP, [key.person_id for key in keys], [key.wrapped for key in keys], seals)

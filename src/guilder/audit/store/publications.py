@@ -21,8 +21,9 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from msgspec import Struct
 
+from guilder.audit.store.heads_keys import HeadsKeys
 from guilder.platform.db import Tx
-from guilder.platform.keys import ALGORITHM, KeyFolder, SigningKey
+from guilder.platform.keys import ALGORITHM, SigningKey
 
 TYPE: Final = "guilder-heads+jws"
 _SUFFIX: Final = ".jws"
@@ -166,22 +167,27 @@ def signed(publication: Publication, *, key: SigningKey) -> bytes:
     return jws.serialize_compact(header, payload, key.key, registry=_registry).encode("ascii")
 
 
-async def opened(text: bytes, *, keys: KeyFolder) -> Publication:
+def opened(text: bytes, *, keys: HeadsKeys) -> Publication:
     """The publication that a file states, its signature verified.
 
     Raises:
-        Forged: it is not signed by a key of ours, or is no publication.
+        Forged: it is not signed by a key of ours, or by one that had been succeeded, or is no
+            publication.
+        KeyUnusable: a key file is damaged, or another passphrase's.
     """
     try:
         unproven = jws.extract_compact(text)
         kid = unproven.protected.get("kid")
-        key = await keys.find(kid) if isinstance(kid, str) else None
+        key = keys.find(kid) if isinstance(kid, str) else None
         if key is None or unproven.protected.get("typ") != TYPE:
             raise Forged("it is not signed by a key of this installation")
-        proven = jws.deserialize_compact(text, key, algorithms=[ALGORITHM], registry=_registry)
-        return msgspec.json.decode(proven.payload, type=Publication)
+        proven = jws.deserialize_compact(text, key.key, algorithms=[ALGORITHM], registry=_registry)
+        publication = msgspec.json.decode(proven.payload, type=Publication)
     except (JoseError, ValueError, msgspec.DecodeError) as error:
         raise Forged("its signature does not match") from error
+    if key.until is not None and publication.published_at.timestamp() > key.until:
+        raise Forged("it is signed by a key that had been succeeded by then")
+    return publication
 
 
 async def horizon(tx: Tx) -> tuple[datetime, str]:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from guilder.audit.api import LedgerHeads
 from guilder.audit.store.data_keys import erased
 from guilder.audit.store.erasures import ErasureList
+from guilder.audit.store.heads_keys import HeadsKeys
 from guilder.audit.store.publications import (
     Forged,
     HeadsFolder,
@@ -22,7 +23,6 @@ from guilder.audit.store.publications import (
 )
 from guilder.platform.checks import MOST_FINDINGS, Check, Finding
 from guilder.platform.db import Tx
-from guilder.platform.keys import KeyFolder
 
 _SIGNED: Final = "publications are signed by this installation and follow one another"
 _AUDIT: Final = "every published head of an audit chain is still in it"
@@ -49,7 +49,7 @@ class _Read(Struct, kw_only=True):
 class HeadsChecks:
     """Compares the database with one folder's publications."""
 
-    def __init__(self, folder: HeadsFolder, *, keys: KeyFolder, ledger: LedgerHeads) -> None:
+    def __init__(self, folder: HeadsFolder, *, keys: HeadsKeys, ledger: LedgerHeads) -> None:
         self._folder = folder
         self._keys = keys
         self._ledger = ledger
@@ -120,7 +120,7 @@ class HeadsChecks:
         before: tuple[str, bytes] | None = None
         for name, text in self._folder.texts():
             try:
-                publication = await self._opened(text)
+                publication = self._opened(text)
             except Forged as problem:
                 read.findings.append(_finding(name, str(problem)))
             else:
@@ -130,10 +130,10 @@ class HeadsChecks:
             before = (name, text)
         return read
 
-    async def _opened(self, text: bytes) -> Publication:
+    def _opened(self, text: bytes) -> Publication:
         """Each signature is verified once, however many checks ask."""
         if text not in self._known:
-            self._known[text] = await opened(text, keys=self._keys)
+            self._known[text] = opened(text, keys=self._keys)
         return self._known[text]
 
 
