@@ -135,6 +135,21 @@ class SecondFactorRemoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecondFactorsReset:
+    """Staff took a user's second factors and recovery codes away, ``by`` whom, and signed them out.
+
+    Signing in takes the password alone until there is another factor.
+    """
+
+    TYPE: ClassVar[str] = "com.guilder.user.second_factors_reset"
+
+    user_id: UserId
+    by: UserId
+    personal: Reasoned
+    reset_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryCodesReplaced:
     """A user got new recovery codes; the ones before work no more."""
 

@@ -13,6 +13,7 @@ from guilder.identity.api.second_factors import (
     Asker,
     ChallengeUnusable,
     Device,
+    FactorsView,
     InvalidOtp,
     InvalidPasskey,
     NoSecondFactor,
@@ -125,15 +126,7 @@ class SecondFactorRoutes:
 
     async def factors(self, request: Request) -> Answer:
         """The caller's second factors."""
-        view = await self._enrollment.factors(asker(request))
-        body = Factors(
-            enrolled=view.is_enrolled,
-            totp=view.totp_since is not None,
-            totp_since=view.totp_since,
-            passkeys=view.passkeys,
-            recovery_codes_left=view.recovery_codes_left,
-        )
-        return Answer(data=body)
+        return Answer(data=factors_body(await self._enrollment.factors(asker(request))))
 
     async def enroll(self, request: Request) -> Answer:
         """Begin to add an authenticator app: a secret that one of its codes has to confirm.
@@ -251,6 +244,17 @@ class SecondFactorRoutes:
                 **own,
             ),
         )
+
+
+def factors_body(view: FactorsView) -> Factors:
+    """Second factors as they are shown."""
+    return Factors(
+        enrolled=view.is_enrolled,
+        totp=view.totp_since is not None,
+        totp_since=view.totp_since,
+        passkeys=view.passkeys,
+        recovery_codes_left=view.recovery_codes_left,
+    )
 
 
 def asker(request: Request) -> Asker:

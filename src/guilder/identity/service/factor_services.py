@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from guilder.identity.service.factor_reset import FactorReset
 from guilder.identity.service.passkey_proofs import PasskeyProofs
 from guilder.identity.service.passkeys import Passkeys
 from guilder.identity.service.passwords import Passwords
@@ -26,6 +27,7 @@ class FactorServices:
     enrollment: TotpEnrollment
     passkeys: Passkeys
     step_up: StepUp
+    reset: FactorReset
 
 
 def build_factors(
@@ -55,4 +57,5 @@ def build_factors(
             db=db, users=users, sessions=sessions, proofs=proofs, site=site, step_up=step_up
         ),
         step_up=step_up,
+        reset=FactorReset(db=db, sessions=sessions),
     )

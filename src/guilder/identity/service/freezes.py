@@ -52,7 +52,7 @@ class Freezes:
     async def _freeze(
         self, tx: Tx, user_id: UserId, freeze_id: UUID, reason: str, by: Caller
     ) -> None:
-        status = await _locked(tx, user_id, by=by)
+        status = await lock_user_for(tx, user_id, by=by)
         if status == _FROZEN:
             return
         account = await role_store.appointed(tx, user_id)
@@ -76,7 +76,7 @@ class Freezes:
 
 
 async def _unfreeze(tx: Tx, user_id: UserId, reason: str, by: Caller) -> None:
-    if await _locked(tx, user_id, by=by) != _FROZEN:
+    if await lock_user_for(tx, user_id, by=by) != _FROZEN:
         return
     freeze_id, status = await freezes.end(tx, user_id, reason=reason, by=by.actor_id)
     await revocations.unfreeze(tx, user_id)
@@ -92,8 +92,13 @@ async def _unfreeze(tx: Tx, user_id: UserId, reason: str, by: Caller) -> None:
     await append(tx, [outgoing(fact, key=str(user_id))])
 
 
-async def _locked(tx: Tx, user_id: UserId, *, by: Caller) -> str:
-    """The user's status, under the lock, once the caller is known to be no less than they are."""
+async def lock_user_for(tx: Tx, user_id: UserId, *, by: Caller) -> str:
+    """The user's status, under the lock, once the caller is known to be no less than they are.
+
+    Raises:
+        UserNotFound: there is no such user.
+        BeyondOwnPermissions: they have a power that the caller does not have.
+    """
     await role_store.lock(tx)
     status = await freezes.lock_user(tx, user_id)
     if status is None:

@@ -35,6 +35,7 @@ _USED: Final = """
     SET sign_count = $2, is_synced = $3, last_used_at = clock_timestamp() WHERE id = $1
 """
 _REMOVE: Final = "DELETE FROM identity.passkeys WHERE id = $1 AND user_id = $2"
+_REMOVE_ALL: Final = "DELETE FROM identity.passkeys WHERE user_id = $1"
 # A user's own account has the user's id; it is meant when no type is named.
 _ACCOUNT: Final = """
     SELECT id FROM identity.accounts
@@ -129,6 +130,11 @@ async def mark_used(tx: Tx, passkey_id: UUID, *, sign_count: int, is_synced: boo
 async def remove(tx: Tx, passkey_id: UUID, *, user_id: UserId) -> bool:
     """Whether the user had it."""
     return rows_done(await tx.execute(_REMOVE, passkey_id, user_id)) > 0
+
+
+async def remove_all(tx: Tx, user_id: UserId) -> None:
+    """The user has no passkeys any more."""
+    await tx.execute(_REMOVE_ALL, user_id)
 
 
 async def account_of(tx: Tx, user_id: UserId, *, account_type: AccountType | None) -> UserId | None:
