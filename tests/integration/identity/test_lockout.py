@@ -236,11 +236,12 @@ async def test_another_persons_device_is_no_way_around(elsewhere: Town) -> None:
 async def test_an_address_that_tries_many_names_has_to_wait(town: Town) -> None:
     here = town.at(next(_addresses))
     email = await resident(here, "Suman")
-    names = [f"stuffed-{number}@example.com" for number in range(100)]
+    statuses = [401]
 
-    statuses = [(await guess(here, name, times=1))[0] for name in names]
+    while statuses[-1] == 401 and len(statuses) < 500:
+        statuses += await guess(here, f"stuffed-{len(statuses)}@example.com", times=1)
 
-    assert statuses == [401] * 100
+    assert len(statuses) > 100
     assert seconds_to_wait(await here.login(email=email))
     data(await town.at(next(_addresses)).login(email=email))
 

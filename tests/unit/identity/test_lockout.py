@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guilder.identity.domain.lockout import Backoff, Failures, one_more, origin_of, wait
+from guilder.identity.domain.lockout import (
+    Allowance,
+    Backoff,
+    Failures,
+    one_more,
+    origin_of,
+    wait,
+)
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FIVE = Backoff(free=5)
@@ -53,6 +60,31 @@ def test_whoever_is_blocked_waits_for_the_rest() -> None:
     assert wait(blocked, at=NOON + timedelta(seconds=31)) == timedelta(0)
     assert wait(failures(3), at=NOON) == timedelta(0)
     assert wait(None, at=NOON) == timedelta(0)
+
+
+def failed(times: int, *, every: timedelta) -> tuple[Failures, datetime]:
+    """What is kept of failures of one address, and when the last of them was."""
+    found, at = None, NOON
+    for number in range(times):
+        at = NOON + number * every
+        found = THREE.one_more(found, at=at)
+    assert found is not None
+    return found, at
+
+
+THREE = Allowance(at_once=3, pause=timedelta(seconds=10))
+
+
+@pytest.mark.parametrize(
+    ("times", "every_s", "wait_s"),
+    [(1, 0, 0), (3, 0, 0), (4, 0, 10), (5, 0, 20), (4, 5, 0), (100, 10, 0), (7, 5, 10)],
+)
+def test_an_address_waits_for_what_is_beyond_its_allowance(
+    times: int, every_s: int, wait_s: int
+) -> None:
+    found, at = failed(times, every=timedelta(seconds=every_s))
+
+    assert wait(found, at=at) == timedelta(seconds=wait_s)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,21 @@ class Backoff:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """So many failures at once, and one more after each pause: for whom many people share."""
+
+    at_once: int
+    pause: timedelta
+
+    def one_more(self, failures: Failures | None, *, at: datetime) -> Failures:
+        """What is kept when one more fails. While ``blocked_until`` is past, there is room."""
+        full = at - self.at_once * self.pause
+        before = full if failures is None else failures.blocked_until or full
+        count = 1 if failures is None else failures.count + 1
+        return Failures(count=count, last_at=at, blocked_until=max(before, full) + self.pause)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Backoffs:
     """Which failures are counted: for a name from one address, from anywhere, and so on."""
 
@@ -38,8 +53,8 @@ class Backoffs:
     """One name, guessed at from wherever; a remembered device is not held up by it."""
     device: Backoff = Backoff(free=5)
     """A remembered device, which has failures of its own and none of the others'."""
-    address: Backoff = Backoff(free=100, forgets=timedelta(hours=1))
-    """Any names, guessed at from one address."""
+    address: Allowance = Allowance(at_once=100, pause=timedelta(seconds=6))
+    """Any names, guessed at from one address, which may be a whole office's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,13 +72,13 @@ class Lockout:
 
     async def failed(self, attempt: Attempt) -> None:
         """The attempt has failed: its address has one failure more."""
-        address, backoff = attempt.address, self._backoffs.address
+        address, allowance = attempt.address, self._backoffs.address
 
         async def work(tx: Tx) -> None:
             if address is not None:
                 known = await store.lock(tx, [address])
                 at = await database_time(tx)
-                more = rules.one_more(known.get(address), at=at, backoff=backoff)
+                more = allowance.one_more(known.get(address), at=at)
                 await store.put(tx, {address: more})
 
         await self._db.run(work)
@@ -108,7 +108,7 @@ class Lockout:
     async def purge(self) -> None:
         """Forget failures that count no more."""
         every = self._backoffs
-        kept = max(b.forgets for b in (every.name_here, every.name, every.device, every.address))
+        kept = max(backoff.forgets for backoff in (every.name_here, every.name, every.device))
 
         async def work(tx: Tx) -> int:
             return await store.purge(tx, kept_s=kept.total_seconds(), limit=_PURGED_AT_ONCE)
