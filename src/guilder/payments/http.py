@@ -48,6 +48,7 @@ from guilder.payments.service.reading import AFTER_ALL, PaymentReading
 from guilder.platform.http.fields import Amount, CurrencyCode, Description, Moment
 from guilder.platform.http.pages import Page, decode_cursor, encode_cursor, page_meta
 from guilder.platform.http.route import Answer, AnyAnswer, Handler, RefusedAnswer, Request, Route
+from guilder.platform.identifiers import native
 from guilder.platform.origin import current
 from guilder.wallets.api import WalletNotActive, WalletNotFound
 
@@ -201,7 +202,7 @@ class PaymentRoutes:
 
         async def handler(request: Request) -> AnyAnswer:
             body: WalletPayment = request.body
-            unit = currency(body.currency)
+            unit, wallet_id = currency(body.currency), WalletId(native(body.wallet_id))
             outcome = await self._payments.pay(
                 PaymentOrder(
                     type=type_,
@@ -209,8 +210,8 @@ class PaymentRoutes:
                     key=request.idempotency_key,
                     amount_minor=parse_amount(body.amount, unit),
                     currency=unit,
-                    from_wallet_id=body.wallet_id if goes_out else None,
-                    to_wallet_id=None if goes_out else body.wallet_id,
+                    from_wallet_id=wallet_id if goes_out else None,
+                    to_wallet_id=None if goes_out else wallet_id,
                     description=body.description or "",
                     origin=current(),
                 )
@@ -239,8 +240,8 @@ class PaymentRoutes:
             key=request.idempotency_key,
             amount_minor=parse_amount(body.amount, unit),
             currency=unit,
-            from_wallet_id=body.from_wallet_id,
-            to_wallet_id=body.to_wallet_id,
+            from_wallet_id=WalletId(native(body.from_wallet_id)),
+            to_wallet_id=WalletId(native(body.to_wallet_id)),
             description=body.description or "",
             origin=current(),
             verification=None if token is None else token_digest(token),

@@ -15,6 +15,7 @@ from guilder.kernel.errors import Unauthenticated
 from guilder.kernel.ids import SessionId, UserId
 from guilder.platform import access_tokens
 from guilder.platform.access_tokens import AccessClaims
+from guilder.platform.identifiers import native
 from guilder.platform.keys import UnixTime, VerificationKeys
 from guilder.platform.standing import Standing
 
@@ -172,7 +173,7 @@ def _caller(claims: AccessClaims, *, standing: Standing) -> Caller | None:
         return _client(claims, client_id=claims.client_id, standing=standing)
     roles = standing.roles_of(claims.sub, told=frozenset(claims.roles))
     return Caller(
-        user_id=UserId(claims.sub),
+        user_id=UserId(native(claims.sub)),
         roles=roles,
         permissions=standing.permissions_of(roles),
         account_type=claims.account_type,

@@ -18,6 +18,14 @@ def new_id() -> UUID:
     return DriverUUID(uuid7().bytes)
 
 
+def native(id_: UUID) -> UUID:
+    """The same id of the database driver's own kind, for one that is looked up and written often.
+
+    It is equal to the other and has the same hash, in a sixth of the time.
+    """
+    return DriverUUID(id_.bytes)
+
+
 def new_id_text() -> str:
     """A new UUID version 7 as text, for what is only ever shown (six times cheaper)."""
     return str(uuid7())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import copy
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from typing import TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -45,10 +46,10 @@ class Control(Struct, kw_only=True):
         """Begin the windows that ``now`` lies in, which is never before ``used_at``."""
         if now == self.used_at:
             return
-        today, day = local_date(now, self.time_zone), local_date(self.used_at, self.time_zone)
-        if today != day:
+        day_began_at, month_began_at = window_starts(now, self.time_zone)
+        if self.used_at < day_began_at:
             self.day_used_minor = 0
-        if (today.year, today.month) != (day.year, day.month):
+        if self.used_at < month_began_at:
             self.month_used_minor = 0
         self.used_at = now
         self.is_changed = True
@@ -157,6 +158,8 @@ def local_date(moment: datetime, time_zone: str) -> date:
     return moment.astimezone(ZoneInfo(time_zone)).date()
 
 
+# Everything in a batch happens at one moment, and most owners live in one time zone.
+@lru_cache(maxsize=64)
 def window_starts(moment: datetime, time_zone: str) -> tuple[datetime, datetime]:
     """When the day and the month of a moment began where the owner lives, in UTC.
 

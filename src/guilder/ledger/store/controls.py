@@ -99,6 +99,8 @@ _USED: Final = """
     GROUP BY c.id
 """
 
+_DIRECTIONS: Final = {direction.value: direction for direction in Direction}
+
 
 async def lock_controls(
     tx: Tx, subject_ids: Collection[UserId | AccountId]
@@ -219,7 +221,7 @@ def _control(row: Row) -> Control:
         id=ControlId(row[0]),
         subject_id=row[1],
         currency=CURRENCIES[row[2]],
-        direction=Direction(row[3]),
+        direction=_DIRECTIONS[row[3]],
         kinds=None if row[4] is None else frozenset(row[4]),
         limits=ControlLimits(
             per_transaction_minor=row[5], per_day_minor=row[6], per_month_minor=row[7]
