@@ -53,6 +53,7 @@ from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
 from guilder.identity.service.verifications import SpentInTransactions, Verifying
 from guilder.identity.store.person_keys import PersonalKeys
+from guilder.identity.store.personal_checks import PERSONAL_CHECKS
 from guilder.identity.store.session_checks import SESSION_CHECKS
 from guilder.identity.store.users import UserStore
 from guilder.platform.auth import AUDIENCE, ISSUER
@@ -160,7 +161,7 @@ def build(
             jobs.seal_personal_data(RotatePersonalKeys(db, keys=personal_keys)),
             *_rotations(keys, after_s=rotate_keys_after_s),
         ),
-        checks=SESSION_CHECKS,
+        checks=(*SESSION_CHECKS, *PERSONAL_CHECKS),
         tasks=(Task(name=SEND_CODE, perform=codes_in_use.sending.send),),
         on_stop=(shared.passwords.close, shared.codes.close),
     )

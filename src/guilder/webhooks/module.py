@@ -47,7 +47,7 @@ def build(
         name="webhooks",
         service_names=("webhook",),
         routes=routes(registration, DeliveryLog(db, at_once=plan.at_once)),
-        subscriptions=subscriptions(fan_out),
+        subscriptions=subscriptions(fan_out, registration),
         jobs=jobs(sending=sending, fan_out=fan_out, clearing=Clearing(db)),
         checks=CHECKS,
     )

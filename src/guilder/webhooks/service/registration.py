@@ -178,6 +178,14 @@ class Registration:
 
         await self._db.run(work)
 
+    async def forget_owner(self, tx: Tx, owner_id: UserId) -> None:
+        """Forget every endpoint of somebody who was erased, in the transaction that tells it."""
+        found = [EndpointId(row["id"]) for row in await endpoints.lock_those_of(tx, [owner_id])]
+        for endpoint_id in found:
+            await endpoints.delete(tx, endpoint_id)
+        facts = [EndpointDeleted(endpoint_id=one, owner_id=owner_id) for one in found]
+        await outbox.append(tx, [outbox.outgoing(f, key=str(f.endpoint_id)) for f in facts])
+
     async def rotate_secret(
         self, owner_id: UserId, *, endpoint_id: EndpointId
     ) -> tuple[Endpoint, str]:
