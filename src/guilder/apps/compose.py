@@ -168,6 +168,9 @@ def _modules(
             issuer=issuer(settings),
             standing=standing,
             base_url=settings.base_url,
+            providers=identity.build_providers(
+                settings.sign_in_providers, egress=_egress(settings)
+            ),
         ),
         ledger.build(
             db=db,
@@ -213,16 +216,20 @@ def _local_origin(settings: Settings) -> str:
     return settings.public_url or f"http://localhost:{settings.port}"
 
 
-def _webhooks(settings: Settings, *, db: Database, registry: CollectorRegistry) -> Module:
+def _egress(settings: Settings) -> Egress:
     rules = EgressRules(
         https_only=settings.is_production,
         ports=settings.egress_ports,
         allow=settings.egress_allow,
     )
+    return Egress(rules, resolver=SystemResolver())
+
+
+def _webhooks(settings: Settings, *, db: Database, registry: CollectorRegistry) -> Module:
     return webhooks.build(
         db=db,
         keys=outer_keys(settings),
-        egress=Egress(rules, resolver=SystemResolver()),
+        egress=_egress(settings),
         registry=registry,
         plan=webhooks.Plan(
             waits_s=settings.webhook_retry_s,

@@ -7,6 +7,7 @@ from typing import Final
 from guilder.identity.service.code_services import CodeServices
 from guilder.identity.service.factor_clearing import FactorClearing, FactorResealing
 from guilder.identity.service.key_rotation import KeyRotation
+from guilder.identity.service.outside_sign_in import OutsideSignIn
 from guilder.identity.service.personal_rotation import RotatePersonalKeys
 from guilder.identity.service.revocations import Revocations
 from guilder.identity.service.session_clearing import SessionClearing
@@ -59,3 +60,8 @@ def seal_personal_data(rotation: RotatePersonalKeys) -> Job:
 def clear_sessions(clearing: SessionClearing) -> Job:
     """Forgets sessions that are over, devices nobody uses and failures that count no more."""
     return Job(name="identity.clear_sessions", every_s=_CLEAR_SESSIONS_EVERY_S, run=clearing.clear)
+
+
+def clear_outside_sign_ins(sign_in: OutsideSignIn) -> Job:
+    """Forgets sign-ins with providers that nobody came back from."""
+    return Job(name="identity.clear_outside_sign_ins", every_s=_FORGET_EVERY_S, run=sign_in.purge)

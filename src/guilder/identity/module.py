@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
 from guilder.identity import jobs
 from guilder.identity.api import Staff
+from guilder.identity.api.outside import Provider
 from guilder.identity.api.personal_data import Estates
 from guilder.identity.api.verifications import Verifications, VerificationTokens
 from guilder.identity.http.clients import ClientRoutes
 from guilder.identity.http.codes import CodeRoutes
+from guilder.identity.http.factor_reset import FactorResetRoutes
 from guilder.identity.http.keys import KeyRoutes
 from guilder.identity.http.oauth import OAuthRoutes
+from guilder.identity.http.outside import OutsideRoutes
 from guilder.identity.http.passkeys import PasskeyRoutes
 from guilder.identity.http.passwords import PasswordRoutes
 from guilder.identity.http.personal_data import PersonalDataRoutes
@@ -38,11 +44,13 @@ from guilder.identity.service.factor_services import FactorServices, build_facto
 from guilder.identity.service.freezes import Freezes
 from guilder.identity.service.key_rotation import KeyRotation
 from guilder.identity.service.lockout import Lockout
+from guilder.identity.service.outside_sign_in import OutsideSignIn
 from guilder.identity.service.passwords import PasswordCost, Passwords, hashes_at_once
 from guilder.identity.service.people import People
 from guilder.identity.service.personal_data import ErasePeople, LegalHolds, PersonalExport
 from guilder.identity.service.personal_rotation import RotatePersonalKeys
 from guilder.identity.service.profile import Profile
+from guilder.identity.service.providers import read_providers
 from guilder.identity.service.register import Registration
 from guilder.identity.service.relying_party import RelyingParty
 from guilder.identity.service.revocations import Revocations
@@ -58,15 +66,19 @@ from guilder.identity.store.session_checks import SESSION_CHECKS
 from guilder.identity.store.users import UserStore
 from guilder.platform.auth import AUDIENCE, ISSUER
 from guilder.platform.db import Database
+from guilder.platform.egress import Egress
 from guilder.platform.envelopes import OuterKeys
+from guilder.platform.http.paths import API_PREFIX
 from guilder.platform.http.route import Route
 from guilder.platform.jobs import Task
 from guilder.platform.keys import KeyFolder, UnixTime
 from guilder.platform.module import Job, Module
+from guilder.platform.outward import CallLimits, OutwardHttp
 from guilder.platform.standing import Standing
 
 DEFAULT_REGION: Final = "IN"
 FIVE_YEARS: Final = timedelta(days=1826)
+PROVIDER_LIMITS: Final = CallLimits(connect_s=3, total_s=8)
 LOCAL_ORIGIN: Final = "http://localhost:8000"
 
 
@@ -102,6 +114,7 @@ def build(
     base_url: str = LOCAL_ORIGIN,
     estates: Estates | None = None,
     retention: timedelta = FIVE_YEARS,
+    providers: Mapping[str, Provider] = MappingProxyType({}),
     now: UnixTime = time.time,
 ) -> Module:
     """Identity, serving. ``default_region`` is where a phone without a country code is from.
@@ -111,7 +124,8 @@ def build(
     ``codes`` is where one-time codes are kept; the database when None. Passkeys are used from
     ``passkey_origins``, all of ``passkey_domain``. ``standing`` is what this process knows of
     what is revoked, ``base_url`` the address that others reach it at. ``processes`` share the
-    processor and the memory that hashing passwords may have.
+    processor and the memory that hashing passwords may have. ``providers`` are whom else people
+    may sign in with (`build_providers`).
 
     People are erased ``retention`` after their last payment, once ``estates`` has closed what they
     hold; without it nobody is.
@@ -139,6 +153,16 @@ def build(
         audience=audience,
         now=now,
     )
+    outside = OutsideSignIn(
+        db=db,
+        users=users,
+        keys=contacts,
+        sessions=shared.sessions,
+        factors=factors.sign_in,
+        step_up=factors.step_up,
+        providers=providers,
+        redirects=f"{base_url}{API_PREFIX}/auth/oauth",
+    )
     return Module(
         name="identity",
         service_names=("identity", "auth", "rbac"),
@@ -151,12 +175,14 @@ def build(
             *_factor_routes(factors),
             *ClientRoutes(MachineClients(db=db, step_up=factors.step_up)).routes(),
             *OAuthRoutes(client_tokens, issuer=issuer, base_url=base_url).routes(),
+            *OutsideRoutes(outside, is_https=base_url.startswith("https:")).routes(),
         ),
         jobs=(
             jobs.forget_revocations(Revocations(db)),
             jobs.clear_sessions(SessionClearing(db=db, lockout=shared.lockout)),
             jobs.clear_codes(codes_in_use),
             jobs.clear_factors(FactorClearing(db)),
+            jobs.clear_outside_sign_ins(outside),
             jobs.reseal_factors(FactorResealing(db=db, keys=contacts)),
             jobs.seal_personal_data(RotatePersonalKeys(db, keys=personal_keys)),
             *_rotations(keys, after_s=rotate_keys_after_s),
@@ -258,11 +284,23 @@ def _factor_routes(factors: FactorServices) -> tuple[Route, ...]:
         *SecondFactorRoutes(sign_in=factors.sign_in, enrollment=factors.enrollment).routes(),
         *StepUpRoutes(step_up=factors.step_up).routes(),
         *PasskeyRoutes(passkeys=factors.passkeys).routes(),
+        *FactorResetRoutes(factors.reset).routes(),
     )
 
 
 def _rotations(keys: KeyFolder, *, after_s: float) -> tuple[Job, ...]:
     return (jobs.rotate_keys(KeyRotation(keys, after_s=after_s)),) if after_s else ()
+
+
+def build_providers(
+    file: Path | None, *, egress: Egress, limits: CallLimits | None = None
+) -> Mapping[str, Provider]:
+    """The providers that the operator's file names.
+
+    Raises:
+        ProvidersUnusable: it is missing, or not as it must be.
+    """
+    return read_providers(file, http=OutwardHttp(egress, limits=limits or PROVIDER_LIMITS))
 
 
 def build_codes(*, db: Database, redis_url: str | None) -> CodeStore:

@@ -52,6 +52,11 @@ class IdentitySettings(BaseModel):
         "https://bank.example; access tokens name it as their issuer. http:// with GUILDER_HOST "
         "and GUILDER_PORT when not set, with guilder as the issuer.",
     )
+    sign_in_providers: Path | None = Field(
+        default=None,
+        description="File (JSON) of the providers that people may sign in with, by name: client_id "
+        "and client_secret of google, github or another one, which also says its issuer.",
+    )
     key_passphrase: SecretStr | None = Field(
         default=None,
         description="Passphrase that encrypts the key files in GUILDER_DATA_DIR, of 12 characters "

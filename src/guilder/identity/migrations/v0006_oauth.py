@@ -49,7 +49,6 @@ _OUTSIDE = """
         link_user_id uuid REFERENCES identity.users,
         link_session_id uuid,
         expires_at timestamptz NOT NULL,
-        used_at timestamptz,
         CONSTRAINT outside_flows_link_has_a_session
             CHECK ((link_user_id IS NULL) = (link_session_id IS NULL))
     );
@@ -59,7 +58,6 @@ _OUTSIDE = """
     GRANT SELECT, INSERT, DELETE ON identity.outside_identities, identity.outside_flows
         TO guilder_identity;
     GRANT UPDATE (last_used_at) ON identity.outside_identities TO guilder_identity;
-    GRANT UPDATE (used_at) ON identity.outside_flows TO guilder_identity;
 """
 
 

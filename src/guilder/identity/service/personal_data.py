@@ -21,6 +21,7 @@ from guilder.identity.api.personal_data import (
 from guilder.identity.api.roles import UserNotFound
 from guilder.identity.events import LegalHoldLifted, LegalHoldPlaced, Reasoned, UserErased
 from guilder.identity.service.clients import forget_clients
+from guilder.identity.service.outside_sign_in import forget_links
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.store import erasures, person_keys, revocations
 from guilder.identity.store import roles as role_store
@@ -78,6 +79,7 @@ class ErasePeople:
         await self._refuse_kept(tx, user_id)
         await self._sessions.forget(tx, user_id=user_id)
         await forget_clients(tx, user_id=user_id)
+        await forget_links(tx, user_id=user_id)
         await revocations.freeze(tx, user_id)
         await person_keys.drop_digests(tx, user_id)
         await person_keys.destroy_key(tx, user_id)
