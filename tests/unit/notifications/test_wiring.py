@@ -56,6 +56,8 @@ def test_every_event_that_is_heard_is_one_that_is_published() -> None:
         "com.guilder.user.registered",
         "com.guilder.user.contact_changed",
         "com.guilder.user.logged_in",
+        "com.guilder.user.password_changed",
+        "com.guilder.user.code_issued",
         "com.guilder.account.created",
         "com.guilder.transaction.completed",
         "com.guilder.transaction.failed",

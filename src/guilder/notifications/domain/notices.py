@@ -6,12 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
 
-from guilder.identity.events import UserLoggedIn, UserRegistered
+from guilder.identity.events import (
+    PasswordChanged,
+    RecoveryCodesReplaced,
+    RecoveryCodeUsed,
+    SecondFactorAdded,
+    SecondFactorGuessed,
+    SecondFactorRemoved,
+    SecondFactorsReset,
+    UserLoggedIn,
+    UserRegistered,
+)
 from guilder.kernel.ids import EventId, UserId, WalletId
 from guilder.notifications.api import Category
 from guilder.payments.events import TransactionCompleted, TransactionFailed
@@ -84,6 +94,13 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
         "payment_failed": _template(Category.PAYMENTS, **_MONEY, reason="INSUFFICIENT_FUNDS"),
         "limit_reached": _template(Category.PAYMENTS, **_MONEY),
         "new_device": _template(Category.SECURITY, at=_AT, account_type="customer"),
+        "password_changed": _template(Category.SECURITY, at=_AT),
+        "second_factor_changed": _template(Category.SECURITY, at=_AT, change="totp_added"),
+        "second_factor_guessed": _template(Category.SECURITY, at=_AT),
+        "login_code": _template(Category.SECURITY, code="847291", at=_AT),
+        "contact_code": _template(Category.SECURITY, code="847291", at=_AT),
+        "verification_code": _template(Category.SECURITY, code="847291", at=_AT),
+        "password_reset": _template(Category.SECURITY, code="rst_u7Tq9", at=_AT),
         "webhook_disabled": _template(Category.ACCOUNT, endpoint_id=_OTHER, at=_AT),
         "message": _template(
             Category.ACCOUNT,
@@ -97,6 +114,18 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
 Feeds keep a template's name and values and are put into words when they are read: none is ever
 removed, and none ever takes another value.
 """
+
+
+CODES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "login": "login_code",
+        "email": "contact_code",
+        "phone": "contact_code",
+        "verification": "verification_code",
+        "password_reset": "password_reset",
+    }
+)
+"""The template of each purpose that a code is issued for. ``at`` is when the code ends."""
 
 
 class WebhookDisabled(Struct, frozen=True, kw_only=True):
@@ -122,6 +151,34 @@ def of_wallet(fact: WalletCreated, *, at: datetime) -> list[Notice]:
     """Its owner gets a new wallet's details."""
     values = {"wallet_id": str(fact.wallet_id), "currency": fact.currency}
     return [Notice(user_id=fact.owner_id, template="account_details", values=values, at=at)]
+
+
+FactorChange: TypeAlias = (
+    SecondFactorAdded
+    | SecondFactorRemoved
+    | SecondFactorsReset
+    | RecoveryCodesReplaced
+    | RecoveryCodeUsed
+)
+
+
+def of_factors(fact: FactorChange, *, at: datetime) -> list[Notice]:
+    """Whoever did not change how they sign in, or did not use a recovery code, has to know."""
+    values = {"at": _written(at), "change": _change(fact)}
+    return [Notice(user_id=fact.user_id, template="second_factor_changed", values=values, at=at)]
+
+
+def of_guesses(fact: SecondFactorGuessed, *, at: datetime) -> list[Notice]:
+    """Whoever guesses at codes knew the password."""
+    values = {"at": _written(at)}
+    return [Notice(user_id=fact.user_id, template="second_factor_guessed", values=values, at=at)]
+
+
+def of_password(fact: PasswordChanged) -> list[Notice]:
+    """Whoever did not change it themselves has to know at once."""
+    at = fact.changed_at
+    values = {"at": _written(at)}
+    return [Notice(user_id=fact.user_id, template="password_changed", values=values, at=at)]
 
 
 def of_login(fact: UserLoggedIn) -> list[Notice]:
@@ -167,6 +224,20 @@ def of_failure(fact: TransactionFailed) -> list[Notice]:
     if fact.reason == _LIMIT:
         template, values = "limit_reached", _money(fact, at=at)
     return [Notice(user_id=fact.initiated_by, template=template, values=values, at=at)]
+
+
+def _change(fact: FactorChange) -> str:
+    match fact:
+        case SecondFactorAdded():
+            return f"{fact.factor}_added"
+        case SecondFactorRemoved():
+            return f"{fact.factor}_removed"
+        case SecondFactorsReset():
+            return "reset"
+        case RecoveryCodesReplaced():
+            return "recovery_codes_replaced"
+        case RecoveryCodeUsed():
+            return "recovery_code_used"
 
 
 def _money(fact: TransactionCompleted | TransactionFailed, *, at: datetime) -> dict[str, str]:

@@ -28,6 +28,7 @@ from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.domain.records import Delivery, Ended, Letter
 from guilder.notifications.service.addresses import AddressBook
 from guilder.notifications.service.channels.simulated import SandboxOutbox, reference
+from guilder.notifications.service.codes import in_clear, refuse_late
 from guilder.notifications.service.endings import FAILED, SENT, record
 from guilder.notifications.service.wording import Writer
 from guilder.notifications.store import deliveries, people, sandbox
@@ -167,10 +168,11 @@ class Courier:
             await self._recorder.submit(ended)
 
     def _message(self, delivery: Delivery, *, book: AddressBook, chosen: Preferences) -> Message:
+        refuse_late(delivery, lease_s=self._lease_s)
         address = book.address(delivery, keys=self._contacts)
         wording = self._writer.write(
             delivery.template,
-            delivery.data,
+            in_clear(delivery.data, user_id=delivery.user_id, keys=self._contacts),
             language=chosen.language,
             time_zone=chosen.time_zone,
             name=address.name,

@@ -10,13 +10,26 @@ from typing import Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
-from guilder.identity.events import UserContactChanged, UserLoggedIn, UserRegistered
+from guilder.identity.events import (
+    CodeIssued,
+    PasswordChanged,
+    RecoveryCodesReplaced,
+    RecoveryCodeUsed,
+    SecondFactorAdded,
+    SecondFactorGuessed,
+    SecondFactorRemoved,
+    SecondFactorsReset,
+    UserContactChanged,
+    UserLoggedIn,
+    UserRegistered,
+)
 from guilder.kernel.ids import EventId, UserId, WalletId
 from guilder.notifications.api import Category, Channel, DeliveryId, DeviceId, NoticeId
 from guilder.notifications.domain import notices as told
 from guilder.notifications.domain.deliveries import NEWS_FOR
 from guilder.notifications.domain.notices import Notice, WebhookDisabled
 from guilder.notifications.domain.preferences import Preferences
+from guilder.notifications.service.codes import code_deliveries
 from guilder.notifications.store import deliveries, feed, people
 from guilder.notifications.store.people import Reader, SealedContact
 from guilder.payments.events import TransactionCompleted, TransactionFailed
@@ -28,6 +41,10 @@ Fact: TypeAlias = (
     UserRegistered
     | UserContactChanged
     | UserLoggedIn
+    | PasswordChanged
+    | CodeIssued
+    | told.FactorChange
+    | SecondFactorGuessed
     | WalletCreated
     | TransactionCompleted
     | TransactionFailed
@@ -77,6 +94,9 @@ class Newsroom:
             for notice in _notices(item, owners=owners, surprising=surprising)
         ]
         await self.tell(tx, found)
+        codes = [(item.event_id, item.fact) for item in heard if isinstance(item.fact, CodeIssued)]
+        if codes:
+            await self._carry(tx, codes)
 
     async def tell(self, tx: Tx, notices: Sequence[Notice]) -> None:
         """Put notices into feeds, and on their way by every channel their reader wants."""
@@ -98,6 +118,14 @@ class Newsroom:
                 outgoing += (_delivery(notice, goal, due_at=plan.due_at) for goal in plan.goals)
         if items:
             await feed.add(tx, items)
+        if outgoing:
+            await deliveries.put(tx, outgoing)
+
+    async def _carry(self, tx: Tx, issued: Sequence[tuple[EventId, CodeIssued]]) -> None:
+        now = await deliveries.database_time(tx)
+        user_ids = sorted({code.user_id for _, code in issued})
+        readers = await people.readers(tx, user_ids, default=self._default)
+        outgoing = code_deliveries(issued, readers=readers, reachable=self._reachable, now=now)
         if outgoing:
             await deliveries.put(tx, outgoing)
 
@@ -210,6 +238,18 @@ def _notices(
             found = told.of_failure(fact)
         case WebhookDisabled():
             found = told.of_disabled_webhook(fact, at=item.at)
+        case PasswordChanged():
+            found = told.of_password(fact)
+        case SecondFactorGuessed():
+            found = told.of_guesses(fact, at=item.at)
+        case (
+            SecondFactorAdded()
+            | SecondFactorRemoved()
+            | SecondFactorsReset()
+            | RecoveryCodesReplaced()
+            | RecoveryCodeUsed()
+        ):
+            found = told.of_factors(fact, at=item.at)
         case UserLoggedIn() if fact.session_id in surprising:
             found = told.of_login(fact)
     return found

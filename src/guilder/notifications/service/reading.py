@@ -17,6 +17,7 @@ from guilder.notifications.api import (
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.domain.records import Device, FeedItem, LaidOut
 from guilder.notifications.service.addresses import details_of
+from guilder.notifications.service.codes import in_clear
 from guilder.notifications.service.wording import Wording, Writer
 from guilder.notifications.store import feed, people, sandbox
 from guilder.platform.db import Database, Tx
@@ -127,9 +128,13 @@ class SandboxReading:
             return ""
 
     def _worded(self, message: LaidOut, chosen: Preferences, *, name: str) -> Wording:
+        try:
+            values = in_clear(message.data, user_id=message.user_id, keys=self._keys)
+        except Undeliverable:
+            values = {**message.data, "code": ""}
         return self._writer.write(
             message.template,
-            message.data,
+            values,
             language=chosen.language,
             time_zone=chosen.time_zone,
             name=name,
