@@ -94,6 +94,7 @@ def _signed(token: str) -> tuple[jws.CompactSignature, str]:
         kid = header.get("kid")
     except (JoseError, ValueError, AttributeError, RecursionError) as error:
         raise Unauthenticated from error
-    if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or not isinstance(kid, str):
+    # Nothing but these three: a header brings no key, no address of one, and asks for nothing.
+    if header != {"typ": TYPE, "alg": ALGORITHM, "kid": kid} or not isinstance(kid, str):
         raise Unauthenticated
     return signed, kid
