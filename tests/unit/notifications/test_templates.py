@@ -49,7 +49,7 @@ def test_every_file_belongs_to_a_template_and_each_template_has_its_files() -> N
 
     for language in LANGUAGES:
         files = {file.name for file in (FOLDER / language).iterdir()}
-        assert files == expected | {"layout.mjml", "reason.txt"}
+        assert files == expected | {"layout.mjml", "reason.txt", "change.txt"}
     assert {folder.name for folder in FOLDER.iterdir()} == set(LANGUAGES)
 
 
