@@ -9,9 +9,12 @@ import asyncpg
 import httpx2
 import pytest
 
+from guilder.platform.db import Database
 from guilder.platform.keys import KeyFolder
+from guilder.platform.permissions import COMPLIANCE
 from tests.support.enrolled import Resident, settled
 from tests.support.town import ForgetfulDatabase, Town, data, error, founded
+from tests.support.townhall import staff
 
 Superuser = asyncpg.Connection
 
@@ -205,3 +208,16 @@ async def test_a_completion_whose_answer_was_lost_is_done_once(
 
         assert (await anna.get("/mfa"))["recovery_codes_left"] == 9
         assert (await anna.events()).count("recovery_code_used") == 1
+
+
+async def test_a_freeze_ends_a_sign_in_that_waits(anna: Resident, town: Town, db: Database) -> None:
+    challenge = await _challenged(anna)
+    compliance = await staff(town, db, COMPLIANCE)
+    frozen = await compliance.ask("POST", f"/admin/users/{anna.user_id}/freeze", reason="Stolen.")
+
+    waiting = await _verify(anna, challenge, otp=await anna.code())
+    begun_since = await _verify(anna, await _challenged(anna), otp=await anna.code())
+
+    assert data(frozen)["status"] == "frozen"
+    assert error(waiting, 401)["code"] == "UNAUTHORIZED"
+    assert error(begun_since, 403)["code"] == "USER_FROZEN"

@@ -10,10 +10,13 @@ import asyncpg
 import httpx2
 import pytest
 
+from guilder.platform.db import Database
 from guilder.platform.keys import KeyFolder
+from guilder.platform.permissions import COMPLIANCE
 from tests.support.authenticator import Authenticator, packed
 from tests.support.enrolled import Resident, settled
 from tests.support.town import ForgetfulDatabase, Town, data, error, founded
+from tests.support.townhall import staff
 
 Superuser = asyncpg.Connection
 MISBEHAVING = [
@@ -414,3 +417,16 @@ async def test_what_is_lost_on_the_way_is_done_once(
         events = await anna.events()
         once = ("second_factor_added", "second_factor_removed")
         assert [events.count(name) for name in once] == [1, 1]
+
+
+async def test_a_frozen_user_signs_in_with_no_passkey(
+    anna: Resident, town: Town, db: Database
+) -> None:
+    phone = Authenticator()
+    await anna.add_passkey(phone)
+    compliance = await staff(town, db, COMPLIANCE)
+    data(await compliance.ask("POST", f"/admin/users/{anna.user_id}/freeze", reason="Stolen."))
+
+    answer = await _sign_in(town, phone.get(await _asked(town)))
+
+    assert error(answer, 403)["code"] == "USER_FROZEN"
