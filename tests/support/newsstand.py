@@ -12,10 +12,12 @@ from uuid import uuid4
 
 import msgspec
 
+from guilder.identity.api.sessions import EndReason
 from guilder.identity.events import (
+    NewDeviceUsed,
     PersonalDetails,
+    SessionsEnded,
     UserContactChanged,
-    UserLoggedIn,
     UserRegistered,
     contact_place,
 )
@@ -205,12 +207,20 @@ def registration(person: Person) -> UserRegistered:
     )
 
 
-def login(person: Person, device: str | None) -> UserLoggedIn:
-    return UserLoggedIn(
+def new_device(person: Person) -> NewDeviceUsed:
+    return NewDeviceUsed(
         user_id=person.id,
         account_id=person.id,
         account_type="customer",
         session_id=SessionId(new_id()),
-        logged_in_at=datetime.now(UTC),
-        device=device,
+        used_at=datetime.now(UTC),
+    )
+
+
+def ended(person: Person, *, reason: EndReason) -> SessionsEnded:
+    return SessionsEnded(
+        user_id=person.id,
+        session_ids=(SessionId(new_id()),),
+        reason=reason.value,
+        ended_at=datetime.now(UTC),
     )

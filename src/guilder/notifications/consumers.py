@@ -15,6 +15,7 @@ import msgspec
 
 from guilder.identity.events import (
     CodeIssued,
+    NewDeviceUsed,
     PasswordChanged,
     RecoveryCodesReplaced,
     RecoveryCodeUsed,
@@ -22,9 +23,9 @@ from guilder.identity.events import (
     SecondFactorGuessed,
     SecondFactorRemoved,
     SecondFactorsReset,
+    SessionsEnded,
     UserContactChanged,
     UserErased,
-    UserLoggedIn,
     UserRegistered,
 )
 from guilder.kernel.ids import UserId
@@ -42,7 +43,8 @@ FACTS: Final[Mapping[str, type[Fact]]] = MappingProxyType(
     {
         UserRegistered.TYPE: UserRegistered,
         UserContactChanged.TYPE: UserContactChanged,
-        UserLoggedIn.TYPE: UserLoggedIn,
+        NewDeviceUsed.TYPE: NewDeviceUsed,
+        SessionsEnded.TYPE: SessionsEnded,
         PasswordChanged.TYPE: PasswordChanged,
         CodeIssued.TYPE: CodeIssued,
         SecondFactorAdded.TYPE: SecondFactorAdded,

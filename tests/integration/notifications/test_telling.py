@@ -8,6 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 import msgspec
 import pytest
 
+from guilder.identity.api.sessions import EndReason
 from guilder.kernel.ids import EventId, WalletId
 from guilder.notifications.api import Category, Channel, NoticeNotFound
 from guilder.notifications.consumers import subscriptions
@@ -18,7 +19,7 @@ from guilder.platform.bus import Event
 from guilder.platform.checks import run_checks
 from guilder.platform.identifiers import new_id
 from guilder.webhooks.events import EndpointDisabled
-from tests.support.newsstand import Newsstand, failure, login, payment, registration
+from tests.support.newsstand import Newsstand, ended, failure, new_device, payment, registration
 
 
 async def test_both_sides_are_told_in_their_feeds_and_by_mail(stand: Newsstand) -> None:
@@ -85,15 +86,22 @@ async def test_failures_and_limits_are_told_to_who_tried(stand: Newsstand) -> No
     assert limited.template == "limit_reached"
 
 
-async def test_only_a_second_device_is_a_new_one(stand: Newsstand) -> None:
+async def test_a_sign_in_on_a_new_device_is_told(stand: Newsstand) -> None:
     anna = await stand.person("Anna")
 
-    await stand.hear(login(anna, "laptop"), login(anna, None), login(anna, "laptop"))
-    await stand.hear(login(anna, "phone"), login(anna, "phone"))
-    await stand.hear(login(anna, "phone"), login(anna, "laptop"))
+    await stand.hear(new_device(anna))
 
     (notice,) = await stand.feed(anna)
     assert (notice.template, notice.category) == ("new_device", "security")
+
+
+async def test_only_a_stolen_session_is_told_of_those_that_end(stand: Newsstand) -> None:
+    anna = await stand.person("Anna")
+
+    await stand.hear(*(ended(anna, reason=reason) for reason in EndReason))
+
+    (notice,) = await stand.feed(anna)
+    assert (notice.template, notice.category) == ("session_stolen", "security")
 
 
 async def test_yesterdays_news_stand_in_the_feed_and_are_not_sent(stand: Newsstand) -> None:
@@ -140,7 +148,7 @@ async def test_quiet_hours_delay_what_is_sent_but_not_security(stand: Newsstand)
     zone = "UTC" if now.time() < time(23, 50) else "Asia/Kolkata"
     await stand.choosing.choose(anna.id, Preferences(language="en", time_zone=zone, quiet=all_day))
 
-    await stand.hear(payment(None, anna.wallet), login(anna, "laptop"), login(anna, "phone"))
+    await stand.hear(payment(None, anna.wallet), new_device(anna))
 
     rows = await stand.db.fetch(
         "SELECT template, due_at > $2 AS later FROM notifications.deliveries "

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from guilder.identity.events import UserLoggedIn, UserRegistered
+from guilder.identity.events import NewDeviceUsed, SessionsEnded, UserRegistered
 from guilder.kernel.ids import SessionId, TransactionId, UserId, WalletId
 from guilder.notifications.api import Category
 from guilder.notifications.domain.deliveries import MOST_ATTEMPTS, next_pause
@@ -18,9 +18,10 @@ from guilder.notifications.domain.notices import (
     WebhookDisabled,
     of_disabled_webhook,
     of_failure,
-    of_login,
+    of_new_device,
     of_payment,
     of_registration,
+    of_stolen_session,
     of_wallet,
 )
 from guilder.payments.events import TransactionCompleted, TransactionFailed
@@ -127,18 +128,31 @@ def test_people_are_welcomed_and_get_their_wallets_details() -> None:
 
 
 def test_a_sign_in_from_a_new_device_is_about_security() -> None:
-    (notice,) = of_login(
-        UserLoggedIn(
+    (notice,) = of_new_device(
+        NewDeviceUsed(
             user_id=ANNA,
             account_id=ANNA,
             account_type="customer",
             session_id=SessionId(uuid4()),
-            logged_in_at=NOW,
-            device="a",
+            used_at=NOW,
         )
     )
 
     assert notice.category is Category.SECURITY
+    assert (notice.template, notice.values["account_type"]) == ("new_device", "customer")
+
+
+def test_a_stolen_session_is_about_security() -> None:
+    (notice,) = of_stolen_session(
+        SessionsEnded(
+            user_id=ANNA,
+            session_ids=(SessionId(uuid4()),),
+            reason="refresh_reused",
+            ended_at=NOW,
+        )
+    )
+
+    assert (notice.template, notice.category) == ("session_stolen", Category.SECURITY)
 
 
 def test_who_runs_a_failing_webhook_hears_that_it_is_switched_off() -> None:

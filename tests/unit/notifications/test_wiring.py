@@ -55,7 +55,8 @@ def test_every_event_that_is_heard_is_one_that_is_published() -> None:
     assert {
         "com.guilder.user.registered",
         "com.guilder.user.contact_changed",
-        "com.guilder.user.logged_in",
+        "com.guilder.user.new_device_used",
+        "com.guilder.user.sessions_ended",
         "com.guilder.user.password_changed",
         "com.guilder.user.code_issued",
         "com.guilder.user.second_factor_added",

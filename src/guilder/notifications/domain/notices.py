@@ -12,6 +12,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from guilder.identity.events import (
+    NewDeviceUsed,
     PasswordChanged,
     RecoveryCodesReplaced,
     RecoveryCodeUsed,
@@ -19,7 +20,7 @@ from guilder.identity.events import (
     SecondFactorGuessed,
     SecondFactorRemoved,
     SecondFactorsReset,
-    UserLoggedIn,
+    SessionsEnded,
     UserRegistered,
 )
 from guilder.kernel.ids import EventId, UserId, WalletId
@@ -94,6 +95,7 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
         "payment_failed": _template(Category.PAYMENTS, **_MONEY, reason="INSUFFICIENT_FUNDS"),
         "limit_reached": _template(Category.PAYMENTS, **_MONEY),
         "new_device": _template(Category.SECURITY, at=_AT, account_type="customer"),
+        "session_stolen": _template(Category.SECURITY, at=_AT),
         "password_changed": _template(Category.SECURITY, at=_AT),
         "second_factor_changed": _template(Category.SECURITY, at=_AT, change="totp_added"),
         "second_factor_guessed": _template(Category.SECURITY, at=_AT),
@@ -181,11 +183,18 @@ def of_password(fact: PasswordChanged) -> list[Notice]:
     return [Notice(user_id=fact.user_id, template="password_changed", values=values, at=at)]
 
 
-def of_login(fact: UserLoggedIn) -> list[Notice]:
-    """A sign-in from a device that was never seen with this person."""
-    at = fact.logged_in_at
+def of_new_device(fact: NewDeviceUsed) -> list[Notice]:
+    """A sign-in on a device that was never seen with this person."""
+    at = fact.used_at
     values = {"at": _written(at), "account_type": fact.account_type}
     return [Notice(user_id=fact.user_id, template="new_device", values=values, at=at)]
+
+
+def of_stolen_session(fact: SessionsEnded) -> list[Notice]:
+    """Whoever was signed out because two had their session has to know that somebody else did."""
+    at = fact.ended_at
+    values = {"at": _written(at)}
+    return [Notice(user_id=fact.user_id, template="session_stolen", values=values, at=at)]
 
 
 def of_payment(fact: TransactionCompleted, *, owners: Mapping[WalletId, UserId]) -> list[Notice]:

@@ -10,8 +10,10 @@ from typing import Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
+from guilder.identity.api.sessions import EndReason
 from guilder.identity.events import (
     CodeIssued,
+    NewDeviceUsed,
     PasswordChanged,
     RecoveryCodesReplaced,
     RecoveryCodeUsed,
@@ -19,8 +21,8 @@ from guilder.identity.events import (
     SecondFactorGuessed,
     SecondFactorRemoved,
     SecondFactorsReset,
+    SessionsEnded,
     UserContactChanged,
-    UserLoggedIn,
     UserRegistered,
 )
 from guilder.kernel.ids import EventId, UserId, WalletId
@@ -40,7 +42,8 @@ from guilder.wallets.events import WalletCreated
 Fact: TypeAlias = (
     UserRegistered
     | UserContactChanged
-    | UserLoggedIn
+    | NewDeviceUsed
+    | SessionsEnded
     | PasswordChanged
     | CodeIssued
     | told.FactorChange
@@ -87,11 +90,10 @@ class Newsroom:
         """
         await self._learn(tx, [item.fact for item in heard])
         owners = await self._owners(tx, [item.fact for item in heard])
-        surprising = await self._from_new_devices(tx, [item.fact for item in heard])
         found = [
             replace(notice, event_id=item.event_id)
             for item in heard
-            for notice in _notices(item, owners=owners, surprising=surprising)
+            for notice in _notices(item, owners=owners)
         ]
         await self.tell(tx, found)
         codes = [(item.event_id, item.fact) for item in heard if isinstance(item.fact, CodeIssued)]
@@ -151,27 +153,6 @@ class Newsroom:
         }
         return await people.owners(tx, named) if named else {}
 
-    async def _from_new_devices(self, tx: Tx, facts: Iterable[Fact]) -> set[object]:
-        """Sessions opened on a device that is new to somebody who has used another before."""
-        logins = [fact for fact in facts if isinstance(fact, UserLoggedIn) and fact.device]
-        if not logins:
-            return set()
-        known = await people.known_devices(tx, {login.user_id for login in logins})
-        users = {user_id for user_id, _ in known}
-        learnt: dict[tuple[UserId, str], datetime] = {}
-        surprising: set[object] = set()
-        for login in logins:
-            used = (login.user_id, login.device or "")
-            if used not in known:
-                learnt[used] = login.logged_in_at
-                if login.user_id in users:
-                    surprising.add(login.session_id)
-            known.add(used)
-            users.add(login.user_id)
-        if learnt:
-            await people.learn_devices(tx, learnt)
-        return surprising
-
     def _plan(self, reader: Reader, category: Category, *, now: datetime) -> _Plan:
         chosen = reader.preferences
         channels = [
@@ -223,10 +204,8 @@ def _delivery(
     )
 
 
-def _notices(
-    item: Heard, *, owners: Mapping[WalletId, UserId], surprising: Collection[object]
-) -> list[Notice]:
-    fact, found = item.fact, list[Notice]()
+def _notices(item: Heard, *, owners: Mapping[WalletId, UserId]) -> list[Notice]:
+    fact = item.fact
     match fact:
         case UserRegistered():
             found = told.of_registration(fact)
@@ -238,8 +217,20 @@ def _notices(
             found = told.of_failure(fact)
         case WebhookDisabled():
             found = told.of_disabled_webhook(fact, at=item.at)
+        case _:
+            found = _security_notices(item)
+    return found
+
+
+def _security_notices(item: Heard) -> list[Notice]:
+    fact, found = item.fact, list[Notice]()
+    match fact:
         case PasswordChanged():
             found = told.of_password(fact)
+        case NewDeviceUsed():
+            found = told.of_new_device(fact)
+        case SessionsEnded(reason=EndReason.REFRESH_REUSED):
+            found = told.of_stolen_session(fact)
         case SecondFactorGuessed():
             found = told.of_guesses(fact, at=item.at)
         case (
@@ -250,8 +241,8 @@ def _notices(
             | RecoveryCodeUsed()
         ):
             found = told.of_factors(fact, at=item.at)
-        case UserLoggedIn() if fact.session_id in surprising:
-            found = told.of_login(fact)
+        case _:
+            pass
     return found
 
 

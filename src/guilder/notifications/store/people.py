@@ -39,14 +39,6 @@ _ADD_WALLETS: Final = """
 _OWNERS: Final = """
     SELECT wallet_id, owner_id FROM notifications.wallets WHERE wallet_id = ANY($1::uuid[])
 """
-_KNOWN: Final = """
-    SELECT user_id, device FROM notifications.known_devices WHERE user_id = ANY($1::uuid[])
-"""
-_LEARN_DEVICES: Final = """
-    INSERT INTO notifications.known_devices (user_id, device, first_seen_at)
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::timestamptz[])
-    ON CONFLICT DO NOTHING
-"""
 _READERS: Final = """
     SELECT u.id, p.language, p.time_zone, p.quiet_from, p.quiet_until, p.choices,
         COALESCE(c.has_email, false) AS has_email, COALESCE(c.has_phone, false) AS has_phone,
@@ -135,22 +127,6 @@ async def owners(tx: Tx, wallet_ids: Collection[WalletId]) -> dict[WalletId, Use
     """Who owns these wallets, as far as it is known."""
     rows = await tx.fetch(_OWNERS, list(wallet_ids))
     return {WalletId(row["wallet_id"]): UserId(row["owner_id"]) for row in rows}
-
-
-async def known_devices(tx: Tx, user_ids: Collection[UserId]) -> set[tuple[UserId, str]]:
-    """What these people have signed in with before."""
-    rows = await tx.fetch(_KNOWN, list(user_ids))
-    return {(UserId(row["user_id"]), row["device"]) for row in rows}
-
-
-async def learn_devices(tx: Tx, seen: Mapping[tuple[UserId, str], datetime]) -> None:
-    """Remember what people signed in with, and when first."""
-    await tx.execute(
-        _LEARN_DEVICES,
-        [user_id for user_id, _ in seen],
-        [device for _, device in seen],
-        list(seen.values()),
-    )
 
 
 async def readers(
