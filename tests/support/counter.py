@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from guilder.kernel.currencies import INR, Currency
+from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import AccountId, TransactionId, UserId, WalletId
 from guilder.ledger.api import (
     Account,
@@ -48,6 +49,8 @@ class Counter:
     wallets: dict[WalletId, Wallet] = field(default_factory=dict)
     controls: list[Control] = field(default_factory=list)
     claims: dict[Claim, Payment] = field(default_factory=dict)
+    high_value: dict[str, int] = field(default_factory=dict)
+    verdicts: dict[UUID, Refusal | None] = field(default_factory=dict)
     now: datetime = NOON
 
     def open(
@@ -99,6 +102,8 @@ class Counter:
             wallets=self.wallets,
             claims=self.claims,
             funding=funding if self.has_funding else _no_funding,
+            high_value=self.high_value,
+            verdicts=self.verdicts,
         )
         return decide(batch, state=state)
 
