@@ -1,11 +1,11 @@
-"""What webhooks hear: every event that may leave the house, and who was erased."""
+"""What webhooks hear: every event that may leave the house, and who is gone from it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from uuid import UUID
 
-from guilder.identity.events import UserErased
+from guilder.identity.events import ClientRemoved, UserErased
 from guilder.kernel.ids import UserId
 from guilder.platform.bus import Event, Subscription
 from guilder.platform.db import Tx
@@ -15,19 +15,21 @@ from guilder.webhooks.service.registration import Registration
 
 _GROUP = "webhooks.fan_out"
 _ERASURES = "webhooks.erasures"
+_GONE = frozenset({UserErased.TYPE, ClientRemoved.TYPE})
 
 
 def subscriptions(fan_out: FanOut, registration: Registration) -> tuple[Subscription, ...]:
     """Public events become deliveries in the transaction in which they are heard.
 
-    Whoever is erased has no endpoints any more.
+    Whoever is erased has no endpoints any more, nor has a machine client that was deleted.
     """
 
     async def forget(tx: Tx, events: Sequence[Event]) -> None:
         for event in events:
-            await registration.forget_owner(tx, UserId(UUID(event.data["user_id"])))
+            gone = "client_id" if event.type == ClientRemoved.TYPE else "user_id"
+            await registration.forget_owner(tx, UserId(UUID(event.data[gone])))
 
     return (
         Subscription(group=_GROUP, types=frozenset(PUBLIC), hear=fan_out.hear),
-        Subscription(group=_ERASURES, types=frozenset({UserErased.TYPE}), hear=forget),
+        Subscription(group=_ERASURES, types=_GONE, hear=forget),
     )

@@ -16,6 +16,7 @@ from guilder.kernel.ids import UserId
 from guilder.platform.db import Database
 from guilder.platform.egress import Egress, EgressRules, SystemResolver
 from guilder.platform.envelopes import OuterKeys
+from guilder.platform.identifiers import new_id
 from guilder.platform.permissions import CUSTOMER, SUPPORT, USER_ADMIN, permissions_of
 from guilder.webhooks import module as webhooks
 from guilder.webhooks.service.registration import MOST_ENDPOINTS
@@ -25,6 +26,7 @@ from tests.support.receivers import Receiver
 from tests.support.shop import ANNA, BEN, Tokens, caller
 
 STAFF, ADMIN = "token-of-staff", "token-of-a-user-admin"
+CLIENT = "token-of-a-machine-client-of-anna"
 NOBODYS = "01939f6e-5a7c-7d60-8c1e-7a5d0f3f9a11"
 
 
@@ -35,12 +37,12 @@ async def http(
     """The routes behind the gateway."""
     who = {ANNA: (anna, CUSTOMER), BEN: (ben, CUSTOMER), STAFF: (ben, SUPPORT)}
     who[ADMIN] = (anna, USER_ADMIN)
-    tokens = Tokens(
-        callers={
-            token: dataclasses.replace(caller(permissions_of([role])), user_id=user_id)
-            for token, (user_id, role) in who.items()
-        }
-    )
+    callers = {
+        token: dataclasses.replace(caller(permissions_of([role])), user_id=user_id)
+        for token, (user_id, role) in who.items()
+    }
+    callers[CLIENT] = dataclasses.replace(callers[ANNA], client_id=UserId(new_id()))
+    tokens = Tokens(callers=callers)
     rules = EgressRules(https_only=False, allow=["127.0.0.1:*"])
     module = webhooks.build(
         db=db,
@@ -268,3 +270,20 @@ async def test_nobody_registers_endpoints_without_end(http: httpx2.AsyncClient, 
 
     assert error(answer, 409)["code"] == "CONFLICT"
     assert (len(data(page)), len(data(rest))) == (15, MOST_ENDPOINTS - 15)
+
+
+async def test_a_machine_clients_endpoints_are_not_its_users(
+    http: httpx2.AsyncClient, receiver: Receiver, anna: UserId
+):
+    answer = await http.post("/api/v1/webhooks", json={"url": receiver.url}, headers=as_(CLIENT))
+    made = data(answer, 201)
+    path = f"/api/v1/webhooks/{made['id']}"
+
+    annas = data(await http.get("/api/v1/webhooks", headers=as_(ANNA)))
+    its = data(await http.get("/api/v1/webhooks", headers=as_(CLIENT)))
+
+    assert (made["user_id"], "client_id" in made) == (str(anna), True)
+    assert annas == []
+    assert [endpoint["id"] for endpoint in its] == [made["id"]]
+    assert error(await http.delete(path, headers=as_(ANNA)), 404)["code"] == "NOT_FOUND"
+    assert (await http.delete(path, headers=as_(CLIENT))).status_code == 204

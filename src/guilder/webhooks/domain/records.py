@@ -18,10 +18,14 @@ from guilder.webhooks.api import (
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
-    """An endpoint as it is stored; its secrets are sealed."""
+    """An endpoint as it is stored; its secrets are sealed.
+
+    A machine client's hears what concerns the user whom it ``acts_for``, too.
+    """
 
     id: EndpointId
     owner_id: UserId
+    acts_for: UserId | None = None
     url: str
     description: str
     events: tuple[str, ...]

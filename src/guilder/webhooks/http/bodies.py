@@ -44,7 +44,10 @@ class ChangeEndpoint(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class EndpointBody(Struct, kw_only=True, omit_defaults=True):
-    """An endpoint. Its ``secret`` is shown when it is made, and never again."""
+    """An endpoint. Its ``secret`` is shown when it is made, and never again.
+
+    ``user_id`` is whose it is, or whom the machine client ``client_id`` acts for.
+    """
 
     id: EndpointId
     user_id: UserId
@@ -56,6 +59,7 @@ class EndpointBody(Struct, kw_only=True, omit_defaults=True):
     failing_since: datetime | None
     created_at: datetime
     updated_at: datetime
+    client_id: UserId | None = None
     secret: str | None = None
     previous_secret_valid_until: datetime | None = None
 
@@ -122,7 +126,7 @@ def visible_owner(request: Request) -> UserId | None:
     if request.user.may("webhooks:read_any"):
         return None
     if request.user.may("webhooks:read"):
-        return request.user.user_id
+        return request.user.actor_id
     raise NotPermitted
 
 
@@ -143,7 +147,8 @@ def endpoint_body(
     url = endpoint.url if is_own else urlsplit(endpoint.url)._replace(query="").geturl()
     return EndpointBody(
         id=endpoint.id,
-        user_id=endpoint.owner_id,
+        user_id=endpoint.acts_for or endpoint.owner_id,
+        client_id=None if endpoint.acts_for is None else endpoint.owner_id,
         url=url,
         description=endpoint.description,
         events=endpoint.events,

@@ -61,7 +61,7 @@ class DeliveryRoutes:
     async def replay(self, request: Request) -> Answer:
         """It keeps its webhook-id, and goes behind what is waiting for the same key."""
         delivery_id = delivery_id_of(request)
-        await self._log.replay(request.user.user_id, delivery_id=delivery_id)
+        await self._log.replay(request.user.actor_id, delivery_id=delivery_id)
         return Answer(data=Begun(delivery_id=delivery_id))
 
     async def replay_range(self, request: Request) -> Answer:
@@ -70,7 +70,7 @@ class DeliveryRoutes:
         if body.until <= body.since:
             raise ValidationFailed(None, fields={"until": "must be later than since"})
         count = await self._log.replay_range(
-            request.user.user_id,
+            request.user.actor_id,
             endpoint_id=endpoint_id_of(request),
             since=body.since,
             until=body.until,

@@ -35,19 +35,24 @@ class EndpointRoutes:
         self._registration = registration
 
     async def register(self, request: Request) -> Answer:
-        """The answer has the secret that signs what is sent; it is not shown again."""
+        """The answer has the secret that signs what is sent; it is not shown again.
+
+        A machine client's endpoints are its own, and hear what concerns its user.
+        """
         body: RegisterEndpoint = request.body
+        caller = request.user
         endpoint, secret = await self._registration.register(
-            request.user.user_id,
+            caller.actor_id,
             url=body.url,
             events=body.events or (EVERYTHING,),
             description=body.description or "",
+            acts_for=None if caller.actor_id == caller.user_id else caller.user_id,
         )
         return Answer(data=endpoint_body(endpoint, secret=secret))
 
     async def list(self, request: Request) -> Answer:
         """The caller's endpoints in order of registration."""
-        owner_id, page = request.user.user_id, request.query
+        owner_id, page = request.user.actor_id, request.query
         filters = {"list": "webhooks", "owner": owner_id}
         after = BEFORE_ALL
         if page.cursor is not None:
@@ -68,7 +73,7 @@ class EndpointRoutes:
         """Enabling an endpoint goes on with what was waiting for it."""
         body: ChangeEndpoint = request.body
         endpoint = await self._registration.change(
-            request.user.user_id,
+            request.user.actor_id,
             endpoint_id=endpoint_id_of(request),
             change=Change(
                 url=body.url,
@@ -81,20 +86,20 @@ class EndpointRoutes:
 
     async def delete(self, request: Request) -> Answer:
         """Nothing more is sent to it, and its delivery log goes with it."""
-        await self._registration.delete(request.user.user_id, endpoint_id=endpoint_id_of(request))
+        await self._registration.delete(request.user.actor_id, endpoint_id=endpoint_id_of(request))
         return Answer(data=None)
 
     async def rotate_secret(self, request: Request) -> Answer:
         """For a day, what is sent carries a signature by each of the two secrets."""
         endpoint, secret = await self._registration.rotate_secret(
-            request.user.user_id, endpoint_id=endpoint_id_of(request)
+            request.user.actor_id, endpoint_id=endpoint_id_of(request)
         )
         return Answer(data=endpoint_body(endpoint, secret=secret))
 
     async def send_test(self, request: Request) -> Answer:
         """It is a webhook.test event, whatever the endpoint's filters are."""
         delivery_id = await self._registration.send_test(
-            request.user.user_id, endpoint_id=endpoint_id_of(request)
+            request.user.actor_id, endpoint_id=endpoint_id_of(request)
         )
         return Answer(data=Begun(delivery_id=delivery_id))
 

@@ -6,14 +6,16 @@ from datetime import timedelta
 from typing import Final
 
 from guilder.platform.db import Database
-from guilder.webhooks.store import deliveries
+from guilder.webhooks.store import deliveries, endpoints
 
 KEPT_FOR: Final = timedelta(days=30)
+_GONE_FOR: Final = timedelta(days=1)
+"""Far longer than a token lives."""
 _MOST_AT_ONCE: Final = 1_000
 
 
 class Clearing:
-    """Deletes what is older than ``kept_for``, and everything of deleted endpoints."""
+    """Deletes what is older than ``kept_for``, and everything of deleted endpoints and owners."""
 
     def __init__(self, db: Database, *, kept_for: timedelta = KEPT_FOR) -> None:
         self._db = db
@@ -25,3 +27,4 @@ class Clearing:
             lambda tx: deliveries.clear(tx, older_than=self._kept_for, most=_MOST_AT_ONCE)
         ):
             pass
+        await self._db.run(lambda tx: endpoints.forget_gone(tx, older_than=_GONE_FOR))

@@ -72,6 +72,8 @@ class FanOut:
         by_owner: dict[UserId, list[Row]] = {}
         for row in await endpoints.lock_those_of(tx, people):
             by_owner.setdefault(row["owner_id"], []).append(row)
+            if row["acts_for"] is not None:
+                by_owner.setdefault(row["acts_for"], []).append(row)
         if not by_owner:
             return
         addressed = {

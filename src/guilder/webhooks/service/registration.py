@@ -9,6 +9,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
+from guilder.kernel.errors import NotPermitted
 from guilder.kernel.ids import UserId
 from guilder.platform import outbox
 from guilder.platform.db import Database, Tx
@@ -72,11 +73,20 @@ class Registration:
         self._overlap = overlap
 
     async def register(
-        self, owner_id: UserId, *, url: str, events: Sequence[str], description: str = ""
+        self,
+        owner_id: UserId,
+        *,
+        url: str,
+        events: Sequence[str],
+        description: str = "",
+        acts_for: UserId | None = None,
     ) -> tuple[Endpoint, str]:
         """A new endpoint and its secret, which is shown this once.
 
+        A machine client is its own endpoints' owner, and hears of the user whom it ``acts_for``.
+
         Raises:
+            NotPermitted: the owner was deleted a moment ago.
             UrlRefused: Guilder does not call this URL.
             UnknownEvents: a filter fits no event.
             TooManyEndpoints: the owner has `MOST_ENDPOINTS` already.
@@ -90,10 +100,13 @@ class Registration:
         async def work(tx: Tx) -> Endpoint:
             if await endpoints.count_of(tx, owner_id) >= MOST_ENDPOINTS:
                 raise TooManyEndpoints
+            if await endpoints.is_gone(tx, owner_id):
+                raise NotPermitted
             now = await endpoints.database_time(tx)
             made = Endpoint(
                 id=endpoint_id,
                 owner_id=owner_id,
+                acts_for=acts_for,
                 url=url,
                 description=description,
                 events=wanted,
@@ -179,7 +192,8 @@ class Registration:
         await self._db.run(work)
 
     async def forget_owner(self, tx: Tx, owner_id: UserId) -> None:
-        """Forget every endpoint of somebody who was erased, in the transaction that tells it."""
+        """Forget every endpoint of somebody who is gone, in the transaction that tells it."""
+        await endpoints.say_goodbye(tx, owner_id)
         found = [EndpointId(row["id"]) for row in await endpoints.lock_those_of(tx, [owner_id])]
         for endpoint_id in found:
             await endpoints.delete(tx, endpoint_id)

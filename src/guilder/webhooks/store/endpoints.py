@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -14,17 +14,22 @@ from guilder.platform.db import Row, Tx
 from guilder.webhooks.api import DisabledReason, EndpointId, EndpointStatus
 from guilder.webhooks.domain.records import Endpoint
 
-_COLUMNS: Final = """id, owner_id, url, description, events, status, disabled_reason, secret,
-    previous_secret, previous_until, failing_since, created_at, changed_at"""
+_COLUMNS: Final = """id, owner_id, acts_for, url, description, events, status, disabled_reason,
+    secret, previous_secret, previous_until, failing_since, created_at, changed_at"""
 _INSERT: Final = """
     INSERT INTO webhooks.endpoints (id, owner_id, url, description, events, status, secret,
-        created_at, changed_at)
-    VALUES ($1, $2, $3, $4, $5, 'enabled', $6, $7, $7)
+        created_at, changed_at, acts_for)
+    VALUES ($1, $2, $3, $4, $5, 'enabled', $6, $7, $7, $8)
 """
 # Two registrations of one owner at once must not both pass under the limit.
 _LOCK_OWNER: Final = "SELECT pg_advisory_xact_lock(hashtextextended('webhooks.owner/' || $1, 0))"
 _COUNT: Final = """
     SELECT count(*) FROM webhooks.endpoints WHERE owner_id = $1 AND status <> 'deleted'
+"""
+_IS_GONE: Final = "SELECT owner_id FROM webhooks.gone_owners WHERE owner_id = $1"
+_GONE: Final = "INSERT INTO webhooks.gone_owners (owner_id) VALUES ($1) ON CONFLICT DO NOTHING"
+_FORGET_GONE: Final = """
+    DELETE FROM webhooks.gone_owners WHERE gone_at < clock_timestamp() - $1::interval
 """
 _ONE: Final = f"SELECT {_COLUMNS} FROM webhooks.endpoints WHERE id = $1 AND status <> 'deleted'"
 _LOCK: Final = f"{_ONE} FOR NO KEY UPDATE"
@@ -38,8 +43,9 @@ _OVERDUE: Final = """
     FROM webhooks.endpoints WHERE next_due_at <= clock_timestamp()
 """
 _LOCK_THOSE_OF: Final = """
-    SELECT id, owner_id, events, status FROM webhooks.endpoints
-    WHERE owner_id = ANY($1::uuid[]) AND status <> 'deleted' ORDER BY id FOR NO KEY UPDATE
+    SELECT id, owner_id, acts_for, events, status FROM webhooks.endpoints
+    WHERE (owner_id = ANY($1::uuid[]) OR acts_for = ANY($1::uuid[])) AND status <> 'deleted'
+    ORDER BY id FOR NO KEY UPDATE
 """
 _CHANGE: Final = """
     UPDATE webhooks.endpoints
@@ -58,7 +64,7 @@ _HEALTH: Final = """
     UPDATE webhooks.endpoints
     SET failing_since = CASE WHEN $2 THEN NULL ELSE COALESCE(failing_since, $4) END, is_slow = $3
     WHERE id = $1
-    RETURNING owner_id, url, status, failing_since
+    RETURNING COALESCE(acts_for, owner_id) AS owner_id, url, status, failing_since
 """
 _DISABLE: Final = """
     UPDATE webhooks.endpoints
@@ -67,7 +73,7 @@ _DISABLE: Final = """
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """What an endpoint is like after an attempt."""
+    """What an endpoint is like after an attempt. ``owner_id`` is the person to be told of it."""
 
     owner_id: UserId
     url: str
@@ -86,6 +92,7 @@ async def insert(tx: Tx, endpoint: Endpoint) -> None:
         list(endpoint.events),
         endpoint.secret,
         endpoint.created_at,
+        endpoint.acts_for,
     )
 
 
@@ -94,6 +101,22 @@ async def count_of(tx: Tx, owner_id: UserId) -> int:
     await tx.execute(_LOCK_OWNER, str(owner_id))
     found: int = await tx.fetchval(_COUNT, owner_id)
     return found
+
+
+async def is_gone(tx: Tx, owner_id: UserId) -> bool:
+    """Whether somebody registers nothing any more."""
+    return await tx.fetchval(_IS_GONE, owner_id) is not None
+
+
+async def say_goodbye(tx: Tx, owner_id: UserId) -> None:
+    """Let somebody register nothing any more, in turn with those who register for them."""
+    await tx.execute(_LOCK_OWNER, str(owner_id))
+    await tx.execute(_GONE, owner_id)
+
+
+async def forget_gone(tx: Tx, *, older_than: timedelta) -> None:
+    """Forget who has gone for so long that no token of theirs is good."""
+    await tx.execute(_FORGET_GONE, older_than)
 
 
 async def one(tx: Tx, endpoint_id: EndpointId) -> Endpoint | None:
@@ -126,7 +149,7 @@ async def overdue_s(tx: Tx) -> float:
 
 
 async def lock_those_of(tx: Tx, owners: Collection[UserId]) -> Sequence[Row]:
-    """Lock the endpoints of ``owners`` in the order of their ids: id, owner, events, status."""
+    """Lock the endpoints of ``owners``, and of who acts for them, in the order of their ids."""
     return await tx.fetch(_LOCK_THOSE_OF, list(owners))
 
 
@@ -186,6 +209,7 @@ def _endpoint(row: Row) -> Endpoint:
     return Endpoint(
         id=row["id"],
         owner_id=row["owner_id"],
+        acts_for=row["acts_for"],
         url=row["url"],
         description=row["description"],
         events=tuple(row["events"]),
