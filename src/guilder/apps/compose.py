@@ -21,6 +21,7 @@ from guilder.audit import module as audit
 from guilder.gateway import module as gateway
 from guilder.gateway.module import GatewaySettings
 from guilder.identity import module as identity
+from guilder.identity.api.personal_data import ErasureTerms
 from guilder.ledger import module as ledger
 from guilder.notifications import module as notifications
 from guilder.payments import module as payments
@@ -81,6 +82,17 @@ def key_folder(settings: Settings) -> KeyFolder:
 def outer_keys(settings: Settings) -> OuterKeys:
     """The keys that encrypt what the database must not show."""
     return OuterKeys(keys_dir(settings), passphrase=key_passphrase(settings))
+
+
+def erasure_terms(settings: Settings, *, db: Database) -> ErasureTerms:
+    """On which terms people are erased."""
+    return identity.erasure_terms(
+        estates=wallets.build_service(
+            db=db, ledger=ledger.build_ledger(), time_zone=settings.time_zone
+        ),
+        retention=timedelta(days=settings.personal_retention_days),
+        folder=settings.heads_dir,
+    )
 
 
 def prepare_keys(settings: Settings) -> None:
@@ -163,8 +175,7 @@ def _modules(
             passkey_origins=settings.passkey_origins or (_local_origin(settings),),
             passkey_domain=settings.passkey_domain,
             codes=codes,
-            estates=wallets.build_service(db=db, ledger=books, time_zone=settings.time_zone),
-            retention=timedelta(days=settings.personal_retention_days),
+            erasing=erasure_terms(settings, db=db),
             issuer=issuer(settings),
             standing=standing,
             base_url=settings.base_url,

@@ -22,13 +22,12 @@ from guilder.audit.service.rotate_keys import RotateKeys
 from guilder.audit.service.vault import Vault
 from guilder.audit.store.checks import CHECKS
 from guilder.audit.store.checks.heads import HeadsChecks
-from guilder.audit.store.erasures import ErasureList
 from guilder.audit.store.heads_keys import HeadsKeys
 from guilder.audit.store.publications import Copy, HeadsFolder
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
+from guilder.platform.erasures import ErasureList
 from guilder.platform.key_files import Passphrase
-from guilder.platform.keys import KeyFolder
 from guilder.platform.module import Module
 from guilder.platform.startup import CannotStart
 
@@ -102,6 +101,7 @@ def build_publishing(*, db: Database, ledger: LedgerHeads, folders: Folders) -> 
         copy=None if folders.copy_url is None else _copy(folders.copy_url),
     )
 
+
 def build_rotation(*, db: Database, folders: Folders) -> RotateKeys:
     """Changes audit's keys, for the command line."""
     return RotateKeys(
@@ -110,7 +110,6 @@ def build_rotation(*, db: Database, folders: Folders) -> RotateKeys:
         keys=folders.signing(),
         vault=folders.vault(),
     )
-
 
 
 def _copy(url: str) -> Copy:

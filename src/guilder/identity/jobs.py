@@ -8,6 +8,7 @@ from guilder.identity.service.code_services import CodeServices
 from guilder.identity.service.factor_clearing import FactorClearing, FactorResealing
 from guilder.identity.service.key_rotation import KeyRotation
 from guilder.identity.service.outside_sign_in import OutsideSignIn
+from guilder.identity.service.personal_data import ErasePeople
 from guilder.identity.service.personal_rotation import RotatePersonalKeys
 from guilder.identity.service.revocations import Revocations
 from guilder.identity.service.session_clearing import SessionClearing
@@ -65,3 +66,8 @@ def clear_sessions(clearing: SessionClearing) -> Job:
 def clear_outside_sign_ins(sign_in: OutsideSignIn) -> Job:
     """Forgets sign-ins with providers that nobody came back from."""
     return Job(name="identity.clear_outside_sign_ins", every_s=_FORGET_EVERY_S, run=sign_in.purge)
+
+
+def keep_erased(erasing: ErasePeople) -> Job:
+    """Erases again whoever a restored backup has brought back."""
+    return Job(name="identity.keep_erased", every_s=_FORGET_EVERY_S, run=erasing.keep_to_list)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from guilder.identity import jobs
 from guilder.identity.api import Staff
 from guilder.identity.api.outside import Provider
-from guilder.identity.api.personal_data import Estates
+from guilder.identity.api.personal_data import Erasures, ErasureTerms, Estates
 from guilder.identity.api.verifications import Verifications, VerificationTokens
 from guilder.identity.http.clients import ClientRoutes
 from guilder.identity.http.codes import CodeRoutes
@@ -68,6 +68,7 @@ from guilder.platform.auth import AUDIENCE, ISSUER
 from guilder.platform.db import Database
 from guilder.platform.egress import Egress
 from guilder.platform.envelopes import OuterKeys
+from guilder.platform.erasures import ErasureList
 from guilder.platform.http.paths import API_PREFIX
 from guilder.platform.http.route import Route
 from guilder.platform.jobs import Task
@@ -77,7 +78,8 @@ from guilder.platform.outward import CallLimits, OutwardHttp
 from guilder.platform.standing import Standing
 
 DEFAULT_REGION: Final = "IN"
-FIVE_YEARS: Final = timedelta(days=1826)
+ERASED_USERS: Final = "erased-users.jsonl"
+"""The list of erased users, in the folder of published heads."""
 PROVIDER_LIMITS: Final = CallLimits(connect_s=3, total_s=8)
 LOCAL_ORIGIN: Final = "http://localhost:8000"
 
@@ -112,8 +114,7 @@ def build(
     passkey_domain: str | None = None,
     standing: Standing | None = None,
     base_url: str = LOCAL_ORIGIN,
-    estates: Estates | None = None,
-    retention: timedelta = FIVE_YEARS,
+    erasing: ErasureTerms | None = None,
     providers: Mapping[str, Provider] = MappingProxyType({}),
     now: UnixTime = time.time,
 ) -> Module:
@@ -127,8 +128,7 @@ def build(
     processor and the memory that hashing passwords may have. ``providers`` are whom else people
     may sign in with (`build_providers`).
 
-    People are erased ``retention`` after their last payment, once ``estates`` has closed what they
-    hold; without it nobody is.
+    People are erased on the terms of ``erasing``; without any nobody is.
     """
     personal_keys = PersonalKeys(contacts)
     users = UserStore(keys=personal_keys)
@@ -163,6 +163,9 @@ def build(
         providers=providers,
         redirects=f"{base_url}{API_PREFIX}/auth/oauth",
     )
+    erasures = None
+    if erasing is not None:
+        erasures = ErasePeople(db=db, sessions=shared.sessions, terms=erasing)
     return Module(
         name="identity",
         service_names=("identity", "auth", "rbac"),
@@ -171,7 +174,7 @@ def build(
             *KeyRoutes(keys).routes(),
             *_staff_routes(shared),
             *_code_routes(codes_in_use),
-            *_personal_data_routes(shared, estates=estates, retention=retention),
+            *_personal_data_routes(shared, erasures),
             *_factor_routes(factors),
             *ClientRoutes(MachineClients(db=db, step_up=factors.step_up)).routes(),
             *OAuthRoutes(client_tokens, issuer=issuer, base_url=base_url).routes(),
@@ -184,6 +187,7 @@ def build(
             jobs.clear_factors(FactorClearing(db)),
             jobs.clear_outside_sign_ins(outside),
             jobs.reseal_factors(FactorResealing(db=db, keys=contacts)),
+            *(() if erasures is None else (jobs.keep_erased(erasures),)),
             jobs.seal_personal_data(RotatePersonalKeys(db, keys=personal_keys)),
             *_rotations(keys, after_s=rotate_keys_after_s),
         ),
@@ -261,14 +265,7 @@ def _staff_routes(shared: _Shared) -> tuple[Route, ...]:
     )
 
 
-def _personal_data_routes(
-    shared: _Shared, *, estates: Estates | None, retention: timedelta
-) -> tuple[Route, ...]:
-    erasures = None
-    if estates is not None:
-        erasures = ErasePeople(
-            db=shared.db, sessions=shared.sessions, estates=estates, retention=retention
-        )
+def _personal_data_routes(shared: _Shared, erasures: ErasePeople | None) -> tuple[Route, ...]:
     export = PersonalExport(db=shared.db, users=shared.users, sessions=shared.sessions)
     holds = LegalHolds(shared.db)
     return PersonalDataRoutes(export=export, holds=holds, erasures=erasures).routes()
@@ -331,6 +328,22 @@ def build_revocations(db: Database) -> Revocations:
 def build_personal_rotation(*, db: Database, contacts: OuterKeys) -> RotatePersonalKeys:
     """Changes the keys of personal data, for the command line."""
     return RotatePersonalKeys(db, keys=PersonalKeys(contacts))
+
+
+def erasure_terms(*, estates: Estates, retention: timedelta, folder: Path) -> ErasureTerms:
+    """On which terms people are erased; who was is listed in ``folder``."""
+    listed = ErasureList(folder, name=ERASED_USERS)
+    return ErasureTerms(estates=estates, retention=retention, listed=listed)
+
+
+def build_erasures(
+    *, db: Database, keys: KeyFolder, contacts: OuterKeys, terms: ErasureTerms
+) -> Erasures:
+    """Erases people, for the command line."""
+    tokens = AccessTokens(keys=keys, issuer=ISSUER, audience=AUDIENCE, now=time.time)
+    users = UserStore(keys=PersonalKeys(contacts))
+    sessions = Sessions(db=db, users=users, tokens=tokens)
+    return ErasePeople(db=db, sessions=sessions, terms=terms)
 
 
 def build_registration(

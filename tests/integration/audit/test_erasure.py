@@ -12,8 +12,8 @@ import pytest
 
 from guilder.audit.api import PersonalState
 from guilder.audit.store.checks import CHECKS
-from guilder.audit.store.erasures import Listed
 from guilder.platform.db import Database
+from guilder.platform.erasures import Listed
 from guilder.platform.identifiers import new_id
 from tests.support.archive import Archive, event
 from tests.support.tampering import findings_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -17,6 +16,7 @@ from guilder.platform.checks import run_checks
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.keys import KeyFolder
+from tests.integration.identity.test_erasure import terms
 from tests.integration.identity.test_personal_data import from_before
 from tests.support.bank import opened
 from tests.support.town import data, founded
@@ -65,7 +65,7 @@ async def people(
     keys.ensure()
     async with (
         opened(db) as bank,
-        founded(db, keys, estates=bank.wallets, retention=timedelta()) as town,
+        founded(db, keys, erasing=terms(bank, keys)) as town,
     ):
         officer = await staff(town, db, "compliance")
         anna, ben = await customer(town, "Anna"), await customer(town, "Ben")

@@ -1,4 +1,4 @@
-"""The commands for personal data, run as somebody at a shell would."""
+"""``keys rotate-personal``, run as somebody at a shell would."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from uuid import UUID
 from guilder.audit.events import PersonErased
 from guilder.audit.service.vault import Vault
 from guilder.audit.store import data_keys
-from guilder.audit.store.erasures import ErasureList, Listed
 from guilder.platform import outbox
 from guilder.platform.db import Database, Tx
+from guilder.platform.erasures import ErasureList, Listed
 from guilder.platform.identifiers import new_id
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from guilder.identity.api.sessions import SessionView
 from guilder.kernel.errors import Family, Refusal
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Tx
+from guilder.platform.erasures import ErasureList
 
 
 class MoneyRemains(Refusal):
@@ -91,6 +92,19 @@ class Estates(Protocol):
             MoneyRemains: there is money in it, or money is held.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureTerms:
+    """On which terms people are erased.
+
+    ``estates`` close what they hold. They are kept for ``retention`` after their last payment.
+    ``listed`` says outside the database who was erased.
+    """
+
+    estates: Estates
+    retention: timedelta
+    listed: ErasureList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,12 +6,16 @@ and with it every copy of what it encrypted, in backups as well. What is left is
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import structlog
+
 from guilder.identity.api.personal_data import (
-    Estates,
+    ErasureTerms,
     Export,
     Hold,
     LegalHold,
@@ -26,10 +30,11 @@ from guilder.identity.service.sessions import Sessions
 from guilder.identity.store import erasures, person_keys, revocations
 from guilder.identity.store import roles as role_store
 from guilder.identity.store.users import UserStore, database_time
-from guilder.kernel.errors import Unauthenticated
+from guilder.kernel.errors import Refusal, Unauthenticated
 from guilder.kernel.ids import UserId
 from guilder.platform import failpoints
 from guilder.platform.db import Database, Tx
+from guilder.platform.erasures import Listed
 from guilder.platform.identifiers import new_id
 from guilder.platform.outbox import append, outgoing
 from guilder.platform.permissions import CUSTOMER, USER_ADMIN
@@ -39,21 +44,18 @@ BEFORE_ERASED: Final = failpoints.declare(
 )
 _ERASED: Final = "erased"
 _MOST_SESSIONS: Final = 1000
+_log = structlog.get_logger("guilder.identity")
 
 
 class ErasePeople:
-    """The `guilder.identity.api.personal_data.Erasures` of one database.
+    """The `guilder.identity.api.personal_data.Erasures` of one database."""
 
-    ``estates`` close what people hold. They are kept for ``retention`` after their last payment.
-    """
-
-    def __init__(
-        self, *, db: Database, sessions: Sessions, estates: Estates, retention: timedelta
-    ) -> None:
+    def __init__(self, *, db: Database, sessions: Sessions, terms: ErasureTerms) -> None:
         self._db = db
         self._sessions = sessions
-        self._estates = estates
-        self._retention = retention
+        self._estates = terms.estates
+        self._retention = terms.retention
+        self._listed = terms.listed
 
     async def erase(self, user_id: UserId, *, reason: str, by: UserId | None) -> datetime:
         """Forget a user for good, and close what they hold; when. Repeating it changes nothing.
@@ -65,7 +67,37 @@ class ErasePeople:
             MoneyRemains: there is money in a wallet, or money is held.
             RetainedByLaw: their last payment is too recent.
         """
-        return await self._db.run(lambda tx: self._erase(tx, user_id, reason, by))
+        erased_at = await self._db.run(lambda tx: self._erase(tx, user_id, reason, by))
+        # After the commit: an erasure that is refused, or fails, is not to be done later. Should
+        # this process end just here, `keep_to_list` adds the line.
+        await self._list([Listed(person_id=user_id, reason=reason)])
+        return erased_at
+
+    async def keep_to_list(self) -> None:
+        """Make list and database agree: add who is missing on it, erase who is back from a backup.
+
+        Whoever cannot be erased, because the backup has money of theirs, is named in the log, and
+        by `guilder verify` until they are.
+
+        Raises:
+            KeyUnusable: a line of the list is damaged.
+        """
+        lines = {line.person_id: line for line in await asyncio.to_thread(self._listed.read)}
+        listed = [UserId(person_id) for person_id in lines]
+        await self._list(await self._db.run(lambda tx: erasures.erased_besides(tx, listed)))
+        for user_id in await self._db.run(lambda tx: erasures.not_erased(tx, listed)):
+            try:
+                await self.erase(user_id, reason=lines[user_id].reason, by=None)
+            except Refusal as refusal:
+                _log.critical(
+                    "identity.erased_user_is_back", user_id=str(user_id), refusal=refusal.code
+                )
+            else:
+                _log.warning("identity.erased_again", user_id=str(user_id))
+
+    async def _list(self, lines: Sequence[Listed]) -> None:
+        for line in lines:
+            await asyncio.to_thread(self._listed.add, line)
 
     async def _erase(self, tx: Tx, user_id: UserId, reason: str, by: UserId | None) -> datetime:
         # Roles before users before wallets, as everybody locks them.

@@ -10,6 +10,7 @@ from uuid import UUID
 from guilder.identity.api.personal_data import Hold
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Row, Tx, rows_done
+from guilder.platform.erasures import Listed
 
 _LOCK: Final = "SELECT status FROM identity.users WHERE id = $1 FOR NO KEY UPDATE"
 _HOLD: Final = """
@@ -60,6 +61,10 @@ _FORGET: Final = (
     """,
 )
 _ERASED_AT: Final = "SELECT erased_at FROM identity.erasures WHERE user_id = $1"
+_ERASED_BESIDES: Final = """
+    SELECT user_id, reason FROM identity.erasures WHERE NOT user_id = ANY($1::uuid[])
+    ORDER BY user_id
+"""
 _NOT_ERASED: Final = """
     SELECT id FROM identity.users WHERE id = ANY($1::uuid[]) AND status <> 'erased' ORDER BY id
 """
@@ -107,6 +112,14 @@ async def erased_at(tx: Tx, user_id: UserId) -> datetime | None:
     """When a user was erased."""
     moment: datetime | None = await tx.fetchval(_ERASED_AT, user_id)
     return moment
+
+
+async def erased_besides(tx: Tx, user_ids: Sequence[UserId]) -> Sequence[Listed]:
+    """Who was erased beside these users, and why."""
+    return [
+        Listed(person_id=row["user_id"], reason=row["reason"])
+        for row in await tx.fetch(_ERASED_BESIDES, user_ids)
+    ]
 
 
 async def not_erased(tx: Tx, user_ids: Sequence[UserId]) -> Sequence[UserId]:

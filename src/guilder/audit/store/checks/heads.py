@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from guilder.audit.api import LedgerHeads
 from guilder.audit.store.data_keys import erased
-from guilder.audit.store.erasures import ErasureList
 from guilder.audit.store.heads_keys import HeadsKeys
 from guilder.audit.store.publications import (
     Forged,
@@ -23,6 +22,7 @@ from guilder.audit.store.publications import (
 )
 from guilder.platform.checks import MOST_FINDINGS, Check, Finding
 from guilder.platform.db import Tx
+from guilder.platform.erasures import ErasureList
 
 _SIGNED: Final = "publications are signed by this installation and follow one another"
 _AUDIT: Final = "every published head of an audit chain is still in it"

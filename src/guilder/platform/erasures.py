@@ -1,7 +1,4 @@
-"""The list of erased persons: a file beside the published heads, which no restored backup undoes.
-
-A line is written before the database is touched, so an erasure that was begun is finished.
-"""
+"""Lists of erased persons: files outside the database, which no restored backup undoes."""
 
 from __future__ import annotations
 
@@ -16,8 +13,6 @@ from msgspec import Struct
 
 from guilder.platform.key_files import KeyUnusable
 
-_NAME: Final = "erasures.jsonl"
-
 
 class Listed(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One line: whose key is to be destroyed, and why."""
@@ -30,10 +25,10 @@ _decode: Final = msgspec.json.Decoder(Listed).decode
 
 
 class ErasureList:
-    """The file in one folder."""
+    """A list in one folder. Each context that erases has one of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / _NAME
+    def __init__(self, folder: Path, *, name: str = "erasures.jsonl") -> None:
+        self._path = folder / name
 
     def add(self, listed: Listed) -> None:
         """Add a line, and return once it is on disk."""
