@@ -36,6 +36,8 @@ class Refusal(Exception):
     code: ClassVar[str]
     family: ClassVar[Family]
     message: str = "The request was refused."
+    turns_away: ClassVar[bool] = False
+    """It doubts who somebody is, though its family does not say so: audit keeps it as a denial."""
 
     def __init__(self, message: str | None = None, /, **details: object) -> None:
         if message is not None:

@@ -9,12 +9,17 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from guilder.kernel.errors import Family
+from guilder.kernel.errors import Family, Refusal
 from guilder.kernel.ids import UserId
 from guilder.platform.origin import NOWHERE, Origin
 
 DENYING: Final = frozenset({Family.UNAUTHENTICATED, Family.FORBIDDEN})
 """The families of refusals that are denials: nobody knows who it is, or who it is may not."""
+
+
+def is_denial(refusal: Refusal) -> bool:
+    """Whether a refusal was given because of who asked."""
+    return refusal.family in DENYING or refusal.turns_away
 
 
 class Denial(Struct, frozen=True, kw_only=True, gc=False):

@@ -30,6 +30,7 @@ class InvalidOtp(Refusal):
 
     code = "INVALID_OTP"
     family = Family.INVALID
+    turns_away = True
     message = "The code is wrong or has been used."
 
 
@@ -42,6 +43,7 @@ class TooManyCodes(Refusal):
 
     code = "TOO_MANY_CODES"
     family = Family.TOO_MANY
+    turns_away = True
     message = "Too many wrong codes were tried; wait before the next one."
 
     def __init__(self, *, retry_after_s: int) -> None:

@@ -47,6 +47,7 @@ class TooManySignIns(Refusal):
 
     code = "TOO_MANY_SIGN_INS"
     family = Family.TOO_MANY
+    turns_away = True
     message = "Too many sign-ins have failed; wait before the next one."
 
     def __init__(self, *, retry_after_s: int) -> None:
