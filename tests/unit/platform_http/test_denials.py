@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
+from guilder.identity.api.second_factors import InvalidOtp, TooManyCodes
 from guilder.kernel.errors import NotFound, NotPermitted, Refusal, Unauthenticated
 from guilder.platform.denials import Denial
 from guilder.platform.http.asgi import HttpApp
@@ -39,6 +40,8 @@ async def refuse(request: Request) -> Answer:
         "403": NotPermitted(),
         "404": NotFound(),
         "401": Unauthenticated(claimed="anna@example.com"),
+        "400": InvalidOtp(),
+        "429": TooManyCodes(retry_after_s=30),
     }
     raise refusals[request.params["how"]]
 
@@ -144,3 +147,14 @@ async def test_what_is_granted_or_not_there_is_not_noted(
 
     assert answer.status_code == status
     assert notes.noted == []
+
+
+@pytest.mark.parametrize(("how", "code"), [("400", "INVALID_OTP"), ("429", "TOO_MANY_CODES")])
+async def test_a_wrong_code_is_noted_whatever_its_family(
+    http: httpx2.AsyncClient, notes: Notes, how: str, code: str
+):
+    answer = await http.get(f"/refused/{how}")
+
+    (denial,) = notes.noted
+    assert answer.status_code == int(how)
+    assert denial.code == code

@@ -13,7 +13,7 @@ import structlog
 
 from guilder.kernel.errors import NotFound, NotPermitted, Refusal, Unauthenticated
 from guilder.platform.auth import Caller
-from guilder.platform.denials import DENYING, Denial, Denials, NotKept
+from guilder.platform.denials import Denial, Denials, NotKept, is_denial
 from guilder.platform.http.endpoint import Endpoint, template_of
 from guilder.platform.http.incoming import Incoming
 from guilder.platform.http.metrics import RequestMetrics
@@ -116,7 +116,7 @@ class Dispatcher:
             endpoint = self.endpoint_of(incoming, found)
             return await self._call(endpoint, incoming, found.values if found else ())
         except Refusal as refusal:
-            if refusal.family in DENYING:
+            if is_denial(refusal):
                 self._denials.note(_denial(refusal, incoming))
             return refusal_reply(refusal, request_id=incoming.request_id)
         except ClientGone:
@@ -172,7 +172,7 @@ class Dispatcher:
         )
         answer = await route.handler(request)
         if isinstance(answer, RefusedAnswer):
-            if answer.refusal.family in DENYING:
+            if is_denial(answer.refusal):
                 self._denials.note(_denial(answer.refusal, incoming))
             reply = refusal_reply(answer.refusal, request_id=incoming.request_id)
             if answer.body is None:
