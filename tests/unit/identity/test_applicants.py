@@ -65,6 +65,12 @@ def test_email_is_normalised(text: str, address: str) -> None:
     assert domain.read_email(text).address == address
 
 
+@pytest.mark.parametrize("text", ["ａnna@example.com", "ⓐnna@example.com", "anna²@example.com"])  # noqa: RUF001 - letters that look like others
+def test_email_in_letters_that_look_like_others_is_refused(text: str) -> None:
+    with pytest.raises(Malformed, match="only look like"):
+        domain.read_email(text)
+
+
 def test_emails_that_differ_in_case_are_one_email() -> None:
     keys = {domain.read_email(text).key for text in ("Anna@Example.com", "anna@EXAMPLE.com")}
 

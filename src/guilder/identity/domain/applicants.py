@@ -81,6 +81,9 @@ def read_email(text: str) -> Email:
     except EmailNotValidError as error:
         raise Malformed("is not an email address") from error
     address = found.normalized.removesuffix(stand_in)
+    if not unicodedata.is_normalized("NFKC", address):
+        # full width letters and their like: another address that people read as somebody's
+        raise Malformed("contains characters that only look like those of an email address")
     return Email(address=address, key=email_key(address))
 
 
