@@ -27,6 +27,7 @@ __all__ = [
     "Database",
     "DriverUUID",
     "Limits",
+    "LostRead",
     "NotDurable",
     "Row",
     "TryAgain",
@@ -59,6 +60,10 @@ _LONGEST_PAUSE_S: Final = 1.0
 
 class TryAgain(Exception):
     """Raised by work that has to look again at what another transaction has just committed."""
+
+
+class LostRead(Exception):
+    """A read lost its connection. Nothing was changed, so reading again is safe."""
 
 
 TRANSIENT: Final = (
@@ -236,18 +241,36 @@ class Database:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Tx]:
-        """One read-only transaction in which every query sees the same moment."""
+        """One read-only transaction in which every query sees the same moment.
+
+        Raises:
+            Overloaded: the connection was lost (then `LostRead` is the cause) or nobody answers.
+        """
         async with (
-            self._pool.acquire() as connection,
+            self.reading() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Tx]:
-        """A connection for reads of which each one may see its own moment: no transaction."""
-        async with self._pool.acquire() as connection:
-            yield connection
+        """A connection for reads of which each one may see its own moment: no transaction.
+
+        Raises:
+            Overloaded: the connection was lost (then `LostRead` is the cause) or nobody answers.
+        """
+        try:
+            async with self._pool.acquire() as connection:
+                try:
+                    yield connection
+                except asyncpg.InterfaceError as error:
+                    if _is_lost(connection):
+                        raise LostRead from error
+                    raise
+        except _BUSY as error:
+            raise Overloaded from error
+        except (LostRead, *TRANSIENT) as error:
+            raise Overloaded from LostRead(type(error).__name__)
 
     async def run(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
         """Do ``work`` in one transaction and return its result after the commit.
@@ -364,6 +387,13 @@ class Database:
         ]
         if off:
             raise NotDurable(f"the database runs with {', '.join(sorted(off))} off")
+
+
+def _is_lost(connection: Tx) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True  # the pool has taken it back, as it does when a session ends by itself
 
 
 class _Notifier:

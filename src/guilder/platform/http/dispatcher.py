@@ -11,8 +11,9 @@ from typing import Final, Protocol
 
 import structlog
 
-from guilder.kernel.errors import NotFound, NotPermitted, Refusal, Unauthenticated
+from guilder.kernel.errors import NotFound, NotPermitted, Overloaded, Refusal, Unauthenticated
 from guilder.platform.auth import Caller
+from guilder.platform.db import LostRead
 from guilder.platform.denials import Denial, Denials, NotKept, is_denial
 from guilder.platform.http.endpoint import Endpoint, template_of
 from guilder.platform.http.incoming import Incoming
@@ -20,7 +21,7 @@ from guilder.platform.http.metrics import RequestMetrics
 from guilder.platform.http.paths import ApiPaths, Found
 from guilder.platform.http.refusals import ClientGone, MethodNotAllowed
 from guilder.platform.http.reply import Reply, header_pairs, reply_of
-from guilder.platform.http.route import RefusedAnswer, Request, Route
+from guilder.platform.http.route import AnyAnswer, RefusedAnswer, Request, Route
 from guilder.platform.http.status import bug_reply, refusal_reply
 from guilder.platform.origin import Origin, begin
 
@@ -170,7 +171,7 @@ class Dispatcher:
             body=await endpoint.body(incoming),
             idempotency_key=endpoint.idempotency_key(incoming) if route.moves_money else "",
         )
-        answer = await route.handler(request)
+        answer = await _answered(route, request)
         if isinstance(answer, RefusedAnswer):
             if is_denial(answer.refusal):
                 self._denials.note(_denial(answer.refusal, incoming))
@@ -197,6 +198,16 @@ class Dispatcher:
         if not endpoint.is_public and caller is not None and not _may(caller, endpoint):
             raise NotPermitted
         return caller
+
+
+async def _answered(route: Route, request: Request) -> AnyAnswer:
+    """What the handler answers; a read whose connection was lost is done once more."""
+    try:
+        return await route.handler(request)
+    except Overloaded as refusal:
+        if route.method != "GET" or not isinstance(refusal.__cause__, LostRead):
+            raise
+    return await route.handler(request)
 
 
 def _may(caller: Caller, endpoint: Endpoint) -> bool:
