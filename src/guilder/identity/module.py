@@ -98,6 +98,43 @@ class _Shared:
     default_region: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Issuing:
+    """In whose name tokens are given out, and with which keys."""
+
+    keys: KeyFolder
+    issuer: str
+    audience: str
+    base_url: str
+    now: UnixTime
+
+    def access_tokens(self) -> AccessTokens:
+        return AccessTokens(
+            keys=self.keys, issuer=self.issuer, audience=self.audience, now=self.now
+        )
+
+    def client_tokens(self, db: Database, *, standing: Standing | None) -> ClientTokens:
+        return ClientTokens(
+            db=db,
+            keys=self.keys,
+            standing=Standing(Revocations(db)) if standing is None else standing,
+            issuer=self.issuer,
+            audience=self.audience,
+            now=self.now,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What has routes as well as jobs, or is needed by several of those that have."""
+
+    factors: FactorServices
+    codes: CodeServices
+    clients: ClientTokens
+    outside: OutsideSignIn
+    erasures: ErasePeople | None
+
+
 def build(
     *,
     db: Database,
@@ -130,71 +167,93 @@ def build(
 
     People are erased on the terms of ``erasing``; without any nobody is.
     """
-    personal_keys = PersonalKeys(contacts)
-    users = UserStore(keys=personal_keys)
-    tokens = AccessTokens(keys=keys, issuer=issuer, audience=audience, now=now)
+    users = UserStore(keys=PersonalKeys(contacts))
+    issuing = _Issuing(keys=keys, issuer=issuer, audience=audience, base_url=base_url, now=now)
     shared = _Shared(
         db=db,
         contacts=contacts,
         users=users,
         passwords=Passwords(cost=password_cost, at_once=hashes_at_once(processes=processes)),
         codes=codes or DatabaseCodes(db),
-        sessions=Sessions(db=db, users=users, tokens=tokens),
+        sessions=Sessions(db=db, users=users, tokens=issuing.access_tokens()),
         lockout=Lockout(db=db, keys=contacts),
         default_region=default_region,
     )
     factors = _factors(shared, site=_site(passkey_origins, passkey_domain))
-    codes_in_use = _codes(shared, factors)
-    client_tokens = ClientTokens(
-        db=db,
-        keys=keys,
-        standing=Standing(Revocations(db)) if standing is None else standing,
-        issuer=issuer,
-        audience=audience,
-        now=now,
+    parts = _Parts(
+        factors=factors,
+        codes=_codes(shared, factors),
+        clients=issuing.client_tokens(db, standing=standing),
+        outside=_outside(shared, factors, providers=providers, base_url=base_url),
+        erasures=_erasures(shared, terms=erasing),
     )
-    outside = OutsideSignIn(
-        db=db,
-        users=users,
-        keys=contacts,
+    return Module(
+        name="identity",
+        service_names=("identity", "auth", "rbac"),
+        routes=_routes(shared, parts, issuing=issuing),
+        jobs=(*_jobs(shared, parts), *_rotations(keys, after_s=rotate_keys_after_s)),
+        checks=(*SESSION_CHECKS, *PERSONAL_CHECKS),
+        tasks=(Task(name=SEND_CODE, perform=parts.codes.sending.send),),
+        on_stop=(shared.passwords.close, shared.codes.close),
+    )
+
+
+def _routes(shared: _Shared, parts: _Parts, *, issuing: _Issuing) -> tuple[Route, ...]:
+    base_url = issuing.base_url
+    clients = MachineClients(db=shared.db, step_up=parts.factors.step_up)
+    oauth = OAuthRoutes(parts.clients, issuer=issuing.issuer, base_url=base_url)
+    outside = OutsideRoutes(parts.outside, is_https=base_url.startswith("https:"))
+    return (
+        *_sign_in_routes(shared, parts.factors),
+        *KeyRoutes(issuing.keys).routes(),
+        *_staff_routes(shared),
+        *_code_routes(parts.codes),
+        *_personal_data_routes(shared, parts.erasures),
+        *_factor_routes(parts.factors),
+        *ClientRoutes(clients).routes(),
+        *oauth.routes(),
+        *outside.routes(),
+    )
+
+
+def _jobs(shared: _Shared, parts: _Parts) -> tuple[Job, ...]:
+    db, keys = shared.db, shared.contacts
+    erasures = parts.erasures
+    return (
+        jobs.forget_revocations(Revocations(db)),
+        jobs.clear_sessions(SessionClearing(db=db, lockout=shared.lockout)),
+        jobs.clear_codes(parts.codes),
+        jobs.clear_factors(FactorClearing(db)),
+        jobs.clear_outside_sign_ins(parts.outside),
+        jobs.reseal_factors(FactorResealing(db=db, keys=keys)),
+        *(() if erasures is None else (jobs.keep_erased(erasures),)),
+        jobs.seal_personal_data(RotatePersonalKeys(db, keys=PersonalKeys(keys))),
+    )
+
+
+def _outside(
+    shared: _Shared,
+    factors: FactorServices,
+    *,
+    providers: Mapping[str, Provider],
+    base_url: str,
+) -> OutsideSignIn:
+    return OutsideSignIn(
+        db=shared.db,
+        users=shared.users,
+        keys=shared.contacts,
         sessions=shared.sessions,
         factors=factors.sign_in,
         step_up=factors.step_up,
         providers=providers,
         redirects=f"{base_url}{API_PREFIX}/auth/oauth",
     )
-    erasures = None
-    if erasing is not None:
-        erasures = ErasePeople(db=db, sessions=shared.sessions, terms=erasing)
-    return Module(
-        name="identity",
-        service_names=("identity", "auth", "rbac"),
-        routes=(
-            *_sign_in_routes(shared, factors),
-            *KeyRoutes(keys).routes(),
-            *_staff_routes(shared),
-            *_code_routes(codes_in_use),
-            *_personal_data_routes(shared, erasures),
-            *_factor_routes(factors),
-            *ClientRoutes(MachineClients(db=db, step_up=factors.step_up)).routes(),
-            *OAuthRoutes(client_tokens, issuer=issuer, base_url=base_url).routes(),
-            *OutsideRoutes(outside, is_https=base_url.startswith("https:")).routes(),
-        ),
-        jobs=(
-            jobs.forget_revocations(Revocations(db)),
-            jobs.clear_sessions(SessionClearing(db=db, lockout=shared.lockout)),
-            jobs.clear_codes(codes_in_use),
-            jobs.clear_factors(FactorClearing(db)),
-            jobs.clear_outside_sign_ins(outside),
-            jobs.reseal_factors(FactorResealing(db=db, keys=contacts)),
-            *(() if erasures is None else (jobs.keep_erased(erasures),)),
-            jobs.seal_personal_data(RotatePersonalKeys(db, keys=personal_keys)),
-            *_rotations(keys, after_s=rotate_keys_after_s),
-        ),
-        checks=(*SESSION_CHECKS, *PERSONAL_CHECKS),
-        tasks=(Task(name=SEND_CODE, perform=codes_in_use.sending.send),),
-        on_stop=(shared.passwords.close, shared.codes.close),
-    )
+
+
+def _erasures(shared: _Shared, *, terms: ErasureTerms | None) -> ErasePeople | None:
+    if terms is None:
+        return None
+    return ErasePeople(db=shared.db, sessions=shared.sessions, terms=terms)
 
 
 def _factors(shared: _Shared, *, site: RelyingParty) -> FactorServices:
