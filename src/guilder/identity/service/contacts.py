@@ -19,13 +19,19 @@ class Reachable(Protocol):
     """Somebody with a name and addresses."""
 
     @property
-    def full_name(self) -> str: ...
+    def full_name(self) -> str:
+        """As they wrote it."""
+        ...
 
     @property
-    def email(self) -> str: ...
+    def email(self) -> str:
+        """The address as they wrote it."""
+        ...
 
     @property
-    def phone(self) -> str | None: ...
+    def phone(self) -> str | None:
+        """In E.164; None for whoever has none."""
+        ...
 
 
 def details_of(person: Reachable) -> PersonalDetails:
