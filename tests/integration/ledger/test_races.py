@@ -108,6 +108,27 @@ async def test_one_id_for_different_accounts_is_posted_once(
     assert sum(await teller.balances([b for _, b in pairs])) == 5
 
 
+async def test_an_id_that_somebody_is_just_using_is_waited_for_and_refused(
+    db: Database, other_db: Database, teller: Teller
+):
+    """Different accounts: nothing but the id brings the two together."""
+    (anna, ben), (carol, dan) = [
+        (await teller.open(funds_minor=100), await teller.open()) for _ in range(2)
+    ]
+    first = transfer(anna, ben, 5)
+
+    async with other_db.transaction() as tx:
+        book = await teller.ledger.open_book(tx, [anna, ben])
+        assert book.post(first) is None
+        await teller.ledger.write(tx, book)
+        second = PostTransactions(db, ledger=teller.ledger)
+        posting = asyncio.create_task(outcome(second, transfer(carol, dan, 7, id=first.id)))
+        await until(lambda: _somebody_waits(db), "the second waits for what becomes of the first")
+
+    assert isinstance(await posting, TransactionExists)
+    assert await teller.balances([ben, dan]) == [5, 0]
+
+
 async def test_partial_reversals_never_pass_the_original(
     db: Database, other_db: Database, teller: Teller
 ):
@@ -264,17 +285,18 @@ async def test_what_waited_for_a_control_is_recorded_after_the_wait(
     limit = limit_on(UserId(anna), per_day_minor=100)
     await db.run(lambda tx: teller.ledger.create_control(tx, limit))
 
-    async def waits() -> bool:
-        return bool(await db.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
-
     async with other_db.transaction() as tx:
         await tx.execute("SELECT FROM ledger.controls FOR NO KEY UPDATE")
         posting = asyncio.create_task(teller.post(transfer(anna, ben, 10)))
-        await until(waits, "the posting waits for the control")
+        await until(lambda: _somebody_waits(db), "the posting waits for the control")
         waited_until = await teller.now()
 
     assert await posting is None
     assert await db.fetchval("SELECT max(recorded_at) FROM ledger.entries") > waited_until
+
+
+async def _somebody_waits(db: Database) -> bool:
+    return bool(await db.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
 
 
 def limit_on(

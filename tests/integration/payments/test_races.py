@@ -14,6 +14,8 @@ import pytest_asyncio
 
 from guilder.kernel.currencies import CURRENCIES, INR
 from guilder.ledger.api import AccountNotEmpty
+from guilder.payments.api import PaymentOrder
+from guilder.platform.identifiers import new_id
 from guilder.wallets.api import WalletStatus
 from guilder.wallets.domain import Act
 from guilder.wallets.service import BEFORE_ALL
@@ -232,10 +234,10 @@ async def test_keys_that_meet_in_opposite_order_wait_for_each_other_and_never_de
         for order in reversed(orders)
     ]
 
-    async with _nobody_writes_keys(superuser):
+    async with _somebody_writes(superuser, orders[20]):
         paying = asyncio.gather(pay_all(here, orders), pay_all(there, others))
         # both have looked for the keys and found none
-        await until(lambda: _are_waiting(bank, superuser, 2), "both batches wait to write")
+        await until(lambda: _are_waiting(bank, 2), "both batches wait to write")
         assert not paying.done()
     told = await paying
 
@@ -264,18 +266,27 @@ async def test_a_default_wallet_that_many_open_at_once_is_one(bank: Bank, new_ba
 
 
 @asynccontextmanager
-async def _nobody_writes_keys(superuser: Connection) -> AsyncIterator[None]:
-    """Keys can be looked for and not written until the block ends."""
-    async with superuser.transaction():
-        await superuser.execute("LOCK TABLE payments.idempotency IN SHARE MODE")
-        yield
+async def _somebody_writes(superuser: Connection, order: PaymentOrder) -> AsyncIterator[None]:
+    """An order's key is being written until the block ends, and then was not.
+
+    Whoever writes the same keys has written those before it by then, and waits in the middle.
+    """
+    writing = superuser.transaction()
+    await writing.start()
+    await superuser.execute(
+        "INSERT INTO payments.idempotency VALUES ($1, $2, '', $3, 'completed', now())",
+        order.caller_id,
+        order.key,
+        new_id(),
+    )
+    yield
+    await writing.rollback()
 
 
-async def _are_waiting(bank: Bank, superuser: Connection, count: int) -> bool:
+async def _are_waiting(bank: Bank, count: int) -> bool:
     waiting = await bank.db.fetchval(
         "SELECT count(*) FROM pg_stat_activity "
-        "WHERE backend_type = 'client backend' AND $1 = ANY (pg_blocking_pids(pid))",
-        superuser.get_server_pid(),
+        "WHERE backend_type = 'client backend' AND cardinality(pg_blocking_pids(pid)) > 0"
     )
     return bool(waiting == count)
 

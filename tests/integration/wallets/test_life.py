@@ -10,7 +10,9 @@ import pytest
 from guilder.kernel.currencies import CURRENCIES, INR
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import AccountId, UserId, WalletId
-from guilder.ledger.api import AccountNotEmpty, AccountStatus
+from guilder.ledger.api import AccountNotEmpty, AccountStatus, AccountType, NewAccount
+from guilder.ledger.service.posting import PostgresLedger
+from guilder.platform.identifiers import new_id
 from guilder.wallets.api import (
     Act,
     WalletClosed,
@@ -114,6 +116,30 @@ async def test_a_pending_wallet_has_an_account_that_takes_no_entries(bank: Bank)
     assert view.account.status is AccountStatus.FROZEN
     assert view.account.id == AccountId(wallet_id)
     assert refusals([outcome]) == ["WALLET_NOT_ACTIVE"]
+
+
+async def test_an_account_that_is_no_wallet_pays_and_receives_nothing(bank: Bank):
+    anna = person()
+    wallet_id = await bank.open(anna, funds_minor=1_000)
+    shelf = NewAccount(
+        id=AccountId(new_id()),
+        owner_id=anna,
+        code="customer.shelf",
+        type=AccountType.LIABILITY,
+        currency=INR,
+    )
+    await bank.db.run(lambda tx: PostgresLedger().open_account(tx, shelf))
+
+    outcomes = [
+        await bank.engine.pay(transfer(anna, wallet_id, WalletId(shelf.id))),
+        await bank.engine.pay(transfer(anna, WalletId(shelf.id), wallet_id)),
+        await bank.engine.pay(deposit(anna, WalletId(shelf.id))),
+    ]
+
+    assert refusals(outcomes) == ["NOT_FOUND"] * 3
+    with pytest.raises(WalletNotFound):
+        await bank.wallets.balance(anna, wallet_id=WalletId(shelf.id))
+    assert await bank.balances((anna, wallet_id)) == [1_000]
 
 
 async def test_staff_freezes_everything_somebody_holds_and_their_payments_stop(bank: Bank):
