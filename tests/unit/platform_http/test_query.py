@@ -88,3 +88,9 @@ def test_a_query_where_none_is_expected_is_refused() -> None:
 def test_no_query_at_all_is_more_than_a_refusal(query: bytes) -> None:
     with suppress(Refusal):
         assert isinstance(parse_query(query, Search), Search)
+
+
+def test_an_open_query_leaves_aside_what_it_does_not_know() -> None:
+    found = parse_query(b"limit=5&session_state=x&prompt=none", Page, is_open=True)
+
+    assert found.limit == 5
