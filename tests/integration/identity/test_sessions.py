@@ -285,3 +285,18 @@ async def test_answers_that_are_lost_open_one_session_and_end_it_once(
         )
         == EndReason.LOGOUT.value
     )
+
+
+async def test_a_frozen_user_neither_signs_in_nor_goes_on(superuser: Superuser, town: Town) -> None:
+    user = await resident(town, "Naresh")
+    login = await signed_in(town, "Naresh")
+    await superuser.execute(
+        "UPDATE identity.users SET status = 'frozen' WHERE id = $1", UUID(user["id"])
+    )
+
+    wrong = await town.login(email="naresh@example.com", password="WrongPass123")
+    right = await town.login(email="naresh@example.com")
+
+    assert error(wrong, 401)["code"] == "UNAUTHORIZED"
+    assert error(right, 403)["code"] == "USER_FROZEN"
+    assert error(await refreshed(town, login["refresh_token"]), 401)["code"] == "UNAUTHORIZED"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncpg
 
 from guilder.platform.identifiers import new_id
+from tests.support import machines
+from tests.support.machines import make_client, token_of
 from tests.support.residents import (
     FIREFOX,
     FIREFOX_UPDATED,
@@ -195,3 +197,23 @@ async def test_another_persons_device_token_is_worth_nothing(town: Town) -> None
     hers = await signed_in(town, "Laila", device_token=mine["device_token"], remember_device=True)
 
     assert hers["device_token"] not in {None, mine["device_token"]}
+
+
+async def test_a_machine_client_has_no_say_in_its_owners_sessions(town: Town) -> None:
+    _, token = await machines.signed_in(town, "Mira", "+919876210001")
+    headers = bearer(await token_of(town, await make_client(town, token, "wallets:read")))
+    session_id = (await town.verifier.verify(token)).session_id
+
+    answers = [
+        await town.http.request(method, f"/api/v1/auth/{path}", headers=headers, json=body)
+        for method, path, body in (
+            ("GET", "sessions", None),
+            ("POST", "logout", None),
+            ("POST", "logout-all", None),
+            ("DELETE", f"sessions/{session_id}", None),
+            ("PATCH", "me", {"full_name": "A Machine"}),
+        )
+    ]
+
+    assert [error(answer, 403)["code"] for answer in answers] == ["FORBIDDEN"] * 5
+    assert data(await town.me(token))["full_name"] == "Mira Rao"

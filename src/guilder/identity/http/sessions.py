@@ -140,7 +140,7 @@ class SessionRoutes:
                 summary="End the caller's session",
                 tag=_TAG,
                 answers=Ended,
-                raises=(NotFound,),
+                raises=(NotFound, NotPermitted),
             ),
             Route(
                 method="POST",
@@ -150,6 +150,7 @@ class SessionRoutes:
                 summary="Sign out everywhere",
                 tag=_TAG,
                 answers=Ended,
+                raises=(NotPermitted,),
             ),
             Route(
                 method="DELETE",
@@ -159,7 +160,7 @@ class SessionRoutes:
                 summary="End one session",
                 tag=_TAG,
                 answers=Ended,
-                raises=(NotFound,),
+                raises=(NotFound, NotPermitted),
             ),
         )
 
@@ -174,7 +175,7 @@ class SessionRoutes:
             query=SessionsQuery,
             answers=SessionBody,
             is_list=True,
-            raises=(ValidationFailed,),
+            raises=(ValidationFailed, NotPermitted),
         )
 
 

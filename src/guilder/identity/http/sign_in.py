@@ -223,7 +223,7 @@ class IdentityRoutes:
                 tag=_TAG,
                 body=ChangeMeBody,
                 answers=Me,
-                raises=(ValidationFailed,),
+                raises=(ValidationFailed, NotPermitted),
                 example={"full_name": "Anna Rao"},
             ),
         )
