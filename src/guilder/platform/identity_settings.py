@@ -57,6 +57,13 @@ class IdentitySettings(BaseModel):
         description="File (JSON) of the providers that people may sign in with, by name: client_id "
         "and client_secret of google, github or another one, which also says its issuer.",
     )
+    personal_retention_days: float = Field(
+        default=1826,
+        ge=0,
+        le=36_500,
+        description="Days after somebody's last payment during which staff cannot erase them, "
+        "because the law wants it known who paid; five years if not set.",
+    )
     key_passphrase: SecretStr | None = Field(
         default=None,
         description="Passphrase that encrypts the key files in GUILDER_DATA_DIR, of 12 characters "

@@ -272,13 +272,6 @@ class Settings(IdentitySettings):
         le=3650,
         description="Days that events are kept in the outbox once every group has read them.",
     )
-    personal_retention_days: float = Field(
-        default=1826,
-        ge=0,
-        le=36_500,
-        description="Days after somebody's last payment during which staff cannot erase them, "
-        "because the law wants it known who paid; five years if not set.",
-    )
     smtp_url: SecretStr | None = Field(
         default=None,
         description="Mail server, as smtp://user:password@host:587 (STARTTLS), smtps:// (TLS) or "
