@@ -10,6 +10,10 @@ Glossary
   passkey; a *recovery code* stands in for either, once.
 - *challenge*: a sign-in that was right so far and waits for a second factor.
 - *step-up*: a session proves again that it is its user's, before it may change second factors.
+- *verification*: an operation that waits until it is confirmed with the code that the portal, the
+  user-admin account, shows; the right code gives a token that is spent on it.
+- *one-time code*: six digits sent to an address, to sign in with it or to prove it is one's own.
+- *reset token*: what is mailed to somebody who forgot the password.
 - *role*: what an account is appointed to; `guilder.platform.permissions` says what that grants.
 
 Invariants
@@ -17,6 +21,9 @@ Invariants
 - A customer account exists if and only if its user-admin account does: one commit makes both.
 - A user-admin account has no role but ``user_admin``, so it can never move money.
 - A code, a recovery code, a challenge and a passkey's signature count once, for everybody at once.
+- The token of a verification does what it was made for, once, in the transaction that spends it.
+- Neither signing in nor asking for a code or a reset tells, by its answer or the time it takes,
+  whether a user exists.
 - Who has a second factor opens no session without one, whichever way they sign in.
 - A password is stored as an Argon2id hash only, and signing in costs the same for any answer "no".
 """
