@@ -6,7 +6,8 @@ calls it without going through the network.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 from typing import Final, Protocol
 
 import structlog
@@ -28,6 +29,7 @@ from guilder.platform.origin import Origin, begin
 _log = structlog.get_logger("guilder.http")
 
 _ANY: Final = "(no route)"
+_EVENTS: Final = b"text/event-stream"
 
 
 class TokenVerifier(Protocol):
@@ -182,6 +184,8 @@ class Dispatcher:
                 reply.headers, reply.body = header_pairs(answer.headers), answer.body
         else:
             reply = reply_of(answer, status=route.status)
+            if reply.stream is not None and reply.content_type == _EVENTS:
+                reply.stream = _while_good(reply.stream, incoming.token(), verifier=self._verifier)
         if route.moves_money:
             reply.headers.append((b"idempotency-key", request.idempotency_key.encode("ascii")))
         return reply
@@ -198,6 +202,20 @@ class Dispatcher:
         if not endpoint.is_public and caller is not None and not _may(caller, endpoint):
             raise NotPermitted
         return caller
+
+
+async def _while_good(
+    chunks: AsyncGenerator[bytes, None], token: str | None, *, verifier: TokenVerifier
+) -> AsyncGenerator[bytes, None]:
+    """What a stream says for as long as the token is good that it was asked for with."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if token is not None:
+                try:
+                    await verifier.verify(token)
+                except Refusal:
+                    return
+            yield chunk
 
 
 async def _answered(route: Route, request: Request) -> AnyAnswer:
