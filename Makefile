@@ -3,28 +3,34 @@
 #   make run        set up what is missing, then serve on http://localhost:8000
 #   make test       set up what is missing, then run every check and every test
 #   make check      formatting, lint, types, import rules
+#   make core       unit tests: every branch of kernel and domains is taken
 #   make bench      measure, against pgbench in the same run
 #   make lock       choose the newest dependencies that pyproject.toml allows, and pin them
 #   make reference  write the pages of docs/reference from the code
 
 PYTHON ?= python3
+PYTEST ?= --ignore=tests/unit
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --upgrade
 
-.PHONY: run test check pytest bench lock reference
+.PHONY: run test check core pytest bench lock reference
 .DELETE_ON_ERROR:
 
 run: .venv/.run
 	@exec $(BIN)/guilder up
 
-test: check pytest
+test: check core pytest
 
 check: .venv/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+core: .venv/.dev
+	$(BIN)/coverage run -m pytest -q tests/unit
+	$(BIN)/coverage report
 
 pytest: .venv/.dev
 	$(BIN)/pytest $(PYTEST)

@@ -7,7 +7,13 @@ from uuid import uuid4
 
 import pytest
 
-from guilder.identity.events import NewDeviceUsed, SessionsEnded, UserRegistered
+from guilder.identity.events import (
+    NewDeviceUsed,
+    PasswordChanged,
+    SecondFactorGuessed,
+    SessionsEnded,
+    UserRegistered,
+)
 from guilder.kernel.ids import SessionId, TransactionId, UserId, WalletId
 from guilder.notifications.api import Category
 from guilder.notifications.domain.deliveries import MOST_ATTEMPTS, next_pause
@@ -18,7 +24,9 @@ from guilder.notifications.domain.notices import (
     WebhookDisabled,
     of_disabled_webhook,
     of_failure,
+    of_guesses,
     of_new_device,
+    of_password,
     of_payment,
     of_registration,
     of_stolen_session,
@@ -153,6 +161,16 @@ def test_a_stolen_session_is_about_security() -> None:
     )
 
     assert (notice.template, notice.category) == ("session_stolen", Category.SECURITY)
+
+
+def test_guesses_at_codes_and_another_password_are_about_security() -> None:
+    guessed = SecondFactorGuessed(user_id=ANNA, failures=5, blocked_until=NOW)
+    changed = PasswordChanged(user_id=ANNA, by="reset", changed_at=NOW)
+
+    (of_guess,), (of_change,) = of_guesses(guessed, at=NOW), of_password(changed)
+
+    assert (of_guess.template, of_guess.category) == ("second_factor_guessed", Category.SECURITY)
+    assert (of_change.template, of_change.category) == ("password_changed", Category.SECURITY)
 
 
 def test_who_runs_a_failing_webhook_hears_that_it_is_switched_off() -> None:

@@ -10,7 +10,7 @@ from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import TransactionId, WalletId
 from guilder.kernel.money import BadAmount
 from guilder.payments.api import CurrencyMismatch, Outcome, PaymentOrder, PaymentType
-from guilder.payments.domain import Numbered, high_value, is_high
+from guilder.payments.domain import Numbered, high_value, is_high, verified_parameters
 from guilder.platform.identifiers import new_id
 from guilder.wallets.api import WalletNotFound, WalletStatus
 from tests.support.counter import ANNA, BEN, Counter, deposit, transfer, withdrawal
@@ -143,3 +143,14 @@ def test_the_verification_is_judged_before_the_state_of_the_wallet(
     assert unverified.needs_verification
     assert verified.payment is not None
     assert verified.payment.failure is not None
+
+
+def test_a_verification_is_bound_to_both_wallets_and_the_amount_as_it_is_written() -> None:
+    sent = order(125_000_50)
+
+    assert verified_parameters(sent) == {
+        "from_wallet_id": str(sent.from_wallet_id),
+        "to_wallet_id": str(sent.to_wallet_id),
+        "amount": "125000.50",
+        "currency": "INR",
+    }

@@ -245,7 +245,7 @@ def _change(fact: FactorChange) -> str:
             return "reset"
         case RecoveryCodesReplaced():
             return "recovery_codes_replaced"
-        case RecoveryCodeUsed():
+        case RecoveryCodeUsed():  # pragma: no branch - the last kind
             return "recovery_code_used"
 
 
