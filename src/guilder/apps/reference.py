@@ -32,7 +32,7 @@ from guilder.platform.checks import Check
 from guilder.platform.failpoints import declared
 from guilder.platform.http.status import INTERNAL_ERROR, STATUS_OF_FAMILY, status_of
 from guilder.platform.kafka.cloud_events import topic_of
-from guilder.platform.permissions import ROLES
+from guilder.platform.permissions import PERMISSIONS, ROLES
 from guilder.platform.settings import Settings, shown
 
 _NOT_IMPORTED: Final = frozenset({"migrations", "__main__"})
@@ -161,11 +161,19 @@ def _roles_page() -> str:
         (f"`{role}`", ", ".join(f"`{name}`" for name in sorted(permissions)) or "none")
         for role, permissions in ROLES.items()
     ]
+    meanings = [
+        (f"`{name}`", meaning, ", ".join(f"`{role}`" for role in ROLES if name in ROLES[role]))
+        for name, meaning in PERMISSIONS.items()
+    ]
     return _page(
         "Roles",
         "What each role may do. A token carries roles; what they grant is decided by the server "
-        "that is asked.",
+        "that is asked, and a change of roles acts on the next request.",
         _table(("Role", "Permissions"), rows),
+        "## Permissions\n\nWhat a role of your own (`POST /rbac/roles`) can grant, beside the "
+        "permissions that you add (`POST /rbac/permissions`). Nobody gives or takes a permission "
+        "that they do not have; what every customer has is no power over others and may be given "
+        "by anybody who gives roles.\n\n" + _table(("Permission", "Lets you", "Roles"), meanings),
     )
 
 
