@@ -137,6 +137,38 @@ async def test_a_refresh_moves_the_end_but_never_past_ninety_days(
     assert 86_000 < second["refresh_expires_at"] - (second["expires_at"] - 900) <= 86_400
 
 
+async def test_no_access_token_outlives_its_session(superuser: Superuser, town: Town) -> None:
+    user = await resident(town, "Amrit")
+    first = await signed_in(town, "Amrit")
+    await superuser.execute(
+        "UPDATE identity.sessions SET started_at = started_at - interval '90 days' "
+        "+ interval '10 minutes' WHERE account_id = $1",
+        UUID(user["id"]),
+    )
+
+    second = data(await refreshed(town, first["refresh_token"]))
+
+    assert second["expires_at"] == second["refresh_expires_at"]
+    assert 0 < second["expires_in"] <= 600
+
+
+async def test_no_refresh_under_way_survives_signing_out_everywhere(town: Town) -> None:
+    await resident(town, "Anil")
+    logins = [await signed_in(town, "Anil") for _ in range(6)]
+    leaving = await signed_in(town, "Anil")
+
+    *answers, out = await asyncio.gather(
+        *(refreshed(town, login["refresh_token"]) for login in logins),
+        town.http.post("/api/v1/auth/logout-all", headers=bearer(leaving["token"])),
+    )
+
+    assert data(out) == {"ended": 7}
+    given = [answer.json()["data"] for answer in answers if answer.status_code == 200]
+    for login in (*logins, *given):
+        assert error(await town.me(login["token"]), 401)
+        assert error(await refreshed(town, login["refresh_token"]), 401)
+
+
 @pytest.mark.parametrize(
     "token",
     [

@@ -37,7 +37,9 @@ class AccessTokens:
     ) -> SignedIn:
         """What is answered for a session, with a new access token signed with ``key``."""
         issued_at = int(self._now())
-        expires_at = issued_at + ACCESS_TOKEN_LIFE_S
+        ends = int(refresh_expires_at.timestamp())
+        # No token outlives its session; the clocks of two machines may differ by a little.
+        expires_at = max(issued_at + 1, min(issued_at + ACCESS_TOKEN_LIFE_S, ends))
         claims = AccessClaims(
             iss=self._issuer,
             aud=self._audience,
@@ -54,10 +56,10 @@ class AccessTokens:
         return SignedIn(
             token=access_tokens.sign(claims, key=key),
             expires_at=expires_at,
-            expires_in_s=ACCESS_TOKEN_LIFE_S,
+            expires_in_s=expires_at - issued_at,
             session_id=session_id,
             account=account,
             refresh_token=refresh_token,
-            refresh_expires_at=int(refresh_expires_at.timestamp()),
+            refresh_expires_at=ends,
             device_token=device_token,
         )
