@@ -12,11 +12,11 @@ from guilder.identity.domain.clients import (
     Unreadable,
     digest,
     matches,
-    read_credentials,
     read_scopes,
     scope_problem,
     spelled,
 )
+from guilder.identity.http.client_credentials import read_credentials
 
 CLIENT = UUID("0190c0de-0000-7000-8000-000000000001")
 SECRET = spelled(b"s" * 32)

@@ -84,7 +84,7 @@ def subject_text(person: OutsidePerson) -> str:
 
 
 def id_token_problem(
-    claims: IdClaims, *, issuer: str, client_id: str, nonce: str, now: float
+    claims: IdClaims, *, issuer: str, client_id: str, nonce: str, now: int
 ) -> str | None:
     """Why an ID token, whose signature is good, is not an answer to us; None: it is one.
 

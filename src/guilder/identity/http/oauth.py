@@ -19,7 +19,8 @@ from guilder.identity.api.clients import (
     TokenOfAnother,
     UnsupportedGrantType,
 )
-from guilder.identity.domain.clients import FOR_PEOPLE, Unreadable, read_credentials, read_scopes
+from guilder.identity.domain.clients import FOR_PEOPLE, Unreadable, read_scopes
+from guilder.identity.http.client_credentials import read_credentials
 from guilder.identity.service.client_tokens import ClientTokens
 from guilder.kernel.errors import BadRequest, Refusal
 from guilder.kernel.ids import UserId

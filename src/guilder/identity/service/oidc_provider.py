@@ -120,7 +120,7 @@ class OidcProvider:
             issuer=self._issuer,
             client_id=self._registered.client_id,
             nonce=ask.nonce,
-            now=self._now(),
+            now=int(self._now()),
         )
         if problem is not None:
             raise self._calls.refused(problem)
