@@ -19,7 +19,6 @@ from guilder.identity.api.personal_data import (
 )
 from guilder.identity.api.roles import UserNotFound
 from guilder.identity.service.personal_data import LegalHolds, PersonalExport
-from guilder.kernel.errors import NotPermitted
 from guilder.kernel.ids import UserId
 from guilder.platform.http.fields import Name
 from guilder.platform.http.route import Access, Answer, Request, Route
@@ -113,11 +112,8 @@ class PersonalDataRoutes:
     async def export(self, request: Request) -> Answer:
         """Everything that is known of you here: to keep, or to take elsewhere.
 
-        Wallets and payments are in their own lists and statements. It is for people: machine
-        clients are refused.
+        Wallets and payments are in their own lists and statements.
         """
-        if request.user.client_id is not None:
-            raise NotPermitted
         return Answer(
             data=_exported(await self._export.of(request.user.user_id)),
             headers=(("Content-Disposition", 'attachment; filename="my-data.json"'),),
@@ -132,7 +128,7 @@ class PersonalDataRoutes:
         """While it is there, nobody erases the user. It may be repeated."""
         body: LegalReason = request.body
         placed = await self._holds.place(
-            UserId(request.id("id")), reason=body.reason, by=request.user.user_id
+            UserId(request.id("id")), reason=body.reason, by=request.user.actor_id
         )
         return Answer(data=HoldAnswer(legal_hold=_held(placed)))
 
@@ -140,7 +136,7 @@ class PersonalDataRoutes:
         """The user may be erased again. It may be repeated."""
         body: LegalReason = request.body
         await self._holds.lift(
-            UserId(request.id("id")), reason=body.reason, by=request.user.user_id
+            UserId(request.id("id")), reason=body.reason, by=request.user.actor_id
         )
         return Answer(data=HoldAnswer(legal_hold=None))
 
@@ -152,7 +148,9 @@ class PersonalDataRoutes:
         if self._erasures is None:
             raise AssertionError  # pragma: no cover - the route is not there then
         user_id, body = UserId(request.id("id")), request.body
-        erased_at = await self._erasures.erase(user_id, reason=body.reason, by=request.user.user_id)
+        erased_at = await self._erasures.erase(
+            user_id, reason=body.reason, by=request.user.actor_id
+        )
         return Answer(data=ErasedBody(id=user_id, status="erased", erased_at=erased_at))
 
     def routes(self) -> tuple[Route, ...]:
