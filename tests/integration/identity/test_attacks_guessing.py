@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import asyncpg
 import httpx2
@@ -177,10 +178,10 @@ async def test_whoever_of_thief_and_owner_is_second_ends_the_session_of_both(
 
     replayed = await other.refresh()
 
-    error(replayed, 401)
+    assert error(replayed, 401)["code"] == "UNAUTHORIZED"
     for server in (town, branch):
         error(await Thief(server=server, token=third).refresh(), 401)
-        await until(lambda at=server: refuses(at, access), "the access token is refused")
+        await until(partial(refuses, server, access), "the access token is refused")
 
 
 async def refuses(server: Town, access: str) -> bool:
@@ -195,8 +196,8 @@ async def test_what_is_ended_on_one_server_is_ended_on_the_other(
 
     data(await anna.post("/logout"))
 
-    error(await anna.send("GET", "/me"), 401)
-    await until(lambda: refuses(branch, anna.token), "the other server refuses it")
+    assert error(await anna.send("GET", "/me"), 401)["code"] == "UNAUTHORIZED"
+    await until(partial(refuses, branch, anna.token), "the other server refuses it")
 
 
 async def test_a_code_is_spent_once_however_many_servers_it_is_sent_to(

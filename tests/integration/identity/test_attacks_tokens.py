@@ -55,7 +55,7 @@ async def test_a_forged_token_is_not_remembered_as_good(forger: Forger, town: To
     for forged in (f"{head}.{payload}.{'A' * 86}", f"{head}.{payload}.{signature[::-1]}"):
         error(await town.me(forged), 401)
 
-    data(await town.me(good))
+    assert data(await town.me(good))["id"] == str(forger.account_id)
 
 
 def carried_otherwise(token: str) -> dict[str, dict[str, Any]]:
@@ -106,8 +106,8 @@ async def test_a_verification_token_is_no_access_token(town: Town) -> None:
 
     token = await ben.confirm(begun["verification_id"])
 
-    error(await town.me(token), 401)
-    error(await town.post("/auth/refresh", refresh_token=token), 401)
+    assert (await town.me(token)).status_code == 401
+    assert (await town.post("/auth/refresh", refresh_token=token)).status_code == 401
 
 
 async def test_a_token_outlives_neither_its_session_nor_its_user(
@@ -120,7 +120,7 @@ async def test_a_token_outlives_neither_its_session_nor_its_user(
 
     data(await officer.ask("POST", f"/admin/users/{anna.user_id}/freeze", reason="A report."))
 
-    error(await town.me(anna.token), 401)
+    assert error(await town.me(anna.token), 401)["code"] == "UNAUTHORIZED"
 
 
 async def test_roles_in_a_token_do_not_outlive_the_appointment(town: Town, db: Database) -> None:
