@@ -14,8 +14,12 @@ from uuid import UUID
 import msgspec
 
 from guilder.identity.events import (
+    ClientAdded,
+    ClientSecretRotated,
     CodeIssued,
     NewDeviceUsed,
+    OutsideIdentityLinked,
+    OutsideIdentityUnlinked,
     PasswordChanged,
     RecoveryCodesReplaced,
     RecoveryCodeUsed,
@@ -53,6 +57,10 @@ FACTS: Final[Mapping[str, type[Fact]]] = MappingProxyType(
         SecondFactorGuessed.TYPE: SecondFactorGuessed,
         RecoveryCodesReplaced.TYPE: RecoveryCodesReplaced,
         RecoveryCodeUsed.TYPE: RecoveryCodeUsed,
+        OutsideIdentityLinked.TYPE: OutsideIdentityLinked,
+        OutsideIdentityUnlinked.TYPE: OutsideIdentityUnlinked,
+        ClientAdded.TYPE: ClientAdded,
+        ClientSecretRotated.TYPE: ClientSecretRotated,
         WalletCreated.TYPE: WalletCreated,
         TransactionCompleted.TYPE: TransactionCompleted,
         TransactionFailed.TYPE: TransactionFailed,

@@ -12,7 +12,11 @@ from uuid import UUID
 from msgspec import Struct
 
 from guilder.identity.events import (
+    ClientAdded,
+    ClientSecretRotated,
     NewDeviceUsed,
+    OutsideIdentityLinked,
+    OutsideIdentityUnlinked,
     PasswordChanged,
     RecoveryCodesReplaced,
     RecoveryCodeUsed,
@@ -170,6 +174,22 @@ def of_factors(fact: FactorChange, *, at: datetime) -> list[Notice]:
     return [Notice(user_id=fact.user_id, template="second_factor_changed", values=values, at=at)]
 
 
+AccessChange: TypeAlias = (
+    OutsideIdentityLinked | OutsideIdentityUnlinked | ClientAdded | ClientSecretRotated
+)
+
+
+def of_access(fact: AccessChange, *, at: datetime) -> list[Notice]:
+    """Whoever did not open their account to a provider or a program has to know.
+
+    What acts for nobody but the house is told to nobody.
+    """
+    if fact.user_id is None:
+        return []
+    values = {"at": _written(at), "change": _opening(fact)}
+    return [Notice(user_id=fact.user_id, template="second_factor_changed", values=values, at=at)]
+
+
 def of_guesses(fact: SecondFactorGuessed, *, at: datetime) -> list[Notice]:
     """Whoever guesses at codes knew the password."""
     values = {"at": _written(at)}
@@ -247,6 +267,18 @@ def _change(fact: FactorChange) -> str:
             return "recovery_codes_replaced"
         case RecoveryCodeUsed():  # pragma: no branch - the last kind
             return "recovery_code_used"
+
+
+def _opening(fact: AccessChange) -> str:
+    match fact:
+        case OutsideIdentityLinked():
+            return "provider_linked"
+        case OutsideIdentityUnlinked():
+            return "provider_unlinked"
+        case ClientAdded():
+            return "client_added"
+        case ClientSecretRotated():  # pragma: no branch - the last kind
+            return "client_secret_rotated"
 
 
 def _money(fact: TransactionCompleted | TransactionFailed, *, at: datetime) -> dict[str, str]:

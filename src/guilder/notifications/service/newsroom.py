@@ -12,8 +12,12 @@ from msgspec.structs import replace
 
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.events import (
+    ClientAdded,
+    ClientSecretRotated,
     CodeIssued,
     NewDeviceUsed,
+    OutsideIdentityLinked,
+    OutsideIdentityUnlinked,
     PasswordChanged,
     RecoveryCodesReplaced,
     RecoveryCodeUsed,
@@ -47,6 +51,7 @@ Fact: TypeAlias = (
     | PasswordChanged
     | CodeIssued
     | told.FactorChange
+    | told.AccessChange
     | SecondFactorGuessed
     | WalletCreated
     | TransactionCompleted
@@ -241,6 +246,13 @@ def _security_notices(item: Heard) -> list[Notice]:
             | RecoveryCodeUsed()
         ):
             found = told.of_factors(fact, at=item.at)
+        case (
+            OutsideIdentityLinked()
+            | OutsideIdentityUnlinked()
+            | ClientAdded()
+            | ClientSecretRotated()
+        ):
+            found = told.of_access(fact, at=item.at)
         case _:
             pass
     return found
