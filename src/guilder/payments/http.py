@@ -46,7 +46,7 @@ from guilder.payments.api import (
 from guilder.payments.domain import verified_parameters
 from guilder.payments.service.reading import AFTER_ALL, PaymentReading
 from guilder.platform.http.fields import Amount, CurrencyCode, Description, Moment
-from guilder.platform.http.pages import Page, decode_cursor, encode_cursor, page_meta
+from guilder.platform.http.pages import Page
 from guilder.platform.http.route import Answer, AnyAnswer, Handler, RefusedAnswer, Request, Route
 from guilder.platform.identifiers import native
 from guilder.platform.origin import current
@@ -283,16 +283,13 @@ class PaymentRoutes:
         caller_id = request.user.user_id
         search = _search(query) if isinstance(query, PaymentList) else Search()
         filters = _filters(search, caller_id=caller_id, wallet_id=wallet_id)
-        before = AFTER_ALL
-        if query.cursor is not None:
-            before = TransactionId(decode_cursor(query.cursor, UUID, filters=filters))
+        before = TransactionId(query.position(UUID, filters=filters, otherwise=AFTER_ALL))
         payments = await self._reading.page(
-            caller_id, search=search, before=before, limit=query.limit + 1, wallet_id=wallet_id
+            caller_id, search=search, before=before, limit=query.asked, wallet_id=wallet_id
         )
-        more = len(payments) > query.limit
-        payments = payments[: query.limit]
-        cursor = encode_cursor(payments[-1].id, filters=filters) if more else None
-        return Answer(data=[_body(payment) for payment in payments], meta=page_meta(cursor))
+        return query.answer(
+            payments, filters=filters, position=lambda payment: payment.id, body=_body
+        )
 
 
 def _money_route(

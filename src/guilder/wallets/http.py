@@ -14,7 +14,7 @@ from guilder.kernel.ids import UserId, WalletId
 from guilder.kernel.money import format_minor
 from guilder.ledger.api import AccountNotEmpty, Entry
 from guilder.platform.http.fields import CurrencyCode, Label, Moment
-from guilder.platform.http.pages import Page, Position, decode_cursor, encode_cursor, page_meta
+from guilder.platform.http.pages import Page, Position
 from guilder.platform.http.route import Answer, Request, Route
 from guilder.wallets.api import (
     Act,
@@ -174,16 +174,14 @@ class WalletRoutes:
 
     async def list(self, request: Request) -> Answer:
         """Every wallet the caller has ever opened, in order of opening."""
-        owner_id, page = request.user.user_id, request.query
+        owner_id = request.user.user_id
+        page: Page = request.query
         filters = {"list": "wallets", "owner": owner_id}
-        after = BEFORE_ALL
-        if page.cursor is not None:
-            after = WalletId(decode_cursor(page.cursor, UUID, filters=filters))
-        views = await self._service.list_wallets(owner_id, after=after, limit=page.limit + 1)
-        more = len(views) > page.limit
-        views = views[: page.limit]
-        cursor = encode_cursor(views[-1].wallet.id, filters=filters) if more else None
-        return Answer(data=[_wallet(view) for view in views], meta=page_meta(cursor))
+        after = page.position(UUID, filters=filters, otherwise=BEFORE_ALL)
+        views = await self._service.list_wallets(owner_id, after=WalletId(after), limit=page.asked)
+        return page.answer(
+            views, filters=filters, position=lambda view: view.wallet.id, body=_wallet
+        )
 
     async def one(self, request: Request) -> Answer:
         """One of the caller's wallets."""
@@ -305,17 +303,16 @@ class WalletRoutes:
     async def _history(self, request: Request, wallet_id: WalletId) -> Answer:
         page: Page = request.query
         filters = {"list": "history", "wallet": wallet_id}
-        before = None
-        if page.cursor is not None:
-            before = decode_cursor(page.cursor, Position, filters=filters)
+        before = page.position(Position, filters=filters, otherwise=None)
         wallet, entries = await self._service.history(
-            request.user.user_id, wallet_id=wallet_id, before=before, limit=page.limit + 1
+            request.user.user_id, wallet_id=wallet_id, before=before, limit=page.asked
         )
-        more = len(entries) > page.limit
-        entries = entries[: page.limit]
-        cursor = encode_cursor(entries[-1].sequence, filters=filters) if more else None
-        lines = [_line(entry, wallet.currency) for entry in entries]
-        return Answer(data=lines, meta=page_meta(cursor))
+        return page.answer(
+            entries,
+            filters=filters,
+            position=lambda entry: entry.sequence,
+            body=lambda entry: _line(entry, wallet.currency),
+        )
 
 
 def _wallet(view: WalletView) -> WalletBody:

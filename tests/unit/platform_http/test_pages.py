@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from guilder.platform.http.fields import Moment
 from guilder.platform.http.pages import (
     BadCursor,
+    Page,
     Position,
     decode_cursor,
     encode_cursor,
     page_meta,
 )
+from guilder.platform.http.route import Answer
 
 FILTERS = {"list": "history", "wallet": UUID(int=7)}
 
@@ -84,3 +86,22 @@ def test_no_text_is_more_than_a_refusal(cursor: str) -> None:
 def test_the_last_page_says_so() -> None:
     assert page_meta(None) == {"next_cursor": None, "has_more": False}
     assert page_meta("abc") == {"next_cursor": "abc", "has_more": True}
+
+
+def test_a_page_shows_no_more_than_asked_for_and_says_where_it_goes_on() -> None:
+    page = Page(limit=2)
+    filters = {"list": "numbers"}
+
+    def answered(found: list[int]) -> Answer:
+        return page.answer(found, filters=filters, position=lambda n: n, body=lambda n: n * 10)
+
+    first, last = answered([1, 2, 3]), answered([3, 4])
+
+    assert page.asked == 3
+    assert (first.data, first.meta["has_more"]) == ([10, 20], True)
+    assert (last.data, last.meta) == ([30, 40], {"next_cursor": None, "has_more": False})
+    following = Page(limit=2, cursor=first.meta["next_cursor"])
+    assert following.position(Position, filters=filters, otherwise=0) == 2
+    assert page.position(Position, filters=filters, otherwise=0) == 0
+    with pytest.raises(BadCursor):
+        following.position(Position, filters={"list": "letters"}, otherwise=0)

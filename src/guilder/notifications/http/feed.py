@@ -11,7 +11,7 @@ from msgspec import Struct
 from guilder.kernel.ids import UserId
 from guilder.notifications.api import NoticeNotFound
 from guilder.notifications.service.reading import FeedReading, ShownItem
-from guilder.platform.http.pages import Page, Position, decode_cursor, encode_cursor, page_meta
+from guilder.platform.http.pages import Page, Position
 from guilder.platform.http.route import Access, Answer, Request, Route
 
 TAG: Final = "Notifications"
@@ -72,14 +72,11 @@ class FeedRoutes:
     async def _page(self, request: Request, user_id: UserId) -> Answer:
         page: Page = request.query
         filters = {"list": "notifications", "user": user_id}
-        before = _AFTER_ALL
-        if page.cursor is not None:
-            before = decode_cursor(page.cursor, Position, filters=filters)
-        items = await self._reading.page(user_id, before=before, limit=page.limit + 1)
-        more = len(items) > page.limit
-        items = items[: page.limit]
-        cursor = encode_cursor(items[-1].item.sequence, filters=filters) if more else None
-        return Answer(data=[notice_body(item) for item in items], meta=page_meta(cursor))
+        before = page.position(Position, filters=filters, otherwise=_AFTER_ALL)
+        items = await self._reading.page(user_id, before=before, limit=page.asked)
+        return page.answer(
+            items, filters=filters, position=lambda shown: shown.item.sequence, body=notice_body
+        )
 
     def routes(self) -> tuple[Route, ...]:
         """Every route of feeds."""

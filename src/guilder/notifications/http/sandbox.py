@@ -14,7 +14,7 @@ from guilder.notifications.domain.records import LaidOut
 from guilder.notifications.http.feed import TAG
 from guilder.notifications.service.reading import SandboxReading
 from guilder.notifications.service.wording import Wording
-from guilder.platform.http.pages import Page, decode_cursor, encode_cursor, page_meta
+from guilder.platform.http.pages import Page
 from guilder.platform.http.route import Access, Answer, Request, Route
 
 _READ_ANY: Final = "notifications:read_any"
@@ -57,14 +57,14 @@ class SandboxRoutes:
                 raise NotPermitted
             user_id = UserId(query.user_id)
         filters = {"list": "sandbox_outbox", "user": user_id}
-        before = _AFTER_ALL
-        if query.cursor is not None:
-            before = decode_cursor(query.cursor, UUID, filters=filters)
-        found = await self._reading.page(user_id, before=before, limit=query.limit + 1)
-        more = len(found) > query.limit
-        found = found[: query.limit]
-        cursor = encode_cursor(found[-1][0].id, filters=filters) if more else None
-        return Answer(data=[_body(*message) for message in found], meta=page_meta(cursor))
+        before = query.position(UUID, filters=filters, otherwise=_AFTER_ALL)
+        found = await self._reading.page(user_id, before=before, limit=query.asked)
+        return query.answer(
+            found,
+            filters=filters,
+            position=lambda laid_out: laid_out[0].id,
+            body=lambda laid_out: _body(*laid_out),
+        )
 
     def routes(self) -> tuple[Route, ...]:
         """The route."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Annotated, Any, Final, TypeVar
 
@@ -13,8 +13,11 @@ from msgspec import Meta
 
 from guilder.kernel.errors import Refusal, ValidationFailed
 from guilder.platform.http.body import parse
+from guilder.platform.http.route import Answer
 
 P = TypeVar("P")
+D = TypeVar("D")
+T = TypeVar("T")
 
 _DIGEST_BYTES: Final = 8
 _MAX_TEXT: Final = 1024
@@ -30,6 +33,35 @@ class Page(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, frozen=True
 
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
     cursor: Annotated[str, Meta(max_length=_MAX_TEXT)] | None = None
+
+    @property
+    def asked(self) -> int:
+        """How many to look for: one more than are shown, which tells whether there is more."""
+        return self.limit + 1
+
+    def position(self, type_: type[P], *, filters: Mapping[str, object], otherwise: D) -> P | D:
+        """Where the list goes on; ``otherwise`` where it begins.
+
+        Raises:
+            BadCursor: the cursor is malformed, or was made for other filters.
+        """
+        if self.cursor is None:
+            return otherwise
+        return decode_cursor(self.cursor, type_, filters=filters)
+
+    def answer(
+        self,
+        found: Sequence[T],
+        *,
+        filters: Mapping[str, object],
+        position: Callable[[T], object],
+        body: Callable[[T], object],
+    ) -> Answer:
+        """One page of what was found when ``asked`` were looked for, and where it goes on."""
+        shown = found[: self.limit]
+        is_last = len(found) == len(shown)
+        cursor = None if is_last else encode_cursor(position(shown[-1]), filters=filters)
+        return Answer(data=[body(one) for one in shown], meta=page_meta(cursor))
 
 
 class BadCursor(ValidationFailed):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guilder.kernel.errors import NotPermitted, ValidationFailed
-from guilder.platform.http.pages import Position, decode_cursor, encode_cursor, page_meta
+from guilder.platform.http.pages import Position
 from guilder.platform.http.route import Answer, Request, Route
 from guilder.webhooks.api import (
     DeliveryNotFound,
@@ -38,20 +38,20 @@ class DeliveryRoutes:
         query: DeliveriesQuery = request.query
         endpoint_id = endpoint_id_of(request)
         filters = {"list": "deliveries", "endpoint": endpoint_id, "state": query.state}
-        before = None
-        if query.cursor is not None:
-            before = decode_cursor(query.cursor, Position, filters=filters)
+        before = query.position(Position, filters=filters, otherwise=None)
         found = await self._log.list_deliveries(
             visible_owner(request),
             endpoint_id=endpoint_id,
             before=before,
             state=query.state,
-            limit=query.limit + 1,
+            limit=query.asked,
         )
-        more = len(found) > query.limit
-        found = found[: query.limit]
-        cursor = encode_cursor(found[-1].position, filters=filters) if more else None
-        return Answer(data=[delivery_body(delivery) for delivery in found], meta=page_meta(cursor))
+        return query.answer(
+            found,
+            filters=filters,
+            position=lambda delivery: delivery.position,
+            body=delivery_body,
+        )
 
     async def delivery(self, request: Request) -> Answer:
         """With each answer's body as it was kept, up to 64 kB."""

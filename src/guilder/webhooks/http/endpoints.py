@@ -6,7 +6,7 @@ from uuid import UUID
 
 from guilder.kernel.errors import NotPermitted
 from guilder.platform.egress import UrlRefused
-from guilder.platform.http.pages import Page, decode_cursor, encode_cursor, page_meta
+from guilder.platform.http.pages import Page
 from guilder.platform.http.route import Answer, Request, Route
 from guilder.webhooks.api import (
     EndpointIsDisabled,
@@ -52,16 +52,14 @@ class EndpointRoutes:
 
     async def list(self, request: Request) -> Answer:
         """The caller's endpoints in order of registration."""
-        owner_id, page = request.user.actor_id, request.query
+        owner_id = request.user.actor_id
+        page: Page = request.query
         filters = {"list": "webhooks", "owner": owner_id}
-        after = BEFORE_ALL
-        if page.cursor is not None:
-            after = decode_cursor(page.cursor, UUID, filters=filters)
-        found = await self._registration.list_endpoints(owner_id, after=after, limit=page.limit + 1)
-        more = len(found) > page.limit
-        found = found[: page.limit]
-        cursor = encode_cursor(found[-1].id, filters=filters) if more else None
-        return Answer(data=[endpoint_body(endpoint) for endpoint in found], meta=page_meta(cursor))
+        after = page.position(UUID, filters=filters, otherwise=BEFORE_ALL)
+        found = await self._registration.list_endpoints(owner_id, after=after, limit=page.asked)
+        return page.answer(
+            found, filters=filters, position=lambda endpoint: endpoint.id, body=endpoint_body
+        )
 
     async def one(self, request: Request) -> Answer:
         """One of the caller's endpoints. Staff see anybody's, without the query of its URL."""
