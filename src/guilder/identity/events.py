@@ -138,13 +138,14 @@ class SecondFactorRemoved:
 class SecondFactorsReset:
     """Staff took a user's second factors and recovery codes away, ``by`` whom, and signed them out.
 
-    Signing in takes the password alone until there is another factor.
+    Signing in takes the password alone until there is another factor. ``by`` is None where the
+    operator did it by command.
     """
 
     TYPE: ClassVar[str] = "com.guilder.user.second_factors_reset"
 
     user_id: UserId
-    by: UserId
+    by: UserId | None
     personal: Reasoned
     reset_at: datetime
 

@@ -16,6 +16,7 @@ from guilder.identity import jobs
 from guilder.identity.api import Staff
 from guilder.identity.api.outside import Provider
 from guilder.identity.api.personal_data import Erasures, ErasureTerms, Estates
+from guilder.identity.api.second_factors import FactorResets
 from guilder.identity.api.verifications import Verifications, VerificationTokens
 from guilder.identity.http.clients import ClientRoutes
 from guilder.identity.http.codes import CodeRoutes
@@ -40,6 +41,7 @@ from guilder.identity.service.code_sending import SEND_CODE
 from guilder.identity.service.code_services import CodeServices, build_code_services
 from guilder.identity.service.code_stores import CodeStore, DatabaseCodes
 from guilder.identity.service.factor_clearing import FactorClearing, FactorResealing
+from guilder.identity.service.factor_reset import FactorResetByOperator
 from guilder.identity.service.factor_services import FactorServices, build_factors
 from guilder.identity.service.freezes import Freezes
 from guilder.identity.service.key_rotation import KeyRotation
@@ -403,6 +405,14 @@ def build_erasures(
     users = UserStore(keys=PersonalKeys(contacts))
     sessions = Sessions(db=db, users=users, tokens=tokens)
     return ErasePeople(db=db, sessions=sessions, terms=terms)
+
+
+def build_factor_resets(*, db: Database, keys: KeyFolder, contacts: OuterKeys) -> FactorResets:
+    """Helps whoever has lost their second factors, for the command line."""
+    tokens = AccessTokens(keys=keys, issuer=ISSUER, audience=AUDIENCE, now=time.time)
+    users = UserStore(keys=PersonalKeys(contacts))
+    sessions = Sessions(db=db, users=users, tokens=tokens)
+    return FactorResetByOperator(db=db, users=users, sessions=sessions)
 
 
 def build_registration(

@@ -10,10 +10,13 @@ import pytest
 from guilder.platform.db import Database
 from guilder.platform.keys import KeyFolder
 from guilder.platform.permissions import ADMIN, OPERATIONS, SUPPORT
+from tests.integration.identity.test_commands import Shell, shell
 from tests.support.authenticator import Authenticator
 from tests.support.enrolled import Resident, settled
 from tests.support.town import ForgetfulDatabase, Town, data, error, founded
 from tests.support.townhall import Townsman, customer, staff
+
+__all__ = ["shell"]
 
 Superuser = asyncpg.Connection
 WHY = "Lost the phone; identity checked in the branch."
@@ -115,3 +118,25 @@ async def test_an_answer_that_was_lost_tells_it_once(
         data(await admin.ask("POST", _path(anna.user_id), reason=WHY))
 
         assert (await anna.events()).count("second_factors_reset") == 1
+
+
+async def test_the_operator_lets_an_administrator_in_at_the_shell(
+    shell: Shell, db: Database, superuser: Superuser
+) -> None:
+    folder = KeyFolder(shell.folder / "keys")
+    folder.ensure()
+    async with founded(db, folder) as lonely_town:
+        anna = await settled(lonely_town, superuser)
+        await anna.enroll()
+
+        reset = ("admin", "reset-second-factors", "--reason", "Lost the phone.", "--email")
+        done = await shell.guilder(*reset, anna.email)
+        unknown = await shell.guilder(*reset, "nobody@example.com")
+        odd = await shell.guilder(*reset, "nobody")
+
+        assert (done[0], done[1]) == (0, f"{anna.email} signs in with the password alone.\n")
+        assert data(await anna.sign_in())["token"]
+        assert (await anna.events()).count("second_factors_reset") == 1
+        assert [unknown[0], odd[0]] == [1, 1]
+        assert unknown[2].splitlines()[-1] == "guilder: Nobody has this email."
+        assert odd[2].splitlines()[-1] == "guilder: the email is not an email address"

@@ -1,4 +1,4 @@
-"""``guilder admin create``: the first member of staff, who can then do what administrators may."""
+"""``guilder admin``: makes the first administrator, and lets one in who lost second factors."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from guilder.apps.compose import outer_keys
+from guilder.apps.compose import key_folder, outer_keys
 from guilder.apps.database import any_database, pool
 from guilder.apps.session import begin, say
 from guilder.identity.api import Appointed, Staff
-from guilder.identity.module import build_staff
-from guilder.kernel.errors import ValidationFailed
+from guilder.identity.module import build_factor_resets, build_staff
+from guilder.kernel.errors import NotFound, ValidationFailed
 from guilder.platform.permissions import ADMIN
 from guilder.platform.postgres.access import Access
 from guilder.platform.settings import Settings
@@ -35,11 +35,18 @@ class CannotAppoint(CannotStart):
         )
 
 
+class CannotReset(CannotStart):
+    """Nobody has this email."""
+
+
 def register(cli: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     admin = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     admin.callback(help="Appoint administrators.")(_admin)
     admin.command("create", short_help="Make a user an administrator.")(create)
+    admin.command("reset-second-factors", short_help="Let somebody in who lost their factors.")(
+        reset_second_factors
+    )
     cli.add_typer(admin, name="admin", short_help="Appoint administrators.")
 
 
@@ -65,6 +72,36 @@ def create(
             raise CannotAppoint(refusal) from None
     how = "is an administrator, newly made" if appointed.created else "is now an administrator"
     print(f"{appointed.email} {how}. Sign in at /api/v1/auth/login.")
+
+
+def reset_second_factors(
+    email: Annotated[str, typer.Option(help="Email of the user.", prompt="Email")],
+    reason: Annotated[
+        str, typer.Option(help="Why, without naming the person: it is recorded.", prompt="Reason")
+    ],
+) -> None:
+    """Take a user's second factors and recovery codes away, and end all of their sessions.
+
+    For an administrator whom no other can help. The password alone signs in from then on, so make
+    sure who is asking, and let them add a factor at once.
+    """
+    settings = begin()
+    with any_database(settings, report=say) as reached:
+        try:
+            asyncio.run(_reset(settings, access=reached.access, email=email, reason=reason))
+        except ValidationFailed as refusal:
+            raise CannotAppoint(refusal) from None
+        except NotFound as refusal:
+            raise CannotReset(refusal.message) from None
+    print(f"{email} signs in with the password alone.")
+
+
+async def _reset(settings: Settings, *, access: Access, email: str, reason: str) -> None:
+    async with pool(access, settings=settings, name="admin") as db:
+        resets = build_factor_resets(
+            db=db, keys=key_folder(settings), contacts=outer_keys(settings)
+        )
+        await resets.reset_for(email, reason=reason)
 
 
 async def _appoint(

@@ -147,6 +147,19 @@ class SecondFactors(Protocol):
         ...
 
 
+class FactorResets(Protocol):
+    """Takes second factors away from somebody who has lost them, for the command line."""
+
+    async def reset_for(self, email: str, *, reason: str) -> UserId:
+        """Leave the user with this email the password alone, and end all of their sessions.
+
+        Raises:
+            ValidationFailed: it is no email address.
+            NotFound: nobody has this email.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactorsView:
     """Which second factors a user has. ``recovery_codes_left`` is of the ten handed out."""

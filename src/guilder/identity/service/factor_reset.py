@@ -1,4 +1,7 @@
-"""Staff help somebody who has lost every second factor and every recovery code."""
+"""Somebody who has lost every second factor and every recovery code is helped by staff.
+
+The last administrator who has is helped by the operator, at the command line.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ from guilder.identity.api.second_factors import FactorsView
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.events import Reasoned, SecondFactorsReset
 from guilder.identity.service.freezes import lock_user_for
+from guilder.identity.service.register import readable_email
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.store import passkeys, second_factors
-from guilder.identity.store.users import database_time
-from guilder.kernel.errors import NotPermitted
+from guilder.identity.store.users import UserStore, database_time
+from guilder.kernel.errors import NotFound, NotPermitted
 from guilder.kernel.ids import UserId
 from guilder.platform.auth import Caller
 from guilder.platform.db import Database, Tx
@@ -33,23 +37,59 @@ class FactorReset:
         """
         if user_id in {by.user_id, by.customer_id}:
             raise NotPermitted("Nobody resets their own second factors.")
-        return await self._db.run(lambda tx: self._reset(tx, user_id, reason=reason, by=by))
 
-    async def _reset(self, tx: Tx, user_id: UserId, *, reason: str, by: Caller) -> FactorsView:
-        await second_factors.lock(tx, user_id)
-        await lock_user_for(tx, user_id, by=by)
-        factors = await second_factors.factors(tx, user_id)
-        if not factors.is_enrolled:
-            return factors
-        await second_factors.remove_totp(tx, user_id)
-        await passkeys.remove_all(tx, user_id)
-        await second_factors.replace_recovery_codes(tx, user_id, digests=())
-        await self._sessions.end(tx, user_id=user_id, reason=EndReason.FACTORS_CHANGED)
-        event = SecondFactorsReset(
-            user_id=user_id,
-            by=by.actor_id,
-            personal=Reasoned(reason=reason),
-            reset_at=await database_time(tx),
-        )
-        await append(tx, [outgoing(event, key=str(user_id))])
-        return await second_factors.factors(tx, user_id)
+        async def work(tx: Tx) -> FactorsView:
+            await second_factors.lock(tx, user_id)
+            await lock_user_for(tx, user_id, by=by)
+            return await _reset(tx, user_id, sessions=self._sessions, reason=reason, by=by.actor_id)
+
+        return await self._db.run(work)
+
+
+class FactorResetByOperator:
+    """The `guilder.identity.api.second_factors.FactorResets` of the one database."""
+
+    def __init__(self, *, db: Database, users: UserStore, sessions: Sessions) -> None:
+        self._db = db
+        self._users = users
+        self._sessions = sessions
+
+    async def reset_for(self, email: str, *, reason: str) -> UserId:
+        """Leave the user with this email the password alone, and end all of their sessions.
+
+        Raises:
+            ValidationFailed: it is no email address.
+            NotFound: nobody has this email.
+        """
+        key = readable_email(email).key
+
+        async def work(tx: Tx) -> UserId:
+            holders = await self._users.who_has(tx, email_key=key, phone=None)
+            if not holders:
+                raise NotFound("Nobody has this email.")
+            user_id = next(iter(holders))
+            await second_factors.lock(tx, user_id)
+            await _reset(tx, user_id, sessions=self._sessions, reason=reason, by=None)
+            return user_id
+
+        return await self._db.run(work)
+
+
+async def _reset(
+    tx: Tx, user_id: UserId, *, sessions: Sessions, reason: str, by: UserId | None
+) -> FactorsView:
+    factors = await second_factors.factors(tx, user_id)
+    if not factors.is_enrolled:
+        return factors
+    await second_factors.remove_totp(tx, user_id)
+    await passkeys.remove_all(tx, user_id)
+    await second_factors.replace_recovery_codes(tx, user_id, digests=())
+    await sessions.end(tx, user_id=user_id, reason=EndReason.FACTORS_CHANGED)
+    event = SecondFactorsReset(
+        user_id=user_id,
+        by=by,
+        personal=Reasoned(reason=reason),
+        reset_at=await database_time(tx),
+    )
+    await append(tx, [outgoing(event, key=str(user_id))])
+    return await second_factors.factors(tx, user_id)
