@@ -18,6 +18,7 @@ from guilder.identity.api.outside import Provider
 from guilder.identity.api.personal_data import Erasures, ErasureTerms, Estates
 from guilder.identity.api.second_factors import FactorResets
 from guilder.identity.api.verifications import Verifications, VerificationTokens
+from guilder.identity.http.appointments import AppointmentRoutes
 from guilder.identity.http.clients import ClientRoutes
 from guilder.identity.http.codes import CodeRoutes
 from guilder.identity.http.factor_reset import FactorResetRoutes
@@ -35,6 +36,7 @@ from guilder.identity.http.staff import StaffRoutes
 from guilder.identity.http.step_up import StepUpRoutes
 from guilder.identity.http.verifications import VerificationRoutes
 from guilder.identity.service.access import AccessTokens
+from guilder.identity.service.appointments import Appointments
 from guilder.identity.service.client_tokens import ClientTokens
 from guilder.identity.service.clients import MachineClients
 from guilder.identity.service.code_sending import SEND_CODE
@@ -63,7 +65,7 @@ from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
 from guilder.identity.service.verifications import SpentInTransactions, Verifying
 from guilder.identity.store.person_keys import PersonalKeys
-from guilder.identity.store.personal_checks import PERSONAL_CHECKS
+from guilder.identity.store.personal_checks import CHECKS as PERSONAL_CHECKS
 from guilder.identity.store.session_checks import SESSION_CHECKS
 from guilder.identity.store.users import UserStore
 from guilder.platform.auth import AUDIENCE, ISSUER
@@ -317,12 +319,13 @@ def _sign_in_routes(shared: _Shared, factors: FactorServices) -> tuple[Route, ..
 
 
 def _staff_routes(shared: _Shared) -> tuple[Route, ...]:
-    roles = Roles(shared.db)
+    appointments = Appointments(shared.db)
     people = People(db=shared.db, users=shared.users, default_region=shared.default_region)
     freezes = Freezes(db=shared.db, sessions=shared.sessions)
     return (
-        *RoleRoutes(roles).routes(),
-        *StaffRoutes(people=people, freezes=freezes, roles=roles).routes(),
+        *RoleRoutes(Roles(shared.db)).routes(),
+        *AppointmentRoutes(appointments).routes(),
+        *StaffRoutes(people=people, freezes=freezes, appointments=appointments).routes(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -374,20 +375,30 @@ async def test_administrators_who_all_remove_each_other_at_once_leave_one(
     assert {answer.status_code for answer in answers} <= {200, 401, 403, 409}
 
 
-async def test_whoever_was_dismissed_a_moment_ago_changes_nothing_more(
-    town: Town, db: Database, superuser: Superuser
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM identity.role_assignments WHERE account_id = $1",
+        "UPDATE identity.users SET status = 'frozen' WHERE id = $1",
+    ],
+)
+async def test_whoever_lost_their_power_a_moment_ago_changes_nothing_more(
+    town: Town, db: Database, superuser: Superuser, change: str
 ) -> None:
     chief, rogue, anna = (
         await staff(town, db, "admin"),
         await staff(town, db, "admin"),
         await customer(town),
     )
-    # the row is changed past every process, as if none had heard of it yet
-    await superuser.execute("DELETE FROM identity.role_assignments WHERE account_id = $1", rogue.id)
+    # it is done past every process, as if none had heard of it yet
+    await superuser.execute(change, UUID(rogue.id))
 
-    answer = await appoint(rogue, anna.id, "support")
-
-    assert error(answer, 403)["code"] == "FORBIDDEN"
+    for answer in (
+        await appoint(rogue, anna.id, "support"),
+        await define(rogue, "crony", "audit:read"),
+        await rogue.ask("POST", f"/admin/users/{chief.id}/freeze", reason=REASON),
+    ):
+        assert error(answer, 403)["code"] == "FORBIDDEN"
     assert await chief.may("roles:write")
 
 

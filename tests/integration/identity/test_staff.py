@@ -67,6 +67,17 @@ async def test_an_unfrozen_user_signs_in_and_old_tokens_stay_out(town: Town, db:
     assert data(await town.me(data(await town.login(email=anna.email))["token"]))["id"] == anna.id
 
 
+async def test_whoever_is_frozen_may_do_nothing_by_any_role(town: Town, db: Database) -> None:
+    guard, anna = await staff(town, db, "operations"), await customer(town)
+    query = {"permission": "payments:write", "user_id": anna.id}
+    before = data(await guard.ask("GET", "/rbac/check", params=query))["allowed"]
+
+    data(await freeze(guard, anna.id))
+    after = data(await guard.ask("GET", "/rbac/check", params=query))["allowed"]
+
+    assert (before, after) == (True, False)
+
+
 async def test_staff_see_every_freeze_with_who_and_why(
     town: Town, db: Database, superuser: Superuser
 ) -> None:

@@ -81,7 +81,7 @@ class PermissionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolesView:
-    """What an account is appointed to, and everything that this grants."""
+    """What an account is appointed to, and everything that this grants; nothing while frozen."""
 
     user_id: UserId
     account_id: UserId

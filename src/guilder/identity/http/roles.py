@@ -1,27 +1,21 @@
-"""Routes of roles: which there are, what they grant, who has them, and whether somebody may."""
+"""Routes of roles and permissions: which there are, and what they grant."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
-from uuid import UUID
 
 from msgspec import Meta, Struct
 
 from guilder.identity.api.roles import (
     BeyondOwnPermissions,
-    LastAdministrator,
     RoleComesWithGuilder,
     RoleExists,
     RoleInUse,
     RoleNotFound,
-    RolesAreFixed,
-    RolesView,
     RoleView,
-    UserNotFound,
 )
 from guilder.identity.service.roles import Roles
-from guilder.kernel.errors import NotPermitted, Refusal, ValidationFailed
-from guilder.kernel.ids import UserId
+from guilder.kernel.errors import ValidationFailed
 from guilder.platform.http.fields import Description, Label, Name
 from guilder.platform.http.pages import page_meta
 from guilder.platform.http.route import Answer, Request, Route
@@ -29,18 +23,8 @@ from guilder.platform.http.route import Answer, Request, Route
 _TAG: Final = "Roles"
 _READ: Final = "roles:read"
 _WRITE: Final = "roles:write"
-_ASK: Final = ("roles:own", _READ)
-_CHANGES: Final[tuple[type[Refusal], ...]] = (
-    UserNotFound,
-    ValidationFailed,
-    RolesAreFixed,
-    BeyondOwnPermissions,
-    LastAdministrator,
-)
-
 Permission = Annotated[str, Meta(min_length=3, max_length=81)]
 Permissions = Annotated[list[Permission], Meta(max_length=200)]
-RoleNames = Annotated[list[Label], Meta(max_length=50)]
 
 
 class RoleBody(Struct, kw_only=True):
@@ -80,45 +64,6 @@ class NewPermission(Struct, forbid_unknown_fields=True, kw_only=True):
 
     name: Permission
     meaning: Name
-
-
-class RolesBody(Struct, kw_only=True):
-    """What an account is appointed to, and everything that this grants."""
-
-    user_id: UUID
-    account_id: UUID
-    account_type: str
-    roles: tuple[str, ...]
-    permissions: tuple[str, ...]
-
-
-class Appointment(Struct, forbid_unknown_fields=True, kw_only=True):
-    """The roles an account is to have, and why."""
-
-    roles: RoleNames
-    reason: Name
-
-
-class Dismissal(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which role to take, or else every one, and why."""
-
-    role: Label | None = None
-    reason: Name
-
-
-class CheckQuery(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Whether somebody may: the caller, where no other is named."""
-
-    permission: Permission
-    user_id: UUID | None = None
-
-
-class CheckBody(Struct, kw_only=True):
-    """Whether they may."""
-
-    user_id: UUID
-    permission: str
-    allowed: bool
 
 
 class RoleRoutes:
@@ -179,55 +124,9 @@ class RoleRoutes:
             data=PermissionBody(name=made.name, meaning=made.meaning, comes_with_guilder=False)
         )
 
-    async def of(self, request: Request) -> Answer:
-        """One's own, or anybody's with ``roles:read``. The id is the account's: the user's own."""
-        account_id = UserId(request.id("id"))
-        caller = request.user
-        if account_id != caller.user_id and not caller.may(_READ):
-            raise UserNotFound
-        return Answer(data=_roles(await self._roles.of(account_id)))
-
-    async def appoint(self, request: Request) -> Answer:
-        """Exactly these roles; what comes with the account stays. It acts on the next request."""
-        body: Appointment = request.body
-        after = await self._roles.appoint(
-            UserId(request.id("id")),
-            roles=frozenset(body.roles),
-            reason=body.reason,
-            by=request.user,
-        )
-        return Answer(data=_roles(after))
-
-    async def dismiss(self, request: Request) -> Answer:
-        """One role, or all of them. It acts on the next request."""
-        query: Dismissal = request.query
-        after = await self._roles.dismiss(
-            UserId(request.id("id")), role=query.role, reason=query.reason, by=request.user
-        )
-        return Answer(data=_roles(after))
-
-    async def check(self, request: Request) -> Answer:
-        """Whether the caller has a permission, or another user, which takes ``roles:read``."""
-        query: CheckQuery = request.query
-        caller = request.user
-        if query.user_id is None or query.user_id == caller.user_id:
-            allowed = caller.may(query.permission)
-        elif caller.may(_READ):
-            found = await self._roles.of(UserId(query.user_id))
-            allowed = query.permission in found.permissions
-        else:
-            raise NotPermitted
-        return Answer(
-            data=CheckBody(
-                user_id=query.user_id or caller.user_id,
-                permission=query.permission,
-                allowed=allowed,
-            )
-        )
-
     def routes(self) -> tuple[Route, ...]:
         """Every route of roles."""
-        return (*self._role_routes(), *self._permission_routes(), *self._appointment_routes())
+        return (*self._role_routes(), *self._permission_routes())
 
     def _role_routes(self) -> tuple[Route, ...]:
         teller = {"permissions": ["users:read", "wallets:read_any"]}
@@ -303,51 +202,6 @@ class RoleRoutes:
                 raises=(ValidationFailed, RoleExists, BeyondOwnPermissions),
                 example={"name": "reports:read", "meaning": "Read the monthly reports."},
             ),
-            _route(
-                "GET",
-                "/rbac/check",
-                self.check,
-                _ASK,
-                summary="Ask whether somebody may",
-                query=CheckQuery,
-                answers=CheckBody,
-                raises=(NotPermitted, UserNotFound),
-            ),
-        )
-
-    def _appointment_routes(self) -> tuple[Route, ...]:
-        path = "/rbac/users/{id}/roles"
-        return (
-            _route(
-                "GET",
-                path,
-                self.of,
-                _ASK,
-                summary="The roles of an account",
-                answers=RolesBody,
-                raises=(UserNotFound,),
-            ),
-            _route(
-                "PUT",
-                path,
-                self.appoint,
-                _WRITE,
-                summary="Appoint an account to roles",
-                body=Appointment,
-                answers=RolesBody,
-                raises=_CHANGES,
-                example={"roles": ["support"], "reason": "Joined the support team."},
-            ),
-            _route(
-                "DELETE",
-                path,
-                self.dismiss,
-                _WRITE,
-                summary="Take roles from an account",
-                query=Dismissal,
-                answers=RolesBody,
-                raises=_CHANGES,
-            ),
         )
 
 
@@ -363,14 +217,4 @@ def _role(role: RoleView) -> RoleBody:
         description=role.description,
         permissions=role.permissions,
         comes_with_guilder=role.comes_with_guilder,
-    )
-
-
-def _roles(view: RolesView) -> RolesBody:
-    return RolesBody(
-        user_id=view.user_id,
-        account_id=view.account_id,
-        account_type=view.account_type.value,
-        roles=view.roles,
-        permissions=view.permissions,
     )

@@ -17,9 +17,9 @@ from guilder.identity.api.roles import (
     UserFile,
     UserNotFound,
 )
+from guilder.identity.service.appointments import Appointments
 from guilder.identity.service.freezes import Freezes
 from guilder.identity.service.people import People
-from guilder.identity.service.roles import Roles
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.platform.http.fields import Label, Name
@@ -89,10 +89,10 @@ class NewRole(Struct, forbid_unknown_fields=True, kw_only=True):
 class StaffRoutes:
     """The handlers, each one use case."""
 
-    def __init__(self, *, people: People, freezes: Freezes, roles: Roles) -> None:
+    def __init__(self, *, people: People, freezes: Freezes, appointments: Appointments) -> None:
         self._people = people
         self._freezes = freezes
-        self._roles = roles
+        self._appointments = appointments
 
     async def search(self, request: Request) -> Answer:
         """By the user's id, or by the whole email or phone number: none or one is found."""
@@ -124,7 +124,7 @@ class StaffRoutes:
         """This role instead of every other that staff gave; it acts on their next request."""
         body: NewRole = request.body
         wanted = frozenset[str]() if body.role == CUSTOMER else frozenset({body.role})
-        await self._roles.appoint(
+        await self._appointments.appoint(
             UserId(request.id("id")), roles=wanted, reason=body.reason, by=request.user
         )
         return await self._file(request)

@@ -8,7 +8,7 @@ from uuid import UUID
 from guilder.identity.api.roles import BeyondOwnPermissions, UserNotFound
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.events import Reasoned, UserFrozen, UserStatus, UserUnfrozen
-from guilder.identity.service.roles import held_by, keep_an_administrator
+from guilder.identity.service.appointments import held_by, keep_an_administrator
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.store import freezes, revocations
 from guilder.identity.store import roles as role_store

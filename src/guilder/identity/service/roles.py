@@ -1,7 +1,6 @@
-"""Roles: which there are, who has them, and who may say so.
+"""Roles and permissions: which there are, and who may add and change them.
 
-Every change is made under one lock and judged by what the database says at that moment: neither
-two administrators who remove each other nor somebody who was dismissed a moment ago get through.
+Every change is made under the lock of all roles and judged by what the database says then.
 """
 
 from __future__ import annotations
@@ -11,32 +10,25 @@ from typing import TypeVar
 
 from guilder.identity.api.roles import (
     BeyondOwnPermissions,
-    LastAdministrator,
     PermissionView,
     RoleComesWithGuilder,
     RoleExists,
     RoleInUse,
     RoleNotFound,
-    RolesView,
     RoleView,
-    UserNotFound,
 )
 from guilder.identity.domain import roles as rules
 from guilder.identity.events import (
-    AccountRoles,
     PermissionDefined,
-    Reasoned,
     RoleDefined,
     RoleGrants,
     RoleRemoved,
-    RolesChanged,
 )
+from guilder.identity.service.appointments import held_by
 from guilder.identity.store import revocations
 from guilder.identity.store import roles as store
-from guilder.identity.store.freezes import database_time
-from guilder.identity.store.roles import Appointed, StoredRole
+from guilder.identity.store.roles import StoredRole
 from guilder.kernel.errors import ValidationFailed
-from guilder.kernel.ids import UserId
 from guilder.platform.auth import Caller
 from guilder.platform.db import Database, Tx
 from guilder.platform.outbox import Fact, append, outgoing
@@ -44,7 +36,6 @@ from guilder.platform.permissions import (
     ADMIN,
     OWN_RESOURCES,
     PERMISSIONS,
-    ROLES,
     Definitions,
     powers,
 )
@@ -53,7 +44,7 @@ Result = TypeVar("Result")
 
 
 class Roles:
-    """Defines roles and appoints accounts to them."""
+    """Defines roles."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -180,106 +171,12 @@ class Roles:
 
         await self._alone(work)
 
-    async def of(self, account_id: UserId) -> RolesView:
-        """What an account is appointed to.
-
-        Raises:
-            UserNotFound: there is no such account.
-        """
-
-        async def read(tx: Tx) -> RolesView:
-            account = _found(await store.appointed(tx, account_id))
-            return _appointment(account, account.roles, await revocations.definitions(tx))
-
-        return await self._db.run(read)
-
-    async def appoint(
-        self, account_id: UserId, *, roles: frozenset[str], reason: str, by: Caller
-    ) -> RolesView:
-        """Appoint an account to these roles and no others; what comes with the account stays.
-
-        Repeating it changes nothing.
-
-        Raises:
-            UserNotFound: there is no such account.
-            ValidationFailed: a role is unknown.
-            RolesAreFixed: a role comes with another kind of account, or this is a user-admin's.
-            BeyondOwnPermissions: a role that is given or taken grants what the caller lacks.
-            LastAdministrator: nobody would be left to appoint administrators.
-        """
-
-        def all_of(_: frozenset[str]) -> frozenset[str]:
-            return roles
-
-        return await self._reappoint(account_id, wanted=all_of, reason=reason, by=by)
-
-    async def dismiss(
-        self, account_id: UserId, *, role: str | None, reason: str, by: Caller
-    ) -> RolesView:
-        """Take a role from an account, or every one that it was appointed to.
-
-        Raises:
-            UserNotFound, RolesAreFixed, BeyondOwnPermissions, LastAdministrator: as for `appoint`.
-        """
-
-        def without(current: frozenset[str]) -> frozenset[str]:
-            return frozenset() if role is None else current - {role}
-
-        return await self._reappoint(account_id, wanted=without, reason=reason, by=by)
-
-    async def _reappoint(
-        self,
-        account_id: UserId,
-        *,
-        wanted: Callable[[frozenset[str]], frozenset[str]],
-        reason: str,
-        by: Caller,
-    ) -> RolesView:
-        async def work(tx: Tx) -> RolesView:
-            account = _found(await store.appointed(tx, account_id))
-            defined = await revocations.definitions(tx)
-            chosen = wanted(account.roles)
-            strange = sorted(chosen - ROLES.keys() - defined.roles.keys())
-            if strange:
-                raise ValidationFailed(fields={"roles": f"there is no role {', '.join(strange)}"})
-            after = rules.next_roles(account.roles, chosen, of=account.account_type)
-            if not isinstance(after, frozenset):
-                raise after
-            # each role that is given and each that is taken grants no power that the caller lacks
-            moved = powers(defined.granted(account.roles ^ after))
-            if moved - await held_by(tx, by, defined=defined):
-                raise BeyondOwnPermissions
-            if ADMIN in account.roles - after:
-                await keep_an_administrator(tx, account.user_id)
-            await _write(tx, account, after=after, reason=reason, by=by)
-            return _appointment(account, after, defined)
-
-        return await self._alone(work)
-
     async def _alone(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
         async def locked(tx: Tx) -> Result:
             await store.lock(tx)
             return await work(tx)
 
         return await self._db.run(locked)
-
-
-async def held_by(tx: Tx, caller: Caller, *, defined: Definitions) -> frozenset[str]:
-    """What a caller has by their token and, unless it is a machine's, by the database as well."""
-    account = await store.appointed(tx, caller.user_id)
-    if account is None:
-        return caller.permissions
-    return caller.permissions & defined.granted(account.roles)
-
-
-async def keep_an_administrator(tx: Tx, user_id: UserId) -> None:
-    """See that somebody administrates once this user no longer does. `store.lock` is held.
-
-    Raises:
-        LastAdministrator: nobody would.
-    """
-    if not await store.others_administrate(tx, user_id):
-        raise LastAdministrator
 
 
 async def _judge_grants(tx: Tx, permissions: frozenset[str], *, by: Caller) -> None:
@@ -328,34 +225,8 @@ async def _added_before(
     return _view(role, await revocations.definitions(tx))
 
 
-async def _write(
-    tx: Tx, account: Appointed, *, after: frozenset[str], reason: str, by: Caller
-) -> None:
-    if after == account.roles:
-        return
-    await store.withdraw(tx, account.account_id, roles=account.roles - after)
-    await store.assign(tx, account.account_id, roles=after - account.roles)
-    await revocations.roles_changed(tx, account.account_id)
-    fact = RolesChanged(
-        user_id=account.user_id,
-        account_id=account.account_id,
-        by=by.actor_id,
-        before=AccountRoles(roles=tuple(sorted(account.roles))),
-        after=AccountRoles(roles=tuple(sorted(after))),
-        personal=Reasoned(reason=reason),
-        changed_at=await database_time(tx),
-    )
-    await _publish(tx, fact, key=str(account.user_id))
-
-
 async def _publish(tx: Tx, fact: Fact, *, key: str) -> None:
     await append(tx, [outgoing(fact, key=key)])
-
-
-def _found(account: Appointed | None) -> Appointed:
-    if account is None:
-        raise UserNotFound
-    return account
 
 
 def _view(role: StoredRole, defined: Definitions) -> RoleView:
@@ -364,14 +235,4 @@ def _view(role: StoredRole, defined: Definitions) -> RoleView:
         description=role.description,
         permissions=tuple(sorted(defined.granted([role.name]))),
         comes_with_guilder=role.comes_with_guilder,
-    )
-
-
-def _appointment(account: Appointed, roles: frozenset[str], defined: Definitions) -> RolesView:
-    return RolesView(
-        user_id=account.user_id,
-        account_id=account.account_id,
-        account_type=account.account_type,
-        roles=tuple(sorted(roles)),
-        permissions=tuple(sorted(defined.granted(roles))),
     )
