@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
 
+from guilder.identity.service.clients import forget_clients
 from guilder.kernel.errors import Unauthenticated
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
+from guilder.platform.keys import KeyFolder
 from tests.support.machines import (
+    Machine,
     appoint,
     machine,
     make_client,
@@ -20,7 +25,7 @@ from tests.support.machines import (
     signed_in,
     token_of,
 )
-from tests.support.town import Town, data, error
+from tests.support.town import ForgetfulDatabase, Town, data, error, founded
 
 Superuser = asyncpg.Connection
 
@@ -143,9 +148,7 @@ async def test_a_deleted_client_is_gone_with_its_tokens(town: Town) -> None:
     _, token = await signed_in(town, "Maya", "+919876501008")
     client = await make_client(town, token, "wallets:read")
     its_token = await token_of(town, client)
-    assert (await town.verifier.verify(its_token)).client_id == UserId(
-        (await town.verifier.verify(its_token)).actor_id
-    )
+    assert str((await town.verifier.verify(its_token)).client_id) == client.id
 
     answer = await send(town, "DELETE", f"/oauth/clients/{client.id}", token=token)
 
@@ -293,3 +296,62 @@ async def test_an_unknown_id_is_no_client_of_the_house(town: Town, db: Database)
     ]
 
     assert {error(answer, 404)["code"] for answer in answers} == {"NOT_FOUND"}
+
+
+async def test_a_lost_answer_to_a_commit_does_no_harm(
+    forgetful: ForgetfulDatabase, tmp_path: Path, superuser: Superuser
+) -> None:
+    keys = KeyFolder(tmp_path / "keys")
+    keys.ensure()
+    async with founded(forgetful, keys) as town:
+        user_id, token = await signed_in(town, "Mridul", "+919876501018")
+        client = await make_client(town, token, "wallets:read")
+        path = f"/oauth/clients/{client.id}"
+        rotated = machine(
+            data(await send(town, "POST", f"{path}/rotate-secret", token=token, body={}))
+        )
+        tokens = [await token_of(town, client), await token_of(town, rotated)]
+        deleted = await send(town, "DELETE", path, token=token)
+
+    assert all(tokens)
+    assert deleted.status_code == 204
+    told = await superuser.fetch(
+        "SELECT type FROM platform.outbox WHERE key = $1 AND type LIKE 'com.guilder.client.%'",
+        user_id,
+    )
+    assert len(told) == 3
+
+
+async def test_a_secret_is_good_or_its_token_is_ended_however_they_meet(town: Town) -> None:
+    _, token = await signed_in(town, "Mukund", "+919876501019")
+    clients = [await make_client(town, token, "wallets:read") for _ in range(5)]
+
+    async def race(client: Machine) -> str | None:
+        asked, _ = await asyncio.gather(
+            post_form(town, "token", by=client, grant_type="client_credentials"),
+            send(town, "DELETE", f"/oauth/clients/{client.id}", token=token),
+        )
+        return asked.json().get("access_token") if asked.status_code == 200 else None
+
+    given = [token for token in await asyncio.gather(*map(race, clients)) if token]
+
+    for its_token in given:
+        with pytest.raises(Unauthenticated):
+            await town.verifier.verify(its_token)
+    assert data(await send(town, "GET", "/oauth/clients", token=token)) == []
+
+
+async def test_whoever_is_erased_leaves_no_client_behind(
+    town: Town, db: Database, superuser: Superuser
+) -> None:
+    user_id, token = await signed_in(town, "Mandira", "+919876501020")
+    client = await make_client(town, token, "wallets:read")
+    its_token = await token_of(town, client)
+
+    await db.run(lambda tx: forget_clients(tx, user_id=UserId(UUID(user_id))))
+
+    with pytest.raises(Unauthenticated):
+        await town.verifier.verify(its_token)
+    assert not await superuser.fetchval(
+        "SELECT count(*) FROM identity.clients WHERE id = $1", client.id
+    )

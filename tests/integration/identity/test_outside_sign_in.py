@@ -10,18 +10,22 @@ from collections.abc import AsyncIterator
 from itertools import count
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import asyncpg
 import msgspec
 import pytest
 
 from guilder.identity import module
+from guilder.identity.service.outside_sign_in import forget_links
+from guilder.kernel.ids import UserId
 from guilder.platform.db import Database
 from guilder.platform.egress import Egress, EgressRules, SystemResolver
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.keys import KeyFolder
 from guilder.platform.outward import CallLimits
 from tests.support.browser import Browser
+from tests.support.enrolled import settled
 from tests.support.stranger import CLIENT_ID, CLIENT_SECRET, Person, Stranger, a_stranger
 from tests.support.town import ForgetfulDatabase, Town, data, error, founded
 from tests.support.townhall import Townsman, customer, staff
@@ -459,3 +463,42 @@ async def test_sign_ins_that_nobody_came_back_from_are_forgotten(
     await clearing.run()
 
     assert await superuser.fetchval("SELECT count(*) FROM identity.outside_flows") == 1
+
+
+async def test_whoever_has_second_factors_is_asked_for_one(
+    city: Town, anybody: Person, superuser: Superuser
+) -> None:
+    anna = await settled(city, superuser)
+    await Browser(city).link("google", token=anna.token)
+    await anna.enroll()
+
+    asked = data(await Browser(city).sign_in("google"), 202)
+    done = data(
+        await city.post("/auth/mfa/verify", challenge=asked["challenge"], otp=await anna.code())
+    )
+
+    assert asked["mfa_required"] is True
+    assert "token" not in asked
+    assert done["user"]["id"] == str(anna.user_id)
+    session_id = (await city.verifier.verify(done["token"])).session_id
+    methods = await superuser.fetchval(
+        "SELECT methods FROM identity.sessions WHERE id = $1", session_id
+    )
+    assert {"fed", "otp", "mfa"} <= set(methods)
+
+
+async def test_whoever_is_erased_leaves_no_link_behind(
+    city: Town, db: Database, google: Stranger, anybody: Person, superuser: Superuser
+) -> None:
+    anna = await linked(city, google)
+    await Browser(city).leave_to_link("acme", token=anna.token)
+
+    await db.run(lambda tx: forget_links(tx, user_id=UserId(UUID(anna.id))))
+
+    left = await superuser.fetchval(
+        "SELECT (SELECT count(*) FROM identity.outside_identities WHERE user_id = $1) "
+        "+ (SELECT count(*) FROM identity.outside_flows WHERE link_user_id = $1)",
+        anna.id,
+    )
+    assert left == 0
+    assert error(await Browser(city).sign_in("google"), 403)["code"] == "NOT_LINKED"
