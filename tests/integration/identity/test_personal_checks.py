@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from guilder.identity.service.personal_rotation import RotatePersonalKeys
 from guilder.identity.store.person_keys import PersonalKeys
-from guilder.identity.store.personal_checks import PERSONAL_CHECKS
+from guilder.identity.store.personal_checks import CHECKS
 from guilder.platform.checks import run_checks
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
@@ -24,9 +24,9 @@ from tests.support.townhall import customer, staff
 
 Superuser = asyncpg.Connection
 
-KEYS = "identity.people_have_their_keys"
-FOUND = "identity.people_are_found"
-GONE = "identity.erased_people_are_gone"
+KEYS = "keys of people"
+FOUND = "people found"
+GONE = "erased people"
 # Each says which of the two people it is about: $1 is somebody there, or somebody erased.
 EDITS = {
     "DELETE FROM identity.person_keys WHERE user_id = $1": (KEYS, "there"),
@@ -53,7 +53,7 @@ EDITS = {
 
 async def found(db: Database) -> set[str]:
     """The names of the checks that found something."""
-    return {done.check.name for done in await run_checks(db, PERSONAL_CHECKS) if done.findings}
+    return {done.check.name for done in await run_checks(db, CHECKS) if done.findings}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -83,7 +83,7 @@ async def test_honest_use_is_found_to_be_right(db: Database, people: dict[str, U
 
 
 def test_every_check_has_an_edit() -> None:
-    assert {check for check, _ in EDITS.values()} == {check.name for check in PERSONAL_CHECKS}
+    assert {check for check, _ in EDITS.values()} == {check.name for check in CHECKS}
 
 
 @pytest.mark.parametrize("edit", EDITS)

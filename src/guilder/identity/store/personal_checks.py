@@ -6,9 +6,9 @@ from typing import Final
 
 from guilder.platform.checks import Check, sql_check
 
-PERSONAL_CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final[tuple[Check, ...]] = (
     sql_check(
-        "identity.people_have_their_keys",
+        "keys of people",
         table="identity.users",
         invariant="what is encrypted of a user has the user's own key, which is there",
         query="""
@@ -25,7 +25,7 @@ PERSONAL_CHECKS: Final[tuple[Check, ...]] = (
         """,
     ),
     sql_check(
-        "identity.people_are_found",
+        "people found",
         table="identity.contact_digests",
         invariant="a user's email and phone have one digest under each key of the index in use",
         query="""
@@ -42,7 +42,7 @@ PERSONAL_CHECKS: Final[tuple[Check, ...]] = (
         """,
     ),
     sql_check(
-        "identity.erased_people_are_gone",
+        "erased people",
         table="identity.erasures",
         invariant="an erased user has no key, no digest and no session, and nobody else is erased",
         query="""
