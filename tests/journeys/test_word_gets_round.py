@@ -41,6 +41,8 @@ ELSEWHERE = {
     "batch.claimed": "nothing is paid yet",
     "batch.locked": "nothing is paid yet",
     "bus.parked": "only what a group fails on comes here",
+    "identity.after_rotated_batch": "nobody's keys are changed",
+    "identity.before_erased": "nobody is erased",
     "jobs.after_commit": "no job is enqueued for a payment",
     "jobs.before_commit": "no job is enqueued for a payment",
     "jobs.claimed": "no job is enqueued for a payment",

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from guilder.apps.buses import Running, bus_of
 from guilder.platform.db import Database
@@ -36,12 +37,16 @@ async def run_background(modules: Iterable[Module], *, db: Database, bus: Runnin
 
 @asynccontextmanager
 async def in_background(
-    modules: Iterable[Module], *, db: Database, settings: Settings
+    modules: Iterable[Module],
+    *,
+    db: Database,
+    settings: Settings,
+    registry: CollectorRegistry | None = None,
 ) -> AsyncIterator[None]:
     """Feed every subscription and do every job of ``modules`` beside whatever the block does."""
     listed = tuple(modules)
     subscriptions = [heard for module in listed for heard in module.subscriptions]
-    bus = bus_of(settings, subscriptions, db=db)
+    bus = bus_of(settings, subscriptions, db=db, registry=registry)
     task = asyncio.create_task(run_background(listed, db=db, bus=bus))
     try:
         yield

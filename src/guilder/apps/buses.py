@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Final, Protocol
 
+from prometheus_client import CollectorRegistry
+
 from guilder.platform.bus import Bus, Subscription
 from guilder.platform.bus.lag import forget_group
 from guilder.platform.db import Database
@@ -34,16 +36,28 @@ class Running(Protocol):
 class _Here:
     """PostgreSQL by itself. Where Kafka was used before, its relay holds no events back."""
 
-    def __init__(self, db: Database, subscriptions: Sequence[Subscription]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        subscriptions: Sequence[Subscription],
+        *,
+        registry: CollectorRegistry | None,
+    ) -> None:
         self._db = db
-        self._bus = Bus(db, subscriptions)
+        self._bus = Bus(db, subscriptions, registry=registry)
 
     async def run(self) -> None:
         await forget_group(self._db, _RELAY)
         await self._bus.run()
 
 
-def bus_of(settings: Settings, subscriptions: Sequence[Subscription], *, db: Database) -> Running:
+def bus_of(
+    settings: Settings,
+    subscriptions: Sequence[Subscription],
+    *,
+    db: Database,
+    registry: CollectorRegistry | None = None,
+) -> Running:
     """The bus that feeds these subscriptions.
 
     Raises:
@@ -51,7 +65,7 @@ def bus_of(settings: Settings, subscriptions: Sequence[Subscription], *, db: Dat
         WrongOptions: an option of Kafka's client cannot be read.
     """
     if settings.kafka_bootstrap is None:
-        return _Here(db, subscriptions)
+        return _Here(db, subscriptions, registry=registry)
     try:
         kafka = import_module("guilder.platform.kafka.feeding")
     except ModuleNotFoundError as missing:
@@ -59,7 +73,11 @@ def bus_of(settings: Settings, subscriptions: Sequence[Subscription], *, db: Dat
             f"GUILDER_KAFKA_BOOTSTRAP needs {missing.name}: pip install 'guilder[kafka]'"
         ) from None
     bus: Running = kafka.KafkaBus(
-        db, subscriptions, bootstrap=settings.kafka_bootstrap, options=kafka_options(settings)
+        db,
+        subscriptions,
+        bootstrap=settings.kafka_bootstrap,
+        options=kafka_options(settings),
+        registry=registry,
     )
     return bus
 

@@ -94,7 +94,7 @@ async def _run(work: Work) -> None:
         collect_rarely()
         if work.background:
             await stack.enter_async_context(
-                in_background(house.here, db=db, settings=work.settings)
+                in_background(house.here, db=db, settings=work.settings, registry=house.registry)
             )
         if work.on is None:
             work.ready()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import asyncpg
+import pytest
+from prometheus_client import CollectorRegistry
 
+from guilder.platform import failpoints
 from guilder.platform.bus import Bus, Event, Start
-from guilder.platform.bus.parking import dead_letters, discard, replay
+from guilder.platform.bus.parking import Patience, dead_letters, discard, replay
 from guilder.platform.db import Database, Tx
 from tests.support.database import OwnDatabase
 from tests.support.notebook import IMPATIENT, drained, notes, publish, taking_notes
@@ -152,3 +156,97 @@ async def test_other_groups_hear_what_one_group_cannot(
     await drained(bus, healthy)
 
     assert await notes(db, "healthy") == {"anna": [1, 2, 3], "ben": [1, 2]}
+
+
+async def test_whoever_dies_with_an_event_parked_and_not_committed_has_parked_none(
+    house: OwnDatabase, db: Database
+):
+    poison = Poison("anna", 1)
+    subscription = taking_notes("dying", before=poison, starts=Start.NOW)
+    bus = Bus(db, [subscription], patience=IMPATIENT)
+    await bus.join()
+    await publish(db, "anna", 1, 2)
+    await publish(db, "ben", 1)
+    failpoints.arm("bus.parked=hit:1:raise")
+    try:
+        with pytest.raises(failpoints.FailpointReached):
+            await drained(bus, subscription)
+    finally:
+        failpoints.arm("")
+    parked = "SELECT count(*) FROM platform.parked_events WHERE group_name = $1"
+    before = await db.fetchval(parked, "dying")
+    poison.is_cured = True
+
+    await drained(bus, subscription)
+
+    assert before == 0
+    assert await notes(db, "dying") == {"anna": [1, 2], "ben": [1]}
+
+
+class Outage:
+    """A listener that fails on everything, as long as it lasts."""
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self.tried = 0
+
+    async def __call__(self, tx: Tx, events: Sequence[Event]) -> None:
+        if not self.is_over:
+            self.tried += 1
+            await tx.execute("SELECT 1 / 0")
+
+
+async def test_a_group_that_fails_on_every_key_is_paused_and_parks_nothing(
+    house: OwnDatabase, db: Database
+):
+    outage, registry = Outage(), CollectorRegistry()
+    subscription = taking_notes("broken", before=outage, starts=Start.NOW)
+    bus = Bus(db, [subscription], patience=IMPATIENT, registry=registry)
+    await bus.join()
+    keys = [f"key-{number}" for number in range(20)]
+    for key in keys:
+        await publish(db, key, 1, 2)
+
+    def paused() -> float | None:
+        return registry.get_sample_value("guilder_bus_paused", {"group": "broken"})
+
+    running = asyncio.create_task(bus.run())
+    try:
+        await until(lambda: holds(paused() == 1 and outage.tried > 20), "it is tried, and paused")
+        parked = await db.fetchval(
+            "SELECT count(*) FROM platform.parked_events WHERE group_name = 'broken'"
+        )
+        outage.is_over = True
+        await until(lambda: holds(paused() == 0), "it goes on")
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await drained(bus, subscription)
+
+    assert parked == 0
+    assert await notes(db, "broken") == {key: [1, 2] for key in keys}
+
+
+async def holds(condition: bool) -> bool:
+    return condition
+
+
+async def test_one_good_key_among_the_bad_shows_that_the_fault_is_theirs(
+    house: OwnDatabase, db: Database
+):
+    class Picky:
+        async def __call__(self, tx: Tx, events: Sequence[Event]) -> None:
+            if any(event.key != "good" for event in events):
+                await tx.execute("SELECT 1 / 0")
+
+    subscription = taking_notes("picky", before=Picky(), starts=Start.NOW)
+    bus = Bus(db, [subscription], patience=Patience(first_s=3600.0, longest_s=3600.0))
+    await bus.join()
+    await publish(db, "good", 1)
+    for number in range(12):
+        await publish(db, f"bad-{number}", 1)
+
+    await drained(bus, subscription)
+
+    assert await notes(db, "picky") == {"good": [1]}
+    assert await db.fetchval(BEFORE, "picky", "waiting") == 12

@@ -24,6 +24,7 @@ BEFORE_COMMIT: Final = failpoints.declare(
 PARKED: Final = failpoints.declare("bus.parked", "an event is parked, not committed")
 _MOST_DUE: Final = 16
 _MOST_OF_A_KEY: Final = 256
+_MOST_IN_A_ROW: Final = 8
 
 _log = structlog.get_logger("guilder.bus")
 
@@ -45,6 +46,13 @@ class TakeApart(Exception):
     """A group failed on several events at once: they are to be delivered one by one."""
 
 
+class GroupBroken(Exception):
+    """A group failed on one key after another and heard nothing: the fault is not the events'.
+
+    Nothing is parked. Whoever feeds it waits and tries again.
+    """
+
+
 async def deliver(
     tx: Tx, subscription: Subscription, *, patience: Patience, at_most: int, one_by_one: bool
 ) -> Delivered:
@@ -52,6 +60,7 @@ async def deliver(
 
     Raises:
         TakeApart: the group failed, and ``one_by_one`` was not asked for.
+        GroupBroken: it fails on every key.
     """
     taken = await positions.take(tx, subscription.group, at_most=at_most)
     if taken is None:
@@ -99,6 +108,9 @@ async def hear(
     They are heard all at once first, unless that is known to fail (``together`` false).
 
     The partitions of their keys have to be held by this transaction.
+
+    Raises:
+        GroupBroken: it fails on every key.
     """
     if not events:
         return
@@ -135,13 +147,17 @@ async def _hear_one_by_one(
     tx: Tx, subscription: Subscription, events: Sequence[Event], *, patience: Patience
 ) -> None:
     blocked: set[str] = set()
+    has_heard = False
     for event in events:
         failure = None
         if event.key not in blocked:
             failure = await _failure(tx, subscription, [event])
             if failure is None:
+                has_heard = True
                 continue
         blocked.add(event.key)
+        if len(blocked) >= _MOST_IN_A_ROW and not has_heard:
+            raise GroupBroken(parking.told(failure) if failure else "") from failure
         await parking.park(tx, subscription.group, event, failure=failure, patience=patience)
         await failpoints.reach(PARKED)
 

@@ -13,10 +13,11 @@ from functools import partial
 from typing import Final
 
 import structlog
+from prometheus_client import CollectorRegistry, Gauge
 
 from guilder.platform import failpoints, outbox
 from guilder.platform.bus import positions
-from guilder.platform.bus.delivery import Delivered, TakeApart, deliver
+from guilder.platform.bus.delivery import Delivered, GroupBroken, TakeApart, deliver
 from guilder.platform.bus.parking import Patience
 from guilder.platform.bus.positions import PARTITIONS
 from guilder.platform.bus.subscription import Subscription
@@ -37,6 +38,16 @@ _LONGEST_PAUSE_S: Final = 10.0
 _log = structlog.get_logger("guilder.bus")
 
 
+def pauses_in(registry: CollectorRegistry | None) -> Gauge:
+    """The metric of groups that hear nothing because they fail on everything."""
+    return Gauge(
+        "guilder_bus_paused",
+        "Whether this process pauses a group because it fails on every key.",
+        labelnames=("group",),
+        registry=registry,
+    )
+
+
 class Bus:
     """Feeds subscriptions. At most four deliveries of a process are under way at once."""
 
@@ -46,8 +57,10 @@ class Bus:
         subscriptions: Sequence[Subscription],
         *,
         patience: Patience | None = None,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self._db = db
+        self._paused = pauses_in(registry)
         self._subscriptions = {heard.group: heard for heard in subscriptions}
         self._patience = patience or Patience()
         self._news = {group: asyncio.Event() for group in self._subscriptions}
@@ -100,12 +113,22 @@ class Bus:
             try:
                 async with self._turns:
                     await self._deliver(subscription)
-            except Exception:  # noqa: BLE001 - the database, or a subscriber: in a while, again
-                _log.exception("bus.delivery_failed", group=subscription.group)
+            except Exception as failure:  # noqa: BLE001 - the database, or a subscriber
+                self._tell(subscription.group, failure)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+                news.set()
                 continue
+            self._paused.labels(subscription.group).set(0)
             pause_s = _FIRST_PAUSE_S
+
+    def _tell(self, group: str, failure: Exception) -> None:
+        """Say that a group has to wait: because of itself, or of the database."""
+        if isinstance(failure, GroupBroken):
+            self._paused.labels(group).set(1)
+            _log.error("bus.group_broken", group=group, failure=str(failure))
+        else:
+            _log.error("bus.delivery_failed", group=group, exc_info=failure)
 
     async def _watch(self) -> None:
         again_s = _LOOK_AGAIN_S

@@ -11,11 +11,12 @@ from functools import partial
 from typing import Final
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from guilder.platform import failpoints
 from guilder.platform.bus import positions
-from guilder.platform.bus.delivery import hear, retry_due
-from guilder.platform.bus.feeding import AFTER_COMMIT
+from guilder.platform.bus.delivery import GroupBroken, hear, retry_due
+from guilder.platform.bus.feeding import AFTER_COMMIT, pauses_in
 from guilder.platform.bus.parking import Patience
 from guilder.platform.bus.subscription import Subscription
 from guilder.platform.db import Database, Tx
@@ -41,8 +42,10 @@ class KafkaBus:
         bootstrap: str,
         options: Mapping[str, str] | None = None,
         patience: Patience | None = None,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self._db = db
+        self._paused = pauses_in(registry)
         self._subscriptions = subscriptions
         self._bootstrap = bootstrap
         self._options = options or {}
@@ -90,7 +93,10 @@ class KafkaBus:
                         group=subscription.group,
                         failure=type(failure).__name__,
                     )
+                    if isinstance(failure, GroupBroken):
+                        self._paused.labels(subscription.group).set(1)
                 else:
+                    self._paused.labels(subscription.group).set(0)
                     return
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
