@@ -35,6 +35,7 @@ class Manner:
     cross_origin: bool = False
     spoils_signature: bool = False
     reuses_id: bool = False
+    attests_itself: bool = False
 
 
 @dataclass(kw_only=True)
@@ -58,32 +59,41 @@ class Authenticator:
         if not self.manner.reuses_id:
             self.credential_id = os.urandom(32)
         self.user_handle = unpacked(options["user"]["id"])
-        attestation = cbor2.dumps(
-            {"fmt": "none", "attStmt": {}, "authData": self._data(with_key=True)}
-        )
+        client_data = self._client_data("webauthn.create", options)
         response = {
-            "clientDataJSON": packed(self._client_data("webauthn.create", options)),
-            "attestationObject": packed(attestation),
+            "clientDataJSON": packed(client_data),
+            "attestationObject": packed(self._attestation(client_data)),
             "transports": ["internal", "hybrid", "telepathy"],
         }
         return self._credential(response)
 
     def get(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """What ``navigator.credentials.get`` gives back, as ``toJSON()`` has it."""
-        assert self._key is not None
         self.count += self.manner.counts
         data = self._data(with_key=False)
         client_data = self._client_data("webauthn.get", options)
-        signed = data + sha256(client_data).digest()
-        if self.manner.spoils_signature:
-            signed += b"!"
         response = {
             "clientDataJSON": packed(client_data),
             "authenticatorData": packed(data),
-            "signature": packed(self._key.sign(signed, ec.ECDSA(hashes.SHA256()))),
+            "signature": packed(self._signature(data, client_data)),
             "userHandle": packed(self.user_handle),
         }
         return self._credential(response)
+
+    def _attestation(self, client_data: bytes) -> bytes:
+        """Nothing, as is asked for; or, as some do all the same, by the new key itself."""
+        data, statement = self._data(with_key=True), {}
+        if self.manner.attests_itself:
+            statement = {"alg": -7, "sig": self._signature(data, client_data)}
+        name = "packed" if statement else "none"
+        return cbor2.dumps({"fmt": name, "attStmt": statement, "authData": data})
+
+    def _signature(self, data: bytes, client_data: bytes) -> bytes:
+        assert self._key is not None
+        signed = data + sha256(client_data).digest()
+        if self.manner.spoils_signature:
+            signed += b"!"
+        return self._key.sign(signed, ec.ECDSA(hashes.SHA256()))
 
     def _credential(self, response: Mapping[str, Any]) -> dict[str, Any]:
         text = packed(self.credential_id)

@@ -124,6 +124,17 @@ def test_an_attestation_that_says_more_than_none_is_refused() -> None:
         SITE.verify_new(credential, challenge=CHALLENGE)
 
 
+def test_a_passkey_may_attest_itself_and_then_has_to_be_right() -> None:
+    phone = Authenticator().behaving(attests_itself=True)
+    liar = phone.behaving(spoils_signature=True)
+
+    made = SITE.verify_new(phone.create(OPTIONS), challenge=CHALLENGE)
+
+    assert made.id == phone.credential_id
+    with pytest.raises(InvalidPasskey):
+        SITE.verify_new(liar.create(OPTIONS), challenge=CHALLENGE)
+
+
 @pytest.mark.parametrize("cross_origin", [True, 1, "yes"])
 def test_a_frame_of_another_site_is_refused(cross_origin: object) -> None:
     credential = _used_by_new()
