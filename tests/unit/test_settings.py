@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from guilder.platform.identity_settings import OtpStore
 from guilder.platform.settings import Environment, Settings, WrongSettings, load, shown
 
 
@@ -30,6 +31,16 @@ def test_production_has_no_simulated_funds_unless_they_are_asked_for(tmp_path: P
 
     assert not settings_of(tmp_path, **production).funds_simulated
     assert settings_of(tmp_path, **production, FUNDING="simulated").funds_simulated
+
+
+def test_codes_are_kept_in_redis_only_where_there_is_one(tmp_path: Path):
+    with pytest.raises(WrongSettings, match="GUILDER_OTP_STORE=redis needs GUILDER_REDIS_URL"):
+        settings_of(tmp_path, OTP_STORE="redis")
+
+    settings = settings_of(tmp_path, OTP_STORE="redis", REDIS_URL="redis://localhost:6379/0")
+
+    assert settings.otp_store is OtpStore.REDIS
+    assert settings_of(tmp_path).otp_store is OtpStore.DATABASE
 
 
 def test_the_environment_wins_over_the_file(tmp_path: Path):
@@ -231,3 +242,27 @@ def test_passkeys_are_refused_where_no_browser_would_offer_them(
 
     with pytest.raises(WrongSettings):
         load(environ, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, "http://localhost:8000"),
+        ({"GUILDER_PORT": "9000"}, "http://localhost:9000"),
+        ({"GUILDER_HOST": "10.0.0.5"}, "http://10.0.0.5:8000"),
+        ({"GUILDER_PUBLIC_URL": "https://bank.example/"}, "https://bank.example"),
+    ],
+    ids=str,
+)
+def test_an_installation_is_reached_where_it_says(
+    environ: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    settings, _ = load(environ, folder=tmp_path)
+
+    assert settings.base_url == expected
+
+
+@pytest.mark.parametrize("url", ["bank.example", "http://bank.example", "https://a/b", "https://"])
+def test_a_public_url_is_https_and_a_host(url: str, tmp_path: Path) -> None:
+    with pytest.raises(WrongSettings, match="GUILDER_PUBLIC_URL"):
+        load({"GUILDER_PUBLIC_URL": url}, folder=tmp_path)

@@ -193,7 +193,8 @@ class Settings(IdentitySettings):
     )
     redis_url: SecretStr | None = Field(
         default=None,
-        description="Redis that shares rate limits between processes, as redis://host:port/0.",
+        description="Redis that shares rate limits between processes, as redis://host:port/0, and "
+        "one-time codes where GUILDER_OTP_STORE says so.",
     )
     default_region: str = Field(
         default="IN", description="Country of phone numbers that name none (ISO 3166, two letters)."
@@ -314,7 +315,9 @@ class Settings(IdentitySettings):
     @property
     def base_url(self) -> str:
         """Where this installation is reached, without a slash at the end."""
-        return self.public_url or f"http://{self.host}:{self.port}"
+        # one name for this machine: a browser keeps the cookies of each of its names apart
+        host = "localhost" if self.host in _LOCAL else self.host
+        return self.public_url or f"http://{host}:{self.port}"
 
     @property
     def heads_dir(self) -> Path:

@@ -331,6 +331,22 @@ async def test_reset_proves_the_email_and_tells_of_the_password(
     assert '"by": "reset"' in event["data"] or '"by":"reset"' in event["data"]
 
 
+async def test_lost_answers_to_commits_reset_a_password_once(
+    forgetful: ForgetfulDatabase,
+    town: Town,
+    anna: Resident,
+    recovery: Recovery,
+    superuser: Superuser,
+) -> None:
+    token = await recovery.token(anna)
+
+    async with founded(forgetful, town.keys) as shaky:
+        data(await shaky.post("/auth/reset", token=token, new_password=NEW))
+
+    assert len(await superuser.fetch(EVENTS, str(anna.id))) == 1
+    data(await town.login(email=anna.email, password=NEW))
+
+
 async def test_forgetting_is_answered_alike_for_names_that_nobody_has(
     town: Town, anna: Resident, recovery: Recovery, superuser: Superuser
 ) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from guilder.apps.compose import build_house
 from guilder.identity.api.verifications import InvalidVerificationToken
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.errors import Refusal
@@ -11,7 +14,10 @@ from guilder.kernel.ids import TransactionId, WalletId
 from guilder.kernel.money import BadAmount
 from guilder.payments.api import CurrencyMismatch, Outcome, PaymentOrder, PaymentType
 from guilder.payments.domain import Numbered, high_value, is_high, verified_parameters
+from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
+from guilder.platform.settings import Settings
+from guilder.platform.startup import CannotStart
 from guilder.wallets.api import WalletNotFound, WalletStatus
 from tests.support.counter import ANNA, BEN, Counter, deposit, transfer, withdrawal
 
@@ -55,6 +61,13 @@ def test_change_of_no_currency_is_refused(change: str) -> None:
 def test_change_to_no_amount_is_refused(change: str) -> None:
     with pytest.raises(BadAmount):
         high_value([change])
+
+
+async def test_limits_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, high_value_transfers=("INR 5000", "RUPEES 5"))
+
+    with pytest.raises(CannotStart, match="GUILDER_HIGH_VALUE_TRANSFERS: RUPEES"):
+        build_house(settings, db=Database.unconnected())
 
 
 def test_only_transfers_are_high() -> None:
