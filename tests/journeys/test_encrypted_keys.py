@@ -1,0 +1,72 @@
+"""Somebody runs Guilder under a passphrase: no key lies open, and everything works as before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from guilder.platform.key_files import SECRET_SUFFIXES, Passphrase
+from guilder.platform.keys import KeyFolder
+from tests.support.customer import PASSWORD, Customer, data
+from tests.support.guilder import Running, environment, guilder
+
+PASSPHRASE = "correct horse battery staple"
+OTHER = "another passphrase than that"
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[httpx2.Client]:
+    """Guilder, until the block ends, and a client of it."""
+    env = environment(folder, RATE_LIMIT="off", AUDIT_PUBLISH_EVERY_S="1", **settings)
+    with Running("up", env=env, folder=folder) as up:
+        with httpx2.Client(base_url=up.address(), trust_env=False, timeout=30) as http:
+            yield http
+        assert up.interrupt() == 0
+
+
+def secrets_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.suffix in SECRET_SUFFIXES]
+
+
+def lies_open(path: Path) -> bool:
+    return not path.read_bytes().startswith(b"guilder-key ")
+
+
+def test_a_data_folder_is_put_under_a_passphrase_and_people_stay_signed_in(tmp_path: Path):
+    home = tmp_path
+    with running(home) as http:
+        anna = Customer(http, "Anna")
+        anna.open_wallet(funds="10.00")
+    keys = home / "keys"
+    assert any(map(lies_open, secrets_in(keys)))
+
+    encrypted = guilder(
+        "keys", "encrypt", env=environment(home, KEY_PASSPHRASE=PASSPHRASE), folder=home
+    )
+
+    assert encrypted.returncode == 0, encrypted.stderr
+    with running(home, KEY_PASSPHRASE=PASSPHRASE) as http:
+        me = data(http.get("/api/v1/auth/me", headers=anna.authorization))
+        assert me["email"] == anna.email
+        again = {"email": anna.email, "password": PASSWORD}
+        assert data(http.post("/api/v1/auth/login", json=again))["user"]["email"] == anna.email
+        Customer(http, "Ben").open_wallet(funds="10.00")
+    found = secrets_in(keys)
+    assert {path.suffix for path in found} == set(SECRET_SUFFIXES)
+    assert not [path for path in found if lies_open(path)]
+
+
+@pytest.mark.parametrize("given", [{}, {"KEY_PASSPHRASE": OTHER}], ids=["none", "another"])
+def test_it_does_not_start_without_the_passphrase(given: dict[str, str], tmp_path: Path):
+    KeyFolder(tmp_path / "keys", passphrase=Passphrase(text=PASSPHRASE)).ensure()
+
+    refused = guilder("up", env=environment(tmp_path, **given), folder=tmp_path)
+
+    assert refused.returncode == 1
+    (line,) = [line for line in refused.stderr.splitlines() if line.startswith("guilder: ")]
+    assert "GUILDER_KEY_PASSPHRASE" in line
+    assert OTHER not in refused.stderr
