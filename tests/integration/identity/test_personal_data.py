@@ -146,6 +146,20 @@ async def test_who_registers_again_after_a_lost_answer_is_the_same(
     ) == {user.id: "email"}
 
 
+async def test_the_application_destroys_no_trace_of_a_key_or_an_erasure(db: Database) -> None:
+    may = await db.fetchrow(
+        "SELECT has_table_privilege('identity.person_keys', 'DELETE, TRUNCATE') AS deletes, "
+        "has_table_privilege('identity.erasures', 'DELETE, TRUNCATE') "
+        "OR has_any_column_privilege('identity.erasures', 'UPDATE') AS rewrites, "
+        "has_any_column_privilege('identity.contact_digests', 'UPDATE') "
+        "OR has_any_column_privilege('identity.index_keys', 'UPDATE') AS reassigns, "
+        "has_table_privilege('identity.legal_holds', 'DELETE, TRUNCATE') AS lifts"
+    )
+
+    assert may is not None
+    assert not any(may.values())
+
+
 class TestSomebodyFromBefore:
     """A user whose row is in clear, as the release before has written it."""
 

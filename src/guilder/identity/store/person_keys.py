@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -20,7 +20,6 @@ from guilder.platform.envelopes import (
     KEY_BYTES,
     OuterKeys,
     SealingKey,
-    key_id,
     place,
     seal,
     unseal,
@@ -239,11 +238,6 @@ async def put_wrapped(tx: Tx, user_id: UserId, wrapped: bytes) -> None:
 async def destroy_key(tx: Tx, user_id: UserId) -> None:
     """Destroy a person's key for good, or see to it that there never is one."""
     await tx.execute(_DESTROY, user_id, new_id())
-
-
-def outer_ids(wrapped: Collection[bytes]) -> frozenset[UUID]:
-    """The outer keys that have wrapped these."""
-    return frozenset(key_id(text) for text in wrapped)
 
 
 def _digest(secret: bytes, kind: str, text: str) -> bytes:
