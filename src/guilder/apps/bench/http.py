@@ -39,8 +39,11 @@ class Load:
         file: Path | None = None,
         connections: int = CONNECTIONS,
         rest_ms: float = 0.0,
+        waits: bool = True,
     ) -> tuple[Loaded, Detail]:
         """Warm up, let background work and the disk come to rest, and measure.
+
+        ``waits`` for background work, where there is any.
 
         Raises:
             CannotMeasure: not every answer was good.
@@ -54,7 +57,8 @@ class Load:
         )
         warm_up = structs.replace(request, seconds=min(_WARM_UP_S, self._seconds))
         self._generator.run(warm_up, port=on.port)
-        await caught_up(self._ground)
+        if waits:
+            await caught_up(self._ground)
         await self._ground.settle()
         before = self._used(on)
         loaded = self._generator.run(request, port=on.port)
@@ -99,6 +103,21 @@ async def uniform(
         detail={"workers": best, **others, **detail},
     )
     return figure, best
+
+
+async def alone(ground: Ground, load: Load, *, workers: int, base: float | None) -> Figure:
+    """Transfers a second while no background work runs: the difference is what that takes."""
+    with served(ground, workers=workers, command="serve") as server:
+        loaded, detail = await load.put(server, mode=Mode.TRANSFER, waits=False)
+    return Figure(
+        name="alone",
+        title="transfers over HTTP while nobody hears of them",
+        unit="/s",
+        value=loaded.rate,
+        against="pgbench",
+        ratio=None if base is None else loaded.rate / base,
+        detail=detail,
+    )
 
 
 async def half_load(load: Load, *, on: Served, full: float) -> Figure:

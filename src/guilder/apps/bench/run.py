@@ -23,6 +23,7 @@ FIGURES: Final = (
     "engine",
     "bus",
     "http",
+    "alone",
     "latency",
     "logins",
     "hot",
@@ -36,7 +37,7 @@ _BEFORE_GROWTH: Final = ("latency", "logins", "hot", "bulk", "balance")
 _AFTER_GROWTH: Final = ("growth", "history")
 _COMPARED: Final = ("http", "latency", "logins", "hot", "growth")
 """Figures that need the transfer figure of the same run."""
-_OVER_HTTP: Final = ("http", *_BEFORE_GROWTH, *_AFTER_GROWTH)
+_OVER_HTTP: Final = ("http", "alone", *_BEFORE_GROWTH, *_AFTER_GROWTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +141,8 @@ class Run:
         town.write(file)
         load = http.Load(ground, generator=self.generator, file=file, seconds=plan.seconds)
         uniform, workers = await self._uniform(load)
+        base = self._value("pgbench")
+        await self._keep("alone", lambda: http.alone(ground, load, workers=workers, base=base))
         if plan.wants(*_BEFORE_GROWTH):
             with served(ground, workers=workers) as server:
                 await self._on_a_young_ledger(load, on=server, town=town, uniform=uniform)

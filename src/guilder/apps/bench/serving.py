@@ -20,7 +20,7 @@ from guilder.apps.bench.pgbench import CannotMeasure
 from guilder.apps.signals import undisturbed
 from guilder.platform.bus.lag import lags
 
-_ADDRESS: Final = re.compile(r"http://[^:/\s]+:(\d+)/api/v1")
+_ADDRESS: Final = re.compile(r"http://[^:/\s]+:(\d+)")
 _LONGEST_START_S: Final = 60.0
 _LONGEST_STOP_S: Final = 30.0
 _LONGEST_CATCHING_UP_S: Final = 900.0
@@ -42,8 +42,10 @@ class Served:
 
 
 @contextmanager
-def served(ground: Ground, *, workers: int) -> Iterator[Served]:
+def served(ground: Ground, *, workers: int, command: str = "up") -> Iterator[Served]:
     """``guilder up`` with so many workers on the ground's database, as long as the block lasts.
+
+    ``command`` may be ``serve``: the same without background work.
 
     Raises:
         CannotMeasure: it does not start.
@@ -52,13 +54,15 @@ def served(ground: Ground, *, workers: int) -> Iterator[Served]:
         "GUILDER_DATABASE_URL": ground.access.url,
         "GUILDER_WORKERS": str(workers),
     }
-    with started(ground.folder, settings=settings) as found:
+    with started(ground.folder, settings=settings, command=command) as found:
         yield found
 
 
 @contextmanager
-def started(data_dir: Path, *, settings: Mapping[str, str]) -> Iterator[Served]:
-    """``guilder up`` on a data folder, once it says where it answers.
+def started(
+    data_dir: Path, *, settings: Mapping[str, str], command: str = "up"
+) -> Iterator[Served]:
+    """``guilder up`` on a data folder, or ``serve``, once it says where it answers.
 
     Raises:
         CannotMeasure: it does not start.
@@ -66,7 +70,7 @@ def started(data_dir: Path, *, settings: Mapping[str, str]) -> Iterator[Served]:
     log = data_dir / "guilder.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "guilder.apps.cli", "up"],
+            [sys.executable, "-m", "guilder.apps.cli", command],
             env=_environment(data_dir, settings=settings),
             cwd=data_dir,
             stdin=subprocess.DEVNULL,
@@ -115,9 +119,9 @@ def _port(process: subprocess.Popen[bytes], *, log: Path) -> int:
         if found := _ADDRESS.search(said):
             return int(found[1])
         if process.poll() is not None:
-            raise CannotMeasure(f"guilder up ended: {said.strip()[-500:]}")
+            raise CannotMeasure(f"guilder ended: {said.strip()[-500:]}")
         time.sleep(_POLL_S)
-    raise CannotMeasure("guilder up did not say in time where it answers")
+    raise CannotMeasure("guilder did not say in time where it answers")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
