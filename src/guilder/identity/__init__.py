@@ -6,6 +6,9 @@ Glossary
   the user's own id; a ``user_admin`` account is paired with it and sees its verification codes; a
   ``staff`` account is a user's who works here. (The ledger's accounts are something else.)
 - *session*: one sign-in of one account, named in a token's ``sid``.
+- *refresh token*: what a session goes on with; each one is used once and names the next.
+- *epoch*: how often all of a user's sessions were ended; a proof of an earlier one opens nothing.
+- *remembered device*: one that got a token at a sign-in, so that it is known again.
 - *second factor*: what a user shows besides a password: a code of an authenticator app (TOTP) or a
   passkey; a *recovery code* stands in for either, once.
 - *challenge*: a sign-in that was right so far and waits for a second factor.
@@ -20,6 +23,9 @@ Invariants
 - No two users share an email (compared without case) or a phone number (compared as E.164).
 - A customer account exists if and only if its user-admin account does: one commit makes both.
 - A user-admin account has no role but ``user_admin``, so it can never move money.
+- The refresh tokens of a session are one chain: it never forks, and a token that comes again when
+  the next was used, or late, ends the session.
+- No token of a session that has ended is accepted, from the commit on.
 - A code, a recovery code, a challenge and a passkey's signature count once, for everybody at once.
 - The token of a verification does what it was made for, once, in the transaction that spends it.
 - Neither signing in nor asking for a code or a reset tells, by its answer or the time it takes,
