@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
 from guilder.identity.api import InvalidCredentials
 from guilder.identity.api.outside import (
@@ -31,17 +30,16 @@ from guilder.identity.service.outside_sign_in import Linked, OutsideSignIn
 from guilder.platform.http.route import Access, Answer, AnyAnswer, RawAnswer, Request, Route
 
 _TAG: Final = "Sign-in with others"
-_Given = Annotated[str, Meta(max_length=4096)]
 Headers = tuple[tuple[str, str], ...]
 
 
 class CallbackQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """What a provider sends a browser back with: a code, or an error."""
 
-    state: _Given = ""
-    code: _Given | None = None
-    error: _Given | None = None
-    iss: _Given | None = None
+    state: str = ""
+    code: str | None = None
+    error: str | None = None
+    iss: str | None = None
 
 
 class Going(msgspec.Struct, kw_only=True):
