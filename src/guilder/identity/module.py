@@ -63,7 +63,9 @@ from guilder.identity.service.session_clearing import SessionClearing
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
-from guilder.identity.service.verifications import SpentInTransactions, Verifying
+from guilder.identity.service.verification_tokens import SpentInTransactions
+from guilder.identity.service.verifications import Verifying
+from guilder.identity.store.client_checks import CLIENT_CHECKS
 from guilder.identity.store.person_keys import PersonalKeys
 from guilder.identity.store.personal_checks import CHECKS as PERSONAL_CHECKS
 from guilder.identity.store.session_checks import SESSION_CHECKS
@@ -196,7 +198,7 @@ def build(
         service_names=("identity", "auth", "rbac"),
         routes=_routes(shared, parts, issuing=issuing),
         jobs=(*_jobs(shared, parts), *_rotations(keys, after_s=rotate_keys_after_s)),
-        checks=(*SESSION_CHECKS, *PERSONAL_CHECKS),
+        checks=(*SESSION_CHECKS, *PERSONAL_CHECKS, *CLIENT_CHECKS),
         tasks=(Task(name=SEND_CODE, perform=parts.codes.sending.send),),
         on_stop=(shared.passwords.close, shared.codes.close),
     )

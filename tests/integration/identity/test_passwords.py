@@ -160,6 +160,19 @@ async def test_change_voids_what_was_verified_under_the_old_password(
     data(await town.login(email=anna.email, password=NEW))
 
 
+async def test_change_wipes_the_codes_of_what_it_voids(
+    anna: Resident, superuser: Superuser
+) -> None:
+    token = await verified(anna)
+    waiting = data(await change(anna.app, new="AnotherPass789"), 202)["verification_id"]
+    kept = "SELECT count(*) FROM identity.one_time_codes WHERE name = $1"
+    assert await superuser.fetchval(kept, f"verification:{waiting}") == 1
+
+    data(await change(anna.app, verification_token=token))
+
+    assert await superuser.fetchval(kept, f"verification:{waiting}") == 0
+
+
 async def test_portal_account_changes_no_password(anna: Resident) -> None:
     assert error(await change(anna.portal), 403)["code"] == "FORBIDDEN"
 

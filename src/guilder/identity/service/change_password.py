@@ -13,8 +13,8 @@ from guilder.identity.api.verifications import (
     Asked,
     Operation,
     Spending,
+    VerificationId,
     VerificationNeeded,
-    Verifications,
     VerificationTokens,
     token_digest,
 )
@@ -24,6 +24,7 @@ from guilder.identity.service.lockout import Attempt, Lockout
 from guilder.identity.service.new_passwords import put_password, telling_words
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.sessions import Sessions
+from guilder.identity.service.verifications import Verifying
 from guilder.identity.store import credentials
 from guilder.identity.store import verifications as store
 from guilder.identity.store.users import UserStore
@@ -64,7 +65,7 @@ class PasswordChange:
         passwords: Passwords,
         sessions: Sessions,
         lockout: Lockout,
-        verifications: Verifications,
+        verifying: Verifying,
         tokens: VerificationTokens,
         keys: OuterKeys,
     ) -> None:
@@ -73,7 +74,7 @@ class PasswordChange:
         self._passwords = passwords
         self._sessions = sessions
         self._lockout = lockout
-        self._verifications = verifications
+        self._verifying = verifying
         self._tokens = tokens
         self._keys = keys
 
@@ -101,7 +102,7 @@ class PasswordChange:
             raise ValidationFailed(fields={"new_password": "is the current one"})
         asked = self._asked(wish, known, new)
         if wish.token is None:
-            return await self._verifications.demand(asked)
+            return await self._verifying.demand(asked)
         await self._put(wish, wish.token, asked, known, await self._passwords.hash(new))
         return None
 
@@ -163,11 +164,12 @@ class PasswordChange:
             parameters=asked.parameters,
             used_by=attempt,
         )
-        await self._db.run(lambda tx: self._write(tx, wish, known, spending, password_hash))
+        ended = await self._db.run(lambda tx: self._write(tx, wish, known, spending, password_hash))
+        await self._verifying.wipe(ended)
 
     async def _write(
         self, tx: Tx, wish: Wish, known: _Known, spending: Spending, password_hash: str
-    ) -> None:
+    ) -> list[VerificationId]:
         user_id = known.account.user_id
         # First, since it locks the user's row, as everybody does before anything of theirs.
         await self._sessions.end(
@@ -180,7 +182,7 @@ class PasswordChange:
         if refusal is not None:
             raise refusal
         await credentials.void_resets(tx, user_id)
-        await put_password(tx, user_id, password_hash=password_hash, by="change")
+        return await put_password(tx, user_id, password_hash=password_hash, by="change")
 
 
 def _typed(text: str) -> str:

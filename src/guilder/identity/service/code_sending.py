@@ -21,7 +21,7 @@ from guilder.identity.domain import applicants
 from guilder.identity.domain.applicants import Malformed
 from guilder.identity.events import CodeIssued
 from guilder.identity.service.one_time_codes import OneTimeCodes, Purpose
-from guilder.identity.service.verifications import sealed_code
+from guilder.identity.service.sealed_codes import sealed_code
 from guilder.identity.store import credentials
 from guilder.identity.store.users import UserStore, database_time
 from guilder.kernel.errors import ValidationFailed

@@ -15,7 +15,8 @@ from guilder.identity.service.one_time_codes import OneTimeCodes
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.recovery_of_access import RecoveryOfAccess
 from guilder.identity.service.sessions import Sessions
-from guilder.identity.service.verifications import SpentInTransactions, Verifying
+from guilder.identity.service.verification_tokens import SpentInTransactions
+from guilder.identity.service.verifications import Verifying
 from guilder.identity.store.users import UserStore
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
@@ -72,14 +73,16 @@ def build_code_services(
             default_region=default_region,
         ),
         checks=ContactChecks(db=db, users=users, codes=made, keys=keys),
-        recovery=RecoveryOfAccess(db=db, users=users, passwords=passwords, sessions=sessions),
+        recovery=RecoveryOfAccess(
+            db=db, users=users, passwords=passwords, sessions=sessions, verifying=verifying
+        ),
         change=PasswordChange(
             db=db,
             users=users,
             passwords=passwords,
             sessions=sessions,
             lockout=lockout,
-            verifications=verifying,
+            verifying=verifying,
             tokens=SpentInTransactions(),
             keys=keys,
         ),

@@ -17,7 +17,7 @@ from guilder.identity.api.second_factors import InvalidOtp
 from guilder.identity.events import ContactVerified
 from guilder.identity.service.code_sending import publish_code
 from guilder.identity.service.one_time_codes import PAUSE, OneTimeCodes, Purpose
-from guilder.identity.service.verifications import sealed_code
+from guilder.identity.service.sealed_codes import sealed_code
 from guilder.identity.store import credentials
 from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import Unauthenticated

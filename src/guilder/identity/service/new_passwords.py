@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guilder.identity.api import AccountView
+from guilder.identity.api.verifications import VerificationId
 from guilder.identity.events import PasswordChanged
 from guilder.identity.store import credentials, verifications
 from guilder.identity.store.users import database_time
@@ -21,14 +22,17 @@ def telling_words(account: AccountView) -> tuple[str, ...]:
     )
 
 
-async def put_password(tx: Tx, user_id: UserId, *, password_hash: str, by: str) -> None:
-    """Write another password, and void what was begun under the old one.
+async def put_password(
+    tx: Tx, user_id: UserId, *, password_hash: str, by: str
+) -> list[VerificationId]:
+    """Write another password, and void what was begun under the old one; answer what that was.
 
     Writing the same hash again, when an answer was lost, tells of it only once.
     """
     if await credentials.password(tx, user_id) == password_hash:
-        return
+        return []
     await credentials.set_password(tx, user_id, password_hash=password_hash)
-    await verifications.end_open(tx, user_id)
+    ended = await verifications.end_open(tx, user_id)
     changed = PasswordChanged(user_id=user_id, by=by, changed_at=await database_time(tx))
     await append(tx, [outgoing(changed, key=str(user_id))])
+    return ended

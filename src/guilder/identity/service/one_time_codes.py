@@ -15,7 +15,7 @@ from uuid import UUID
 
 from guilder.identity.api.codes import CODE_LIFE_S
 from guilder.identity.service.code_stores import CodeStore
-from guilder.identity.service.verifications import new_code
+from guilder.identity.service.sealed_codes import new_code
 from guilder.identity.store import codes as store
 from guilder.platform.db import Tx
 from guilder.platform.envelopes import OuterKeys

@@ -8,12 +8,13 @@ from typing import Final
 from guilder.identity.api import AccountView
 from guilder.identity.api.codes import ResetTokenUnusable
 from guilder.identity.api.sessions import EndReason
-from guilder.identity.api.verifications import token_digest
+from guilder.identity.api.verifications import VerificationId, token_digest
 from guilder.identity.domain.applicants import Malformed, read_new_password
 from guilder.identity.service.contact_checks import prove
 from guilder.identity.service.new_passwords import put_password, telling_words
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.sessions import Sessions
+from guilder.identity.service.verifications import Verifying
 from guilder.identity.store import credentials
 from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import ValidationFailed
@@ -27,12 +28,19 @@ class RecoveryOfAccess:
     """Resets passwords. Every session of the user ends, whoever opened it."""
 
     def __init__(
-        self, *, db: Database, users: UserStore, passwords: Passwords, sessions: Sessions
+        self,
+        *,
+        db: Database,
+        users: UserStore,
+        passwords: Passwords,
+        sessions: Sessions,
+        verifying: Verifying,
     ) -> None:
         self._db = db
         self._users = users
         self._passwords = passwords
         self._sessions = sessions
+        self._verifying = verifying
 
     async def reset(self, token: str, *, new_password: str) -> None:
         """Set another password. The token works once; second factors stay as they are.
@@ -52,7 +60,7 @@ class RecoveryOfAccess:
             raise ValidationFailed(fields={"new_password": str(problem)}) from None
         password_hash = await self._passwords.hash(chosen)
 
-        async def work(tx: Tx) -> None:
+        async def work(tx: Tx) -> list[VerificationId]:
             user_id = account.user_id
             # First, since it locks the user's row, as everybody does before anything of theirs.
             await self._sessions.end(tx, user_id=user_id, reason=EndReason.PASSWORD_RESET)
@@ -60,9 +68,9 @@ class RecoveryOfAccess:
                 raise ResetTokenUnusable
             await credentials.void_resets(tx, user_id, but=digest)
             await prove(tx, user_id, contact="email")
-            await put_password(tx, user_id, password_hash=password_hash, by="reset")
+            return await put_password(tx, user_id, password_hash=password_hash, by="reset")
 
-        await self._db.run(work)
+        await self._verifying.wipe(await self._db.run(work))
 
     async def clear(self) -> None:
         """Forget tokens that ended a day ago."""

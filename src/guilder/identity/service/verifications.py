@@ -8,8 +8,7 @@ again answers the same token, though the code is wiped once it was right.
 from __future__ import annotations
 
 import hmac
-import secrets
-from base64 import b64encode, urlsafe_b64encode
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,8 +20,6 @@ from guilder.identity.api.second_factors import InvalidOtp
 from guilder.identity.api.verifications import (
     CODE_LIFE_S,
     Asked,
-    InvalidVerificationToken,
-    Spending,
     TooManyVerifications,
     VerificationExpired,
     VerificationId,
@@ -41,9 +38,9 @@ from guilder.identity.events import (
     CodeIssued,
     VerificationConcluded,
     VerificationRequested,
-    code_place,
 )
 from guilder.identity.service.code_stores import CodeStore
+from guilder.identity.service.sealed_codes import new_code, sealed_code
 from guilder.identity.store import verifications as store
 from guilder.identity.store.users import database_time
 from guilder.identity.store.verifications import Asker
@@ -157,6 +154,15 @@ class Verifying:
         await self._db.run(lambda tx: _cancel(tx, account_id, id_=verification_id))
         await self._codes.drop([_name(verification_id)])
 
+    async def wipe(self, ended: Sequence[VerificationId]) -> None:
+        """Remove the codes of verifications that were ended elsewhere.
+
+        Raises:
+            Overloaded: the store of codes does not answer.
+        """
+        if ended:
+            await self._codes.drop([_name(id_) for id_ in ended])
+
     async def clear(self) -> None:
         """End what was not completed in time; forget what ended a day ago; wipe codes."""
         await self._db.run(store.expire)
@@ -192,46 +198,6 @@ class Verifying:
         return "ver_" + urlsafe_b64encode(b"".join(half.bytes for half in halves)).decode().rstrip(
             "="
         )
-
-
-class SpentInTransactions:
-    """The `guilder.identity.api.verifications.VerificationTokens` of the one database."""
-
-    async def spend(self, tx: Tx, spendings: Sequence[Spending]) -> Mapping[UUID, Refusal | None]:
-        """Spend tokens, and answer for each attempt why it may not go on; None: it may.
-
-        Of several attempts with one token the first is meant. An attempt that spent its token
-        before, in a transaction whose answer was lost, may go on.
-        """
-        first: dict[bytes, Spending] = {}
-        for spending in spendings:
-            first.setdefault(spending.token, spending)
-        spent = await store.spend(tx, list(first.values()))
-        missed = [one.token for one in first.values() if one.used_by not in spent]
-        over = await store.ends(tx, missed) if missed else {}
-        verdicts: dict[UUID, Refusal | None] = {}
-        for spending in spendings:
-            verdict: Refusal | None = InvalidVerificationToken()
-            if spending.used_by in spent:
-                verdict = None if spent[spending.used_by] else VerificationExpired()
-            elif over.get(spending.token) == (spending.account_id, Status.EXPIRED):
-                verdict = VerificationExpired()
-            verdicts[spending.used_by] = verdict
-        return verdicts
-
-    async def give_back(self, tx: Tx, attempts: Sequence[UUID]) -> None:
-        """Let tokens be spent later that were spent in this transaction for nothing."""
-        await store.give_back(tx, attempts)
-
-
-def new_code() -> str:
-    """Six digits that nobody can foresee."""
-    return f"{secrets.randbelow(1_000_000):06}"
-
-
-def sealed_code(user_id: UserId, code: str, *, keys: OuterKeys) -> str:
-    """A code as it travels to whoever delivers it."""
-    return b64encode(keys.wrap(code.encode(), at=code_place(user_id))).decode("ascii")
 
 
 def _name(id_: UUID) -> str:
