@@ -17,6 +17,7 @@ from guilder.identity.domain.clients import (
     spelled,
 )
 from guilder.identity.http.client_credentials import read_credentials
+from guilder.platform.permissions import PERMISSIONS
 
 CLIENT = UUID("0190c0de-0000-7000-8000-000000000001")
 SECRET = spelled(b"s" * 32)
@@ -89,6 +90,17 @@ def test_scopes_are_words_between_single_spaces() -> None:
 def test_anything_else_is_no_list_of_scopes(text: str) -> None:
     with pytest.raises(Unreadable):
         read_scopes(text)
+
+
+def test_power_over_people_and_clients_is_for_people() -> None:
+    powers = {
+        name
+        for name in PERMISSIONS
+        if name.partition(":")[0] in {"users", "clients", "verifications"}
+    }
+
+    assert (powers - {"users:read"}) | {"roles:write"} == FOR_PEOPLE
+    assert PERMISSIONS.keys() >= FOR_PEOPLE
 
 
 def test_nothing_that_is_for_people_is_given_to_a_client() -> None:

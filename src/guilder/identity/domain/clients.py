@@ -23,6 +23,8 @@ FOR_PEOPLE: Final = frozenset(
         "roles:write",
         "users:write",
         "users:freeze",
+        "users:hold",
+        "users:erase",
         "verifications:read",
     }
 )
