@@ -395,8 +395,15 @@ async def test_signing_in_at_the_same_moment_leaves_no_session(
         )
 
 
-async def test_what_is_known_of_oneself_can_be_taken_away(town: Town) -> None:
-    anna = await customer(town, "Anna")
+async def test_what_is_known_of_oneself_can_be_taken_away(town: Town, superuser: Superuser) -> None:
+    anna, ben = await customer(town, "Anna"), await customer(town, "Ben")
+    data(await town.login(email=anna.email, remember_device=True))
+    for person in (anna, ben):
+        await superuser.execute(
+            "INSERT INTO identity.outside_identities (provider, subject_key, user_id, linked_by) "
+            "VALUES ('google', gen_random_uuid(), $1, 'user')",
+            UUID(person.id),
+        )
 
     answer = await anna.ask("GET", "/auth/me/export")
 
@@ -405,7 +412,11 @@ async def test_what_is_known_of_oneself_can_be_taken_away(town: Town) -> None:
     assert (mine["id"], mine["email"], mine["phone"]) == (anna.id, anna.email, anna.phone)
     assert mine["full_name"] == "Anna Rao"
     assert {role["role"] for role in mine["roles"]} == {"customer", "user_admin"}
-    assert len(mine["sessions"]) == 1
+    assert [(one["kind"], one["name"]) for one in mine["ways_in"]] == [
+        ("remembered_device", None),
+        ("provider", "google"),
+    ]
+    assert len(mine["sessions"]) == 2
     assert "python-httpx" in mine["sessions"][0]["user_agent"]
     assert error(await town.http.get("/api/v1/auth/me/export"), 401)
 

@@ -17,11 +17,15 @@ async def test_personal_keys_rotate_at_the_shell_which_says_who_could_not_be_enc
     await shell.guilder(*create, GUILDER_ADMIN_PASSWORD="NewSecurePass456")
 
     prepared = await shell.guilder("keys", "rotate-personal", "--prepare")
+    killed = await shell.guilder(
+        *("keys", "rotate-personal", "--new-keys"),
+        GUILDER_FAILPOINTS="identity.after_rotated_batch=hit:2:kill",
+    )
     rotated = await shell.guilder("keys", "rotate-personal", "--new-keys")
 
-    assert (prepared[0], rotated[0]) == (0, 0)
+    assert (prepared[0], killed[0], rotated[0]) == (0, -9, 0)
     assert rotated[1] == (
-        "Keys wrapped anew: 1. Found by a new index: 1. Encrypted: 0. Encrypted again: 1.\n"
+        "Keys wrapped anew: 1. Found by a new index: 0. Encrypted: 0. Encrypted again: 1.\n"
     )
     used = await superuser.fetch("SELECT id FROM identity.index_keys")
     assert [f"{row['id']}.kek" for row in used] == prepared[1].split()[1:2]

@@ -119,11 +119,22 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WayIn:
+    """Something that opens a person's account beside the password: ``kind`` says what."""
+
+    kind: str
+    name: str | None
+    since: datetime
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
     """What identity knows of a person, for themselves."""
 
     account: AccountView
     roles_since: tuple[tuple[str, datetime], ...]
+    ways_in: tuple[WayIn, ...]
     sessions: tuple[SessionView, ...]
 
 

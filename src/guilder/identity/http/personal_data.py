@@ -72,6 +72,18 @@ class HeldRole(Struct, kw_only=True):
     since: datetime
 
 
+class Opener(Struct, kw_only=True):
+    """Something that opens your account beside the password.
+
+    An authenticator_app, a passkey, a provider, a remembered_device or a machine_client.
+    """
+
+    kind: str
+    name: str | None
+    since: datetime
+    last_used_at: datetime | None
+
+
 class UsedSession(Struct, kw_only=True):
     """Where and with what somebody signed in."""
 
@@ -96,6 +108,7 @@ class ExportBody(Struct, kw_only=True):
     kyc_status: str
     registered_at: datetime
     roles: list[HeldRole]
+    ways_in: list[Opener]
     sessions: list[UsedSession]
 
 
@@ -240,6 +253,10 @@ def _exported(export: Export) -> ExportBody:
         kyc_status=account.kyc_status,
         registered_at=account.created_at,
         roles=[HeldRole(role=role, since=since) for role, since in export.roles_since],
+        ways_in=[
+            Opener(kind=one.kind, name=one.name, since=one.since, last_used_at=one.last_used_at)
+            for one in export.ways_in
+        ],
         sessions=[
             UsedSession(
                 id=session.id,

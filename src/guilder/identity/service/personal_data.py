@@ -27,7 +27,7 @@ from guilder.identity.events import LegalHoldLifted, LegalHoldPlaced, Reasoned, 
 from guilder.identity.service.clients import forget_clients
 from guilder.identity.service.outside_sign_in import forget_links
 from guilder.identity.service.sessions import Sessions
-from guilder.identity.store import erasures, person_keys, revocations
+from guilder.identity.store import erasures, exports, person_keys, revocations
 from guilder.identity.store import roles as role_store
 from guilder.identity.store.users import UserStore, database_time
 from guilder.kernel.errors import Refusal, Unauthenticated
@@ -189,11 +189,12 @@ class PersonalExport:
             account = await self._users.account(tx, account_id)
             if account is None:
                 raise Unauthenticated
-            roles = await erasures.roles_since(tx, account.user_id)
+            roles = await exports.roles_since(tx, account.user_id)
+            ways_in = await exports.ways_in(tx, account.user_id)
         sessions = await self._sessions.page(
             user_id=account.user_id, after=None, limit=_MOST_SESSIONS
         )
-        return Export(account=account, roles_since=roles, sessions=tuple(sessions))
+        return Export(account=account, roles_since=roles, ways_in=ways_in, sessions=tuple(sessions))
 
 
 async def _lock(tx: Tx, user_id: UserId) -> None:

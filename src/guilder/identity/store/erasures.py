@@ -68,11 +68,6 @@ _ERASED_BESIDES: Final = """
 _NOT_ERASED: Final = """
     SELECT id FROM identity.users WHERE id = ANY($1::uuid[]) AND status <> 'erased' ORDER BY id
 """
-_ROLES_SINCE: Final = """
-    SELECT r.role, r.assigned_at FROM identity.role_assignments r
-    JOIN identity.accounts a ON a.id = r.account_id
-    WHERE a.user_id = $1 ORDER BY r.assigned_at, r.role
-"""
 
 
 async def lock_user(tx: Tx, user_id: UserId) -> str | None:
@@ -125,11 +120,6 @@ async def erased_besides(tx: Tx, user_ids: Sequence[UserId]) -> Sequence[Listed]
 async def not_erased(tx: Tx, user_ids: Sequence[UserId]) -> Sequence[UserId]:
     """Those of these users who are there and not erased."""
     return [UserId(row["id"]) for row in await tx.fetch(_NOT_ERASED, user_ids)]
-
-
-async def roles_since(tx: Tx, user_id: UserId) -> tuple[tuple[str, datetime], ...]:
-    """Every role of a user's accounts, and since when."""
-    return tuple((row["role"], row["assigned_at"]) for row in await tx.fetch(_ROLES_SINCE, user_id))
 
 
 def _hold(row: Row) -> Hold:
