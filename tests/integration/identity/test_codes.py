@@ -279,6 +279,8 @@ async def test_user_proves_an_address_with_the_code_sent_to_it(
     assert (sent.purpose, sent.channel) == (contact, channel)
     assert error(wrong, 400)["code"] == error(again, 400)["code"] == "INVALID_OTP"
     assert [name for name, at in standing.items() if at] == [f"{contact}_verified_at"]
+    me = data(await anna.app.get("/auth/me"))
+    assert [name for name in ("email", "phone") if me[f"{name}_verified"]] == [contact]
     told = await superuser.fetchval(
         "SELECT count(*) FROM platform.outbox WHERE key = $1 "
         "AND type = 'com.guilder.user.contact_verified'",

@@ -75,6 +75,9 @@ class AccountView:
     created_at: datetime
     sign_in_epoch: int = 0
     """How often all of the user's sessions were ended; a proof of an earlier epoch is void."""
+    email_verified: bool = False
+    """Whether the user has proved that the email is theirs."""
+    phone_verified: bool = False
 
     @property
     def customer_id(self) -> UserId | None:

@@ -86,8 +86,10 @@ class RegisteredUser(msgspec.Struct, kw_only=True):
 
 
 class Me(SignedInUser, kw_only=True):
-    """The caller's own account."""
+    """The caller's own account. ``POST /auth/verify`` proves an email or a phone."""
 
+    email_verified: bool
+    phone_verified: bool
     created_at: datetime
     kyc: Kyc
 
@@ -244,6 +246,8 @@ def _registered(user: AccountView) -> RegisteredUser:
 def _me(account: AccountView) -> Me:
     return Me(
         **msgspec.structs.asdict(signed_in_user(account)),
+        email_verified=account.email_verified,
+        phone_verified=account.phone_verified,
         created_at=account.created_at,
         kyc=Kyc(status=account.kyc_status),
     )

@@ -51,7 +51,8 @@ _ADD_ROLE: Final = """
 _ACCOUNT_COLUMNS: Final = """
     SELECT a.id, a.user_id, a.type, u.status, u.kyc_status, u.created_at, u.password_hash,
         u.email, u.phone, u.full_name, u.email_sealed, u.phone_sealed, u.full_name_sealed,
-        u.sign_in_epoch, k.id AS key_id, k.wrapped,
+        u.sign_in_epoch, u.email_verified_at IS NOT NULL AS email_verified,
+        u.phone_verified_at IS NOT NULL AS phone_verified, k.id AS key_id, k.wrapped,
         ARRAY(
             SELECT role FROM identity.role_assignments r WHERE r.account_id = a.id ORDER BY role
         ) AS roles
@@ -209,6 +210,8 @@ class UserStore:
             roles=tuple(row["roles"]),
             created_at=row["created_at"],
             sign_in_epoch=row["sign_in_epoch"],
+            email_verified=row["email_verified"],
+            phone_verified=row["phone_verified"],
         )
 
     def _personal(
