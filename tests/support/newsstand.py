@@ -5,12 +5,13 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
 import msgspec
+from prometheus_client import CollectorRegistry
 
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.events import (
@@ -24,7 +25,8 @@ from guilder.identity.events import (
 from guilder.kernel.ids import EventId, SessionId, TransactionId, UserId, WalletId
 from guilder.notifications.api import Channel, Message, NoticeId, Sender
 from guilder.notifications.domain.preferences import Preferences
-from guilder.notifications.service.courier import Courier
+from guilder.notifications.service.courier import KEPT_FOR, Courier
+from guilder.notifications.service.figures import Figures
 from guilder.notifications.service.forgetting import Forgetting
 from guilder.notifications.service.newsroom import Fact, Heard, Newsroom
 from guilder.notifications.service.reading import (
@@ -111,7 +113,13 @@ class Newsstand:
         self.choosing = Choosing(db, default=DEFAULT)
         self.sending = Sending(db, writer=self.writer, default=DEFAULT, reachable=senders)
 
-    def courier(self, *, lease_s: float = 30.0) -> Courier:
+    def courier(
+        self,
+        *,
+        lease_s: float = 30.0,
+        kept_for: timedelta = KEPT_FOR,
+        registry: CollectorRegistry | None = None,
+    ) -> Courier:
         return Courier(
             self.db,
             writer=self.writer,
@@ -119,6 +127,8 @@ class Newsstand:
             senders=self.senders,
             default=DEFAULT,
             lease_s=lease_s,
+            figures=Figures(registry),
+            kept_for=kept_for,
         )
 
     async def hear(self, *facts: Fact, at: datetime | None = None) -> None:

@@ -211,7 +211,7 @@ def _modules(
             publish_every_s=settings.audit_publish_every_s,
         ),
         _webhooks(settings, db=db, registry=registry),
-        _notifications(settings, db=db),
+        _notifications(settings, db=db, registry=registry),
     )
 
 
@@ -252,7 +252,7 @@ def _webhooks(settings: Settings, *, db: Database, registry: CollectorRegistry) 
     )
 
 
-def _notifications(settings: Settings, *, db: Database) -> Module:
+def _notifications(settings: Settings, *, db: Database, registry: CollectorRegistry) -> Module:
     def secret(value: SecretStr | None) -> str | None:
         simulated = None if settings.is_production else notifications.SIMULATED
         return simulated if value is None else value.get_secret_value()
@@ -274,6 +274,9 @@ def _notifications(settings: Settings, *, db: Database) -> Module:
         region=settings.default_region,
         time_zone=settings.time_zone,
         shows_outbox=not settings.is_production,
+        lease_s=settings.notification_lease_s,
+        kept_for=timedelta(days=settings.notification_retention_days),
+        registry=registry,
     )
 
 

@@ -10,12 +10,15 @@ from guilder.platform.module import Job
 
 _DELIVER_EVERY_S: Final = 0.25
 _CLEAR_EVERY_S: Final = 3600.0
+_MEASURE_EVERY_S: Final = 15.0
 
 
 def jobs(courier: Courier, forgetting: Forgetting) -> tuple[Job, ...]:
     """Everything that notifications do by themselves."""
     return (
         Job(name="notifications.deliver", every_s=_DELIVER_EVERY_S, run=courier.deliver),
+        Job(name="notifications.measure", every_s=_MEASURE_EVERY_S, run=courier.measure),
+        Job(name="notifications.clear_old", every_s=_CLEAR_EVERY_S, run=courier.clear_old),
         Job(name="notifications.clear_sandbox", every_s=_CLEAR_EVERY_S, run=courier.clear_sandbox),
         Job(
             name="notifications.forget_late_news",

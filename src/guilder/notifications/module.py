@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
+
+from prometheus_client import CollectorRegistry
 
 from guilder.notifications.api import Channel, Sender
 from guilder.notifications.consumers import subscriptions
@@ -14,7 +17,8 @@ from guilder.notifications.service.channels.http_push import HttpPush, ServiceAc
 from guilder.notifications.service.channels.http_sms import HttpSms
 from guilder.notifications.service.channels.simulated import SandboxOutbox, Sunk
 from guilder.notifications.service.channels.smtp import SmtpEmail, SmtpServer
-from guilder.notifications.service.courier import LEASE_S, Courier
+from guilder.notifications.service.courier import KEPT_FOR, LEASE_S, Courier
+from guilder.notifications.service.figures import Figures
 from guilder.notifications.service.forgetting import Forgetting
 from guilder.notifications.service.newsroom import Newsroom
 from guilder.notifications.service.reading import Choosing, FeedReading, SandboxReading
@@ -86,13 +90,25 @@ def build(
     shows_outbox: bool,
     heartbeat_s: float = HEARTBEAT_S,
     lease_s: float = LEASE_S,
+    kept_for: timedelta = KEPT_FOR,
+    registry: CollectorRegistry | None = None,
 ) -> Module:
-    """The wired context. ``region`` and ``time_zone`` hold for whoever chose nothing."""
+    """The wired context. ``region`` and ``time_zone`` hold for whoever chose nothing.
+
+    Messages are kept ``kept_for`` so long once they have ended.
+    """
     writer = Writer(region=region)
     default = Preferences(language=LANGUAGES[0], time_zone=time_zone)
     newsroom = Newsroom(default=default, reachable=senders)
     courier = Courier(
-        db, writer=writer, contacts=keys, senders=senders, default=default, lease_s=lease_s
+        db,
+        writer=writer,
+        contacts=keys,
+        senders=senders,
+        default=default,
+        lease_s=lease_s,
+        figures=Figures(registry),
+        kept_for=kept_for,
     )
     forgetting = Forgetting(db)
     feed = FeedReading(db, writer=writer, default=default)

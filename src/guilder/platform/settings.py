@@ -296,6 +296,19 @@ class Settings(IdentitySettings):
     push_credentials: Path | None = Field(
         default=None, description="Key file (JSON) of the service account for GUILDER_PUSH_URL."
     )
+    notification_lease_s: float = Field(
+        default=30,
+        ge=2,
+        le=600,
+        description="Seconds after which a message is sent again whose courier has died; a "
+        "provider gets half of that to answer.",
+    )
+    notification_retention_days: float = Field(
+        default=90,
+        ge=7,
+        le=3650,
+        description="Days that sent and failed messages are kept in the log of notifications.",
+    )
     sink_file: Path | None = Field(
         default=None,
         description="File that a copy of each email, SMS and push is appended to as a JSON line, "

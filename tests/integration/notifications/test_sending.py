@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from guilder.kernel.errors import ValidationFailed
 from guilder.notifications.api import (
@@ -351,6 +353,46 @@ async def test_what_is_sent_and_given_up_is_published_without_its_text(
     types = sorted(row["type"].removeprefix("com.guilder.notification.") for row in rows)
     assert types == ["failed", "sent"]
     assert not any(anna.email in row["data"] or "100.00" in row["data"] for row in rows)
+
+
+async def test_messages_that_ended_long_ago_are_deleted_and_others_stay(
+    stand: Newsstand, trays: Trays
+) -> None:
+    anna, ben = await stand.person("Anna"), await stand.person("Ben")
+    await stand.hear(payment(None, anna.wallet), payment(None, ben.wallet))
+    trays[Channel.EMAIL].failures.append(NotDelivered("busy"))
+    await stand.courier().deliver()
+    await stand.courier().clear_old()
+    before = await stand.statuses(anna) + await stand.statuses(ben)
+
+    await stand.courier(kept_for=timedelta()).clear_old()
+
+    after = await stand.statuses(anna) + await stand.statuses(ben)
+    assert sorted(status for _, _, status, _ in before) == ["queued", "sent"]
+    assert after == [("deposit_received", "email", "queued", "busy")]
+
+
+async def test_metrics_tell_what_was_sent_what_failed_and_what_waits(
+    stand: Newsstand, trays: Trays
+) -> None:
+    registry = CollectorRegistry()
+    anna, ben = await stand.person("Anna"), await stand.person("Ben")
+    await stand.courier().deliver()
+    await stand.hear(payment(None, anna.wallet), payment(anna.wallet, ben.wallet))
+    trays[Channel.EMAIL].failures += [NotDelivered("busy"), Undeliverable("refused")]
+    courier = stand.courier(registry=registry)
+
+    await courier.deliver()
+    await courier.measure()
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(f"guilder_notification_{name}", labels)
+
+    assert value("messages_total", channel="email", status="sent") == 1
+    assert value("messages_total", channel="email", status="failed") == 1
+    assert value("postponed_total", channel="email") == 1
+    assert (value("queued") or 0) >= 1
+    assert value("overdue_seconds") is not None
 
 
 async def test_the_sink_gets_a_line_for_each_message(

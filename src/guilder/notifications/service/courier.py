@@ -30,6 +30,7 @@ from guilder.notifications.service.addresses import AddressBook
 from guilder.notifications.service.channels.simulated import SandboxOutbox, reference
 from guilder.notifications.service.codes import in_clear, refuse_late
 from guilder.notifications.service.endings import FAILED, SENT, record
+from guilder.notifications.service.figures import Figures
 from guilder.notifications.service.wording import Writer
 from guilder.notifications.store import deliveries, people, sandbox
 from guilder.notifications.store.people import Reader
@@ -50,6 +51,8 @@ LEASE_S: Final = 30.0
 _AT_ONCE: Final = 16
 _LAID_OUT_AT_ONCE: Final = 500
 _KEPT_IN_SANDBOX: Final = timedelta(days=7)
+KEPT_FOR: Final = timedelta(days=90)
+_CLEARED_AT_ONCE: Final = 1_000
 
 _log = structlog.get_logger(__name__)
 
@@ -66,6 +69,8 @@ class Courier:
         senders: Mapping[Channel, Sender],
         default: Preferences,
         lease_s: float = LEASE_S,
+        figures: Figures | None = None,
+        kept_for: timedelta = KEPT_FOR,
     ) -> None:
         self._db = db
         self._writer = writer
@@ -73,6 +78,9 @@ class Courier:
         self._senders = dict(senders)
         self._default = default
         self._lease_s = lease_s
+        self._longest_s = (lease_s or LEASE_S) / 2
+        self._figures = figures or Figures(None)
+        self._kept_for = kept_for
         self._outboxes = {
             channel: sender
             for channel, sender in self._senders.items()
@@ -82,8 +90,11 @@ class Courier:
 
     async def deliver(self) -> None:
         """Send everything that is due."""
-        while self._outboxes and await self._db.run(self._lay_out) == _LAID_OUT_AT_ONCE:
-            pass
+        while self._outboxes:
+            laid_out = await self._db.run(self._lay_out)
+            self._figures.count(laid_out)
+            if len(laid_out) < _LAID_OUT_AT_ONCE:
+                break
         while claimed := await self._db.run(self._claim):
             found, book, readers = claimed
             async with asyncio.TaskGroup() as group:
@@ -95,16 +106,30 @@ class Courier:
         """Empty the sandbox outbox of what is older than a week."""
         await self._db.run(lambda tx: sandbox.clear(tx, older_than=_KEPT_IN_SANDBOX))
 
+    async def clear_old(self) -> None:
+        """Delete messages that ended long ago, a bounded number at a time."""
+        kept_for = self._kept_for
+        while await self._db.run(
+            lambda tx: deliveries.clear(tx, older_than=kept_for, most=_CLEARED_AT_ONCE)
+        ):
+            pass
+
+    async def measure(self) -> None:
+        """Look how much waits."""
+        queued, overdue_s = await self._db.run(deliveries.waiting)
+        self._figures.queued.set(queued)
+        self._figures.overdue.set(overdue_s)
+
     async def close(self) -> None:
         """Give up the senders' connections."""
         for sender in self._senders.values():
             await sender.close()
 
-    async def _lay_out(self, tx: Tx) -> int:
-        """Put what is due into the sandbox outbox and record it; how many messages that were."""
+    async def _lay_out(self, tx: Tx) -> Sequence[Ended]:
+        """Put what is due into the sandbox outbox and record it; how each message ended."""
         held = await deliveries.hold(tx, limit=_LAID_OUT_AT_ONCE, channels=self._outboxes)
         if not held:
-            return 0
+            return []
         book = await AddressBook.read(tx, held)
         letters: dict[Channel, list[Letter]] = {channel: [] for channel in self._outboxes}
         ended = [self._addressed(delivery, book=book, into=letters) for delivery in held]
@@ -114,7 +139,7 @@ class Courier:
                 await outbox.lay_out(tx, letters[channel])
         await failpoints.reach(AFTER_SEND)
         await record(tx, ended, held=True)
-        return len(held)
+        return ended
 
     def _addressed(
         self, delivery: Delivery, *, book: AddressBook, into: Mapping[Channel, list[Letter]]
@@ -193,7 +218,7 @@ class Courier:
         if sender is None:
             raise NotDelivered("no_provider")
         try:
-            async with asyncio.timeout(LEASE_S / 2):
+            async with asyncio.timeout(self._longest_s):
                 return await sender.send(message)
         except TimeoutError:
             raise NotDelivered("timeout") from None
@@ -204,6 +229,7 @@ class Courier:
             await self._fail(delivery, reason)
             return
         await self._db.run(lambda tx: deliveries.postpone(tx, delivery, pause=pause, reason=reason))
+        self._figures.postponed.labels(delivery.channel.value).inc()
 
     async def _fail(self, delivery: Delivery, reason: str) -> None:
         await self._recorder.submit(Ended(delivery=delivery, status=FAILED, reason=reason))
@@ -217,4 +243,5 @@ class Courier:
 
     async def _record(self, ended: Sequence[Ended]) -> list[None]:
         await self._db.run(lambda tx: record(tx, ended, held=False))
+        self._figures.count(ended)
         return [None] * len(ended)

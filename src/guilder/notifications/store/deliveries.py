@@ -17,7 +17,7 @@ from msgspec import Struct
 from guilder.kernel.ids import EventId, UserId
 from guilder.notifications.api import Channel, DeliveryId, DeviceId
 from guilder.notifications.domain.records import Delivery, Ended
-from guilder.platform.db import Row, Tx
+from guilder.platform.db import Row, Tx, rows_done
 
 _ADD: Final = """
     INSERT INTO notifications.deliveries
@@ -85,6 +85,22 @@ _SEVERAL: Final = f"""
     SELECT {_COLUMNS} FROM notifications.deliveries d WHERE d.id = ANY($1::uuid[]) ORDER BY d.id
 """
 _NOW: Final = "SELECT clock_timestamp()"
+_CLEAR: Final = """
+    DELETE FROM notifications.deliveries WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM notifications.deliveries
+        WHERE created_at < clock_timestamp() - $1::interval AND ended_at IS NOT NULL LIMIT $2
+    )) AND ended_at IS NOT NULL
+"""
+_WAITING: Final = """
+    SELECT (
+        SELECT count(*) FROM (
+            SELECT FROM notifications.deliveries WHERE status = 'queued' LIMIT 10000
+        ) queued
+    ) AS queued, (
+        SELECT extract(epoch FROM clock_timestamp() - min(due_at))::float8
+        FROM notifications.deliveries WHERE status = 'queued'
+    ) AS overdue_s
+"""
 
 
 class NewDelivery(Struct, frozen=True, kw_only=True):
@@ -189,6 +205,19 @@ async def end(tx: Tx, ended: Sequence[Ended], *, held: bool) -> dict[DeliveryId,
 async def postpone(tx: Tx, claimed: Delivery, *, pause: timedelta, reason: str) -> None:
     """Let a message be tried again after a pause."""
     await tx.execute(_POSTPONE, claimed.id, claimed.attempts, pause, reason)
+
+
+async def clear(tx: Tx, *, older_than: timedelta, most: int) -> int:
+    """Delete old messages that have ended; how many there were."""
+    return rows_done(await tx.execute(_CLEAR, older_than, most))
+
+
+async def waiting(tx: Tx) -> tuple[int, float]:
+    """How many messages wait, and for how many seconds the first of them has been due."""
+    row = await tx.fetchrow(_WAITING)
+    if row is None:
+        raise AssertionError  # pragma: no cover - it has no FROM
+    return row["queued"], max(0.0, row["overdue_s"] or 0.0)
 
 
 async def one(tx: Tx, delivery_id: UUID) -> Delivery | None:
