@@ -305,6 +305,8 @@ class WalletService:
     async def wind_up(self, tx: Tx, owner_id: UserId) -> datetime | None:
         """Close everything somebody holds who is to be erased; when money moved last.
 
+        What they called their wallets is forgotten.
+
         Raises:
             MoneyRemains: there is money in a wallet, or money is held.
         """
@@ -316,6 +318,7 @@ class WalletService:
             if account.moved_at is not None:
                 moved_at = max(account.moved_at, moved_at or account.moved_at)
             await self._change(tx, wallet_id, Act.CLOSE, owner_id=owner_id, by_staff=True)
+            await store.unlabel(tx, _owned(await store.lock(tx, wallet_id), owner_id))
         return moved_at
 
     async def close_late(self, tx: Tx, owner_id: UserId) -> None:

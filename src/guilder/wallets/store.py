@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from guilder.kernel.clock import epoch_microseconds
 from guilder.kernel.currencies import CURRENCIES, Currency
@@ -47,6 +47,7 @@ _WRITE_STANDING: Final = """
     SET status = $2, frozen_by_staff = $3, changed_at = $4, seal = $5
     WHERE id = $1
 """
+_UNLABEL: Final = "UPDATE wallets.wallets SET label = '', seal = $2 WHERE id = $1"
 _NOTE_OWNER_FREEZE: Final = """
     INSERT INTO wallets.owner_freezes (wallet_id, freeze_id) VALUES ($1, $2)
 """
@@ -213,6 +214,11 @@ async def write_standing(tx: Tx, wallet: StoredWallet) -> None:
         wallet.changed_at,
         _seal(wallet),
     )
+
+
+async def unlabel(tx: Tx, wallet: StoredWallet) -> None:
+    """Forget what its owner called a locked wallet, sealed anew."""
+    await tx.execute(_UNLABEL, wallet.id, _seal(structs.replace(wallet, label="")))
 
 
 async def note_owner_freeze(tx: Tx, wallet_id: WalletId, *, freeze_id: UUID) -> None:

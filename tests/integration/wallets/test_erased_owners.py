@@ -58,6 +58,18 @@ async def test_everything_is_closed_whatever_its_state(bank: Bank) -> None:
     assert await standings(bank, anna) == [CLOSED] * 4
 
 
+async def test_what_they_called_their_wallets_is_forgotten(bank: Bank) -> None:
+    anna = person()
+    for label in ("Anna's savings", ""):
+        await bank.wallets.open_wallet(anna, currency=INR, label=label)
+
+    await wind_up(bank, anna)
+
+    views = await bank.wallets.list_wallets(anna, after=BEFORE_ALL, limit=10)
+    assert [view.wallet.label for view in views] == ["", ""]
+    assert await bank.verify() == []
+
+
 async def test_it_says_when_money_moved_last(bank: Bank) -> None:
     anna = person()
     early, late = [await bank.open(anna, funds_minor=100) for _ in range(2)]
