@@ -19,6 +19,7 @@ from guilder.kernel.ids import UserId, WalletId
 from guilder.payments.api import PaymentOrder
 from guilder.payments.domain import high_value
 from guilder.payments.service.engine import HighValue
+from guilder.payments.store.checks import CHECKS
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.keys import KeyFolder
@@ -26,6 +27,7 @@ from tests.support.bank import Bank, deposit, opened
 from tests.support.branch import served
 from tests.support.database import OwnDatabase
 from tests.support.portal import Resident, settle
+from tests.support.tampering import findings_of
 from tests.support.town import Town, data, error, founded
 
 Superuser = asyncpg.Connection
@@ -277,6 +279,35 @@ async def test_neighbours_of_a_transfer_to_be_verified_are_made(payer: Payer) ->
 
     assert sorted({answer.status_code for answer in answers}) == [201, 202]
     assert await payer.balance() == 100_000_00 - 10 * 100_00
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "used_by = gen_random_uuid()",
+        "account_id = (SELECT id FROM identity.accounts WHERE type = 'user_admin' LIMIT 1)",
+        "parameters = sha256(parameters)",
+    ],
+)
+async def test_token_that_was_spent_on_something_else_is_found(
+    edit: str, payer: Payer, superuser: Superuser
+) -> None:
+    needed = data(await payer.transfer(), 202)
+    token = await payer.anna.confirm(needed["verification_id"])
+    data(await payer.transfer(verification_token=token), 201)
+    before = await findings_of(superuser, CHECKS)
+    change = f"UPDATE identity.verifications SET {edit} WHERE id = $1"
+    await superuser.execute(change, needed["verification_id"])
+
+    found = await findings_of(superuser, CHECKS)
+
+    await superuser.execute(
+        "DELETE FROM identity.verifications WHERE id = $1", needed["verification_id"]
+    )
+    assert before == []
+    assert [(finding.table, finding.row) for finding in found] == [
+        ("identity.verifications", needed["verification_id"])
+    ]
 
 
 def _funds(payer: Payer) -> PaymentOrder:

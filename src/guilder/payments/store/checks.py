@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from guilder.identity.api.verifications import Operation
 from guilder.kernel.currencies import CURRENCIES
 from guilder.payments.api import PaymentType
 from guilder.payments.domain import KEY_LIFETIME
@@ -200,6 +201,19 @@ _TOLD: Final = f"""
        OR told.at::timestamptz IS DISTINCT FROM due.created_at
 """
 
+_VERIFIED: Final = f"""
+    SELECT v.id::text AS row,
+        CASE WHEN p.id IS NULL THEN 'what it was spent on is no completed transfer of its account'
+            ELSE format('it was spent on another transfer than it is for, %s', p.id) END AS detail
+    FROM identity.verifications v
+    LEFT JOIN payments.transactions p ON p.id = v.used_by AND p.owner_id = v.account_id
+        AND p.type = '{PaymentType.TRANSFER.value}' AND p.status = 'completed'
+    WHERE v.operation = '{Operation.HIGH_VALUE_TRANSFER.value}' AND v.status = 'used'
+        AND v.parameters IS DISTINCT FROM platform.seal(v.operation,
+            'amount', {_in_major_units()}, 'currency', p.currency,
+            'from_wallet_id', p.from_wallet_id::text, 'to_wallet_id', p.to_wallet_id::text)
+"""
+
 CHECKS: Final[tuple[Check, ...]] = (
     sql_check(
         "payment seals",
@@ -248,6 +262,12 @@ CHECKS: Final[tuple[Check, ...]] = (
         table="payments.transactions",
         invariant="a key has one payment a day",
         query=_ONCE,
+    ),
+    sql_check(
+        "verifications spent",
+        table="identity.verifications",
+        invariant="a verification that was spent on a transfer is for just that transfer",
+        query=_VERIFIED,
     ),
     sql_check(
         "payment events",
