@@ -1,14 +1,26 @@
-"""A browser that signs in with a provider: it follows redirects by hand and keeps its cookies."""
+"""A browser that signs in with a provider: it follows redirects by hand and keeps its cookies.
+
+And what a town has to know of that provider.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx2
+import msgspec
 
+from guilder.identity import module
+from guilder.identity.api.outside import Provider
+from guilder.platform.egress import Egress, EgressRules, SystemResolver
+from guilder.platform.outward import CallLimits
+from tests.support.stranger import CLIENT_ID, CLIENT_SECRET, Stranger
 from tests.support.town import Town
+from tests.support.townhall import Townsman, customer
 
 
 @dataclass
@@ -69,3 +81,23 @@ class Browser:
                     self.cookies.pop(name, None)
                 else:
                     self.cookies[name] = morsel.value
+
+
+def providers(stranger: Stranger, folder: Path) -> Mapping[str, Provider]:
+    """The stranger as Google, as GitHub and as somebody else's provider."""
+    entry = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "issuer": stranger.url}
+    file = folder / "providers.json"
+    file.write_bytes(msgspec.json.encode(dict.fromkeys(("google", "github", "acme"), entry)))
+    rules = EgressRules(https_only=False, allow=["127.0.0.1:*"])
+    limits = CallLimits(connect_s=10, total_s=20)
+    return module.build_providers(
+        file, egress=Egress(rules, resolver=SystemResolver()), limits=limits
+    )
+
+
+async def linked(town: Town, *, provider: str = "google") -> Townsman:
+    """A customer who has linked whoever the provider names just now."""
+    anna = await customer(town)
+    answer = await Browser(town).link(provider, token=anna.token)
+    assert answer.status_code == 204, answer.text
+    return anna

@@ -65,10 +65,10 @@ from guilder.identity.service.sign_in import SignIn
 from guilder.identity.service.staff import StaffAppointments
 from guilder.identity.service.verification_tokens import SpentInTransactions
 from guilder.identity.service.verifications import Verifying
-from guilder.identity.store.client_checks import CLIENT_CHECKS
+from guilder.identity.store.client_checks import CHECKS as CLIENT_CHECKS
 from guilder.identity.store.person_keys import PersonalKeys
 from guilder.identity.store.personal_checks import CHECKS as PERSONAL_CHECKS
-from guilder.identity.store.session_checks import SESSION_CHECKS
+from guilder.identity.store.session_checks import CHECKS as SESSION_CHECKS
 from guilder.identity.store.users import UserStore
 from guilder.platform.auth import AUDIENCE, ISSUER
 from guilder.platform.db import Database

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from guilder.identity.store.client_checks import CLIENT_CHECKS
+from guilder.identity.store.client_checks import CHECKS
 from guilder.platform.checks import run_checks
 from guilder.platform.db import Database
 from tests.support.machines import make_client, signed_in
@@ -41,11 +41,11 @@ EDITS = {
 
 async def found(db: Database) -> set[str]:
     """The names of the checks that found something."""
-    return {done.check.name for done in await run_checks(db, CLIENT_CHECKS) if done.findings}
+    return {done.check.name for done in await run_checks(db, CHECKS) if done.findings}
 
 
 def test_every_check_has_an_edit() -> None:
-    assert set(EDITS) == {check.name for check in CLIENT_CHECKS}
+    assert set(EDITS) == {check.name for check in CHECKS}
 
 
 @pytest.mark.parametrize("name", EDITS)

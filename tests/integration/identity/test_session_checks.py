@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from guilder.identity.store.session_checks import SESSION_CHECKS
+from guilder.identity.store.session_checks import CHECKS
 from guilder.platform.checks import run_checks
 from guilder.platform.db import Database
 from tests.support.town import Town, data
@@ -34,7 +34,7 @@ EDITS = {
 
 async def found(db: Database) -> set[str]:
     """The names of the checks that found something."""
-    return {done.check.name for done in await run_checks(db, SESSION_CHECKS) if done.findings}
+    return {done.check.name for done in await run_checks(db, CHECKS) if done.findings}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -58,7 +58,7 @@ async def test_honest_use_is_found_to_be_right(db: Database, session_id: UUID) -
 
 
 def test_every_check_has_an_edit() -> None:
-    assert set(EDITS) == {check.name for check in SESSION_CHECKS}
+    assert set(EDITS) == {check.name for check in CHECKS}
 
 
 @pytest.mark.parametrize("name", EDITS)

@@ -9,7 +9,7 @@ from guilder.platform.checks import Check, sql_check
 
 _FOR_PEOPLE: Final = ", ".join(f"'{name}'" for name in sorted(FOR_PEOPLE))
 
-CLIENT_CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final[tuple[Check, ...]] = (
     sql_check(
         "identity.clients_have_no_power_over_people",
         table="identity.clients",

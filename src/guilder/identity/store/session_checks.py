@@ -7,7 +7,7 @@ from typing import Final
 from guilder.platform.checks import Check, sql_check
 from guilder.platform.standing import KEPT_S
 
-SESSION_CHECKS: Final[tuple[Check, ...]] = (
+CHECKS: Final[tuple[Check, ...]] = (
     sql_check(
         "identity.refresh_tokens_never_fork",
         table="identity.refresh_tokens",
