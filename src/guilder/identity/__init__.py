@@ -17,6 +17,10 @@ Glossary
   user-admin account, shows; the right code gives a token that is spent on it.
 - *one-time code*: six digits sent to an address, to sign in with it or to prove it is one's own.
 - *reset token*: what is mailed to somebody who forgot the password.
+- *machine client*: a program with a secret of its own that acts in a user's name, or in its own for
+  the house; its *scopes* are the permissions that it was given.
+- *provider*: somebody else who recognises people (Google, GitHub, …); a *link* says which of its
+  people is which user.
 - *role*: what an account is appointed to; `guilder.platform.permissions` says what that grants.
 
 Invariants
@@ -31,5 +35,9 @@ Invariants
 - Neither signing in nor asking for a code or a reset tells, by its answer or the time it takes,
   whether a user exists.
 - Who has a second factor opens no session without one, whichever way they sign in.
+- A machine client has no more than its scopes and its user's roles both grant at that moment, and
+  no power over people or clients.
+- A person of a provider signs in by a link alone. A link is made by a user who is signed in, or by
+  an email that the provider and the user have both verified.
 - A password is stored as an Argon2id hash only, and signing in costs the same for any answer "no".
 """
