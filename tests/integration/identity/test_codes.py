@@ -12,10 +12,12 @@ import pytest
 import pytest_asyncio
 
 from guilder.identity import module
+from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.jobs import Held, Task, queue
 from guilder.platform.keys import KeyFolder
+from tests.support.enrolled import settled
 from tests.support.portal import Resident, other_than, settle
 from tests.support.postbag import Sent, sent_to, work_off
 from tests.support.town import CHEAP, Town, data, error
@@ -347,6 +349,44 @@ async def test_clearing_forgets_what_was_sent_a_day_ago(
 
     left = "SELECT (SELECT count(*) FROM identity.one_time_codes) + count(*) FROM {}"
     assert await superuser.fetchval(left.format("identity.code_issues")) == 0
+
+
+async def test_second_factor_is_asked_for_after_the_code(
+    db: Database, town: Town, superuser: Superuser
+) -> None:
+    nina = await settled(town, superuser, name="Nina")
+    await nina.enroll()
+    keys = OuterKeys(town.keys.folder)
+
+    async def login_code() -> str:
+        await superuser.execute(AGO)
+        data(await town.post("/auth/otp/request", email=nina.email), 202)
+        await work_off(db, tasks_of(db, town.keys))
+        return (await sent_to(db, UserId(nina.user_id), keys=keys))[-1].code
+
+    named = {"email": nina.email}
+    challenge = data(await town.post("/auth/otp/verify", **named, otp=await login_code()), 202)
+    completed = await town.post(
+        "/auth/mfa/verify", challenge=challenge["challenge"], otp=await nina.code()
+    )
+    await nina.wait_for_next_code()
+    at_once = await town.post(
+        "/auth/otp/verify", **named, otp=await login_code(), second_factor=await nina.code()
+    )
+    await nina.wait_for_next_code()
+    wrong = await town.post(
+        "/auth/otp/verify", **named, otp=await login_code(), second_factor=await nina.wrong_code()
+    )
+
+    assert challenge["mfa_required"] is True
+    assert "token" not in challenge
+    for signed_in in (completed, at_once):
+        caller = await town.verifier.verify(data(signed_in)["token"])
+        methods = await superuser.fetchval(
+            "SELECT methods FROM identity.sessions WHERE id = $1", caller.session_id
+        )
+        assert methods == ["otp", "mfa"]
+    assert error(wrong, 400)["code"] == "INVALID_OTP"
 
 
 async def test_frozen_user_is_told_only_with_the_right_code(
