@@ -27,6 +27,7 @@ from pydantic import (
 
 from guilder.platform.egress import allowed_receiver
 from guilder.platform.identity_settings import IdentitySettings, OtpStore
+from guilder.platform.notification_settings import NotificationSettings
 from guilder.platform.startup import CannotStart
 
 PREFIX: Final = "GUILDER_"
@@ -116,7 +117,7 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 Wait = Annotated[float, Field(ge=0, le=604_800)]
 
 
-class Settings(IdentitySettings):
+class Settings(IdentitySettings, NotificationSettings):
     """What an installation can be told. Sandbox defaults need nothing to be set."""
 
     env: Annotated[Environment, BeforeValidator(_lower)] = Field(
@@ -272,42 +273,6 @@ class Settings(IdentitySettings):
         ge=0.01,
         le=3650,
         description="Days that events are kept in the outbox once every group has read them.",
-    )
-    smtp_url: SecretStr | None = Field(
-        default=None,
-        description="Mail server, as smtp://user:password@host:587 (STARTTLS), smtps:// (TLS) or "
-        "smtp+plain://; simulated is the sandbox outbox, as it is in a sandbox when not set.",
-    )
-    mail_from: str = Field(
-        default="Guilder <no-reply@guilder.example>",
-        description="Whom mails to customers come from.",
-    )
-    sms_url: SecretStr | None = Field(
-        default=None,
-        description="SMS provider that speaks as Twilio, as https://account:token@host; or "
-        "simulated, as it is in a sandbox when not set.",
-    )
-    sms_from: str = Field(default="Guilder", description="Number or name that SMS come from.")
-    push_url: SecretStr | None = Field(
-        default=None,
-        description="Push provider that speaks as FCM, as https://host/v1/projects/name; or "
-        "simulated, as it is in a sandbox when not set.",
-    )
-    push_credentials: Path | None = Field(
-        default=None, description="Key file (JSON) of the service account for GUILDER_PUSH_URL."
-    )
-    notification_lease_s: float = Field(
-        default=30,
-        ge=2,
-        le=600,
-        description="Seconds after which a message is sent again whose courier has died; a "
-        "provider gets half of that to answer.",
-    )
-    notification_retention_days: float = Field(
-        default=90,
-        ge=7,
-        le=3650,
-        description="Days that sent and failed messages are kept in the log of notifications.",
     )
     sink_file: Path | None = Field(
         default=None,
