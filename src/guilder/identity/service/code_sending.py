@@ -32,6 +32,7 @@ from guilder.platform.identifiers import new_id
 from guilder.platform.jobs import queue
 from guilder.platform.jobs.held import Held
 from guilder.platform.outbox import append, outgoing
+from guilder.platform.permissions import CUSTOMER
 
 SEND_CODE: Final = "identity.send_code"
 _PLACE: Final = b"identity.jobs|name"
@@ -142,10 +143,10 @@ class CodeSending:
         await self._db.run(lambda tx: queue.enqueue(tx, SEND_CODE, arguments, key=key))
 
     async def _named(self, tx: Tx, named: Named, purpose: Purpose) -> AccountView | None:
-        # A code opens customers' accounts only: staff sign in with a password.
-        account_type = AccountType.CUSTOMER if purpose is Purpose.LOGIN else None
+        if purpose is Purpose.LOGIN:
+            return await opened_by_code(tx, named, users=self._users)
         row = await self._users.sign_in_account(
-            tx, email_key=named.email_key, phone=named.phone, account_type=account_type
+            tx, email_key=named.email_key, phone=named.phone, account_type=None
         )
         return None if row is None else row.account
 
@@ -184,6 +185,19 @@ class CodeSending:
                 await publish_code(tx, user_id, purpose, channel="email", sealed=sealed, life=life)
 
         await held.commit(write)
+
+
+async def opened_by_code(tx: Tx, named: Named, *, users: UserStore) -> AccountView | None:
+    """The account that a code sent to this name opens: a customer's, who is nothing else.
+
+    Staff sign in with a password, also those whose account was a customer's before.
+    """
+    row = await users.sign_in_account(
+        tx, email_key=named.email_key, phone=named.phone, account_type=AccountType.CUSTOMER
+    )
+    if row is None or not {CUSTOMER}.issuperset(row.account.roles):
+        return None
+    return row.account
 
 
 async def publish_code(

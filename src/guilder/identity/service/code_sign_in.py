@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from guilder.identity.api import AccountType, AccountView, SignedIn
+from guilder.identity.api import SignedIn
 from guilder.identity.api.second_factors import Challenge, InvalidOtp, SecondFactors
-from guilder.identity.service.code_sending import Named, read_name
+from guilder.identity.service.code_sending import opened_by_code, read_name
 from guilder.identity.service.contact_checks import prove
 from guilder.identity.service.one_time_codes import OneTimeCodes, Purpose
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.store.users import UserStore
-from guilder.platform.db import Database, Tx
+from guilder.platform.db import Database
 
 
 class CodeSignIn:
@@ -56,7 +56,7 @@ class CodeSignIn:
         if named is None:
             raise InvalidOtp
         # Read before the code is, so that what ends sessions meanwhile voids the code, too.
-        account = await self._db.run(lambda tx: self._account(tx, named))
+        account = await self._db.run(lambda tx: opened_by_code(tx, named, users=self._users))
         is_right = await self._codes.take(Purpose.LOGIN, subject=named.subject, code=code)
         if account is None or not is_right:
             raise InvalidOtp
@@ -72,12 +72,3 @@ class CodeSignIn:
             client_address=client_address,
             methods=demand.methods,
         )
-
-    async def _account(self, tx: Tx, named: Named) -> AccountView | None:
-        row = await self._users.sign_in_account(
-            tx,
-            email_key=named.email_key,
-            phone=named.phone,
-            account_type=AccountType.CUSTOMER,
-        )
-        return None if row is None else row.account

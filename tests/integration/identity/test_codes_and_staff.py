@@ -1,0 +1,74 @@
+"""Codes open accounts of customers, and of nobody who may more, whatever the account is called."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import asyncpg
+import pytest_asyncio
+
+from guilder.identity import module
+from guilder.kernel.ids import UserId
+from guilder.platform.db import Database
+from guilder.platform.envelopes import OuterKeys
+from guilder.platform.jobs import Task
+from guilder.platform.keys import KeyFolder
+from tests.support.portal import Resident, settle
+from tests.support.postbag import sent_to, work_off
+from tests.support.town import CHEAP, Town, data, error
+from tests.support.townhall import staff
+
+Superuser = asyncpg.Connection
+
+AGO = "UPDATE identity.code_issues SET issued_at = issued_at - interval '31 seconds'"
+REASON = "Joined the support team."
+
+
+def tasks_of(db: Database, keys: KeyFolder) -> tuple[Task, ...]:
+    return module.build(
+        db=db, keys=keys, contacts=OuterKeys(keys.folder), password_cost=CHEAP
+    ).tasks
+
+
+@pytest_asyncio.fixture
+async def anna(town: Town, superuser: Superuser) -> AsyncIterator[Resident]:
+    yield await settle(town, "Anna")
+    await superuser.execute("DELETE FROM platform.jobs")
+
+
+async def codes_for(anna: Resident, town: Town, db: Database) -> list[str]:
+    """What is on its way to her, once she has asked for a code."""
+    data(await town.post("/auth/otp/request", phone=anna.phone), 202)
+    await work_off(db, tasks_of(db, town.keys))
+    keys = OuterKeys(town.keys.folder)
+    return [sent.code for sent in await sent_to(db, UserId(anna.id), keys=keys)]
+
+
+async def appoint(anna: Resident, role: str, *, town: Town, db: Database) -> None:
+    admin = await staff(town, db, "admin")
+    path = f"/admin/users/{UUID(str(anna.id))}/role"
+    data(await admin.ask("PATCH", path, role=role, reason=REASON))
+
+
+async def test_customer_who_became_staff_signs_in_by_no_code(
+    town: Town, db: Database, anna: Resident
+) -> None:
+    (code,) = await codes_for(anna, town, db)
+    await appoint(anna, "support", town=town, db=db)
+
+    refused = await town.post("/auth/otp/verify", phone=anna.phone, otp=code)
+
+    assert error(refused, 400)["code"] == "INVALID_OTP"
+    data(await town.login(email=anna.email))
+
+
+async def test_customer_who_became_staff_is_sent_no_code(
+    town: Town, db: Database, anna: Resident, superuser: Superuser
+) -> None:
+    await appoint(anna, "support", town=town, db=db)
+    assert await codes_for(anna, town, db) == []
+
+    await appoint(anna, "customer", town=town, db=db)
+    await superuser.execute(AGO)
+    assert len(await codes_for(anna, town, db)) == 1
