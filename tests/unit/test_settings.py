@@ -266,3 +266,21 @@ def test_an_installation_is_reached_where_it_says(
 def test_a_public_url_is_https_and_a_host(url: str, tmp_path: Path) -> None:
     with pytest.raises(WrongSettings, match="GUILDER_PUBLIC_URL"):
         load({"GUILDER_PUBLIC_URL": url}, folder=tmp_path)
+
+
+def test_browsers_come_back_from_providers_by_https_in_production(tmp_path: Path) -> None:
+    production = {
+        "GUILDER_ENV": "production",
+        "GUILDER_ALLOWED_HOSTS": "bank.example",
+        "GUILDER_SIGN_IN_PROVIDERS": "providers.json",
+    }
+
+    with pytest.raises(WrongSettings, match="GUILDER_PUBLIC_URL"):
+        load(production, folder=tmp_path)
+    with pytest.raises(WrongSettings, match="GUILDER_PUBLIC_URL"):
+        load({**production, "GUILDER_PUBLIC_URL": "http://localhost"}, folder=tmp_path)
+
+    settings, _ = load(
+        {**production, "GUILDER_PUBLIC_URL": "https://bank.example"}, folder=tmp_path
+    )
+    assert settings.base_url == "https://bank.example"

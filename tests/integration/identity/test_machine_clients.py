@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from guilder.identity import module
 from guilder.identity.service.clients import forget_clients
 from guilder.kernel.errors import Unauthenticated
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database
+from guilder.platform.envelopes import OuterKeys
+from guilder.platform.http.route import Access
 from guilder.platform.identifiers import new_id
 from guilder.platform.keys import KeyFolder
 from tests.support.machines import (
@@ -355,3 +359,22 @@ async def test_whoever_is_erased_leaves_no_client_behind(
     assert not await superuser.fetchval(
         "SELECT count(*) FROM identity.clients WHERE id = $1", client.id
     )
+
+
+async def test_every_route_that_asks_for_no_permission_is_closed_to_clients(
+    town: Town, db: Database
+) -> None:
+    _, token = await signed_in(town, "Manisha", "+919876501021")
+    its_token = await token_of(town, await make_client(town, token, "wallets:read"))
+    routes = module.build(db=db, keys=town.keys, contacts=OuterKeys(town.keys.folder)).routes
+    for_people = [route for route in routes if route.access is Access.ANY_CALLER]
+
+    answers = {
+        f"{route.method} {route.path}": await send(
+            town, route.method, re.sub(r"{[a-z_]+}", str(new_id()), route.path), token=its_token
+        )
+        for route in for_people
+    }
+
+    assert {"POST /auth/password/change", "GET /auth/me", "POST /auth/step-up"} <= answers.keys()
+    assert {name for name, answer in answers.items() if answer.status_code != 403} == set()
