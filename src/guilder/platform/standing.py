@@ -226,8 +226,10 @@ class Standing:
             while True:
                 woken.clear()
                 await self._try_to_refresh()
+                # not wait_for, which forgets that it was cancelled when it is woken just then
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), self._every_s)
+                    async with asyncio.timeout(self._every_s):
+                        await woken.wait()
 
     async def _hear(self) -> None:
         """This process has revoked something: it acts before anybody is answered, or nothing does.

@@ -373,3 +373,17 @@ async def test_what_changes_again_is_kept_as_long_again(
 
     assert len(standing) == 1
     assert refuses(standing)
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_it_stops_also_when_it_is_woken_at_that_very_moment(
+    feed: HandMadeFeed, turns: int
+) -> None:
+    async with asyncio.timeout(60), Standing(feed, every_s=3600).running():
+        for _ in range(20):
+            await asyncio.sleep(0)  # until it waits
+        feed.woken.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+
+    assert feed.heard_by == []
