@@ -252,6 +252,9 @@ DOCUMENTS: dict[str, Claims] = {
     "no token endpoint": {"token_endpoint": None},
     "keys in a file": {"jwks_uri": "file:///etc/passwd"},
     "a script for an endpoint": {"authorization_endpoint": "javascript:alert(1)"},
+    "an endpoint of two lines": {"authorization_endpoint": "http://id\r\nSet-Cookie: a=b"},
+    "half an address": {"token_endpoint": "file://[::1"},
+    "an endpoint in other letters": {"authorization_endpoint": "http://\u0456d.example"},
 }
 
 

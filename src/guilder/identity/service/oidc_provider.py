@@ -6,12 +6,13 @@ not more often than twice a minute, so that nobody makes us ask by inventing key
 
 from __future__ import annotations
 
+import re
 import time
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote_plus, urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode
 
 import msgspec
 from joserfc import jws
@@ -26,6 +27,7 @@ from guilder.platform.keys import UnixTime
 
 _ALGORITHMS: Final = ("RS256", "PS256", "ES256")
 _SCOPE: Final = "openid email"
+_URL: Final = re.compile(r"https?://[!-~]+")
 _KEPT_S: Final = 3600.0
 _UNKNOWN_KEY_EVERY_S: Final = 30.0
 _LONGEST_TOKEN: Final = 16 * 1024
@@ -99,7 +101,7 @@ class OidcProvider:
                 "code_challenge_method": "S256",
             }
         )
-        return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{query}"
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{query}"
 
     async def person(self, ask: Ask, *, code: str, issuer: str | None) -> OutsidePerson:
         """Whom the ID token names that the provider gives for ``code``.
@@ -176,12 +178,16 @@ class OidcProvider:
         url = f"{self._issuer.removesuffix('/')}/.well-known/openid-configuration"
         found = await self._calls.get(url, _Discovery)
         places = (found.authorization_endpoint, found.token_endpoint, found.jwks_uri)
-        schemes = {urlsplit(place).scheme for place in places}
         # a document of another issuer would have us believe that one's keys
-        if found.issuer != self._issuer or not schemes <= {"https", urlsplit(self._issuer).scheme}:
+        if found.issuer != self._issuer or not all(map(self._is_address, places)):
             raise self._calls.unavailable("discovery of another issuer")
         self._discovery = (self._clock(), found)
         return found
+
+    def _is_address(self, text: str) -> bool:
+        """Whether a browser or we may be sent there: a URL in one line, as safe as the issuer's."""
+        safe = {"https", self._issuer.partition(":")[0]}
+        return _URL.fullmatch(text) is not None and text.partition(":")[0] in safe
 
     async def _key(self, kid: object, found: _Discovery) -> Key | None:
         name = kid if isinstance(kid, str) else None
