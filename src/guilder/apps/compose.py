@@ -171,6 +171,7 @@ def _modules(
             contacts=outer_keys(settings),
             default_region=settings.default_region,
             processes=settings.workers,
+            hashes_apart=True,
             rotate_keys_after_s=settings.key_rotation_days * _DAY_S,
             passkey_origins=settings.passkey_origins or (_local_origin(settings),),
             passkey_domain=settings.passkey_domain,

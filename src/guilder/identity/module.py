@@ -151,6 +151,7 @@ def build(
     default_region: str = DEFAULT_REGION,
     password_cost: PasswordCost | None = None,
     processes: int = 1,
+    hashes_apart: bool = False,
     rotate_keys_after_s: float = 0,
     codes: CodeStore | None = None,
     passkey_origins: tuple[str, ...] = (),
@@ -168,7 +169,8 @@ def build(
     ``codes`` is where one-time codes are kept; the database when None. Passkeys are used from
     ``passkey_origins``, all of ``passkey_domain``. ``standing`` is what this process knows of
     what is revoked, ``base_url`` the address that others reach it at. ``processes`` share the
-    processor and the memory that hashing passwords may have. ``providers`` are whom else people
+    processor and the memory that hashing passwords may have; ``hashes_apart`` gives it processes of
+    its own. ``providers`` are whom else people
     may sign in with (`build_providers`).
 
     People are erased on the terms of ``erasing``; without any nobody is.
@@ -179,7 +181,11 @@ def build(
         db=db,
         contacts=contacts,
         users=users,
-        passwords=Passwords(cost=password_cost, at_once=hashes_at_once(processes=processes)),
+        passwords=Passwords(
+            cost=password_cost,
+            at_once=hashes_at_once(processes=processes),
+            apart=hashes_apart,
+        ),
         codes=codes or DatabaseCodes(db),
         sessions=Sessions(db=db, users=users, tokens=issuing.access_tokens()),
         lockout=Lockout(db=db, keys=contacts),

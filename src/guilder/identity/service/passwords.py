@@ -1,6 +1,6 @@
-"""Hashes passwords with Argon2id in threads: a few at once, and behind whatever else has to run.
+"""Hashes passwords with Argon2id: a few at once, and behind whatever else has to run.
 
-Memory is bounded by how many run at once (64 MiB each), and so is the processor. The threads give
+Memory is bounded by how many run at once (64 MiB each), and so is the processor. What hashes gives
 way to everything else that wants it, requests and the database among them.
 """
 
@@ -10,13 +10,13 @@ import asyncio
 import base64
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from pwdlib.hashers.argon2 import Argon2Hasher
-
+from guilder.identity.service.argon2 import HASH_BYTES, SALT_BYTES, argon2
+from guilder.identity.service.hashing_processes import HashingProcesses
 from guilder.kernel.errors import Overloaded
 
 Result = TypeVar("Result")
@@ -25,8 +25,6 @@ _NICER: Final = 10
 """As background work: later than requests, and not never, where the processor is not enough."""
 _NICEST: Final = 19
 _MOST_AT_ONCE: Final = 4
-_SALT_BYTES: Final = 16
-_HASH_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,27 +41,72 @@ def hashes_at_once(*, processes: int = 1) -> int:
     return max(1, min(_MOST_AT_ONCE, len(os.sched_getaffinity(0)) // (2 * processes)))
 
 
-class Passwords:
-    """Hashes and checks passwords, ``at_once`` in parallel and at most ``waiting`` more queued."""
+class Hashing(Protocol):
+    """Where passwords are hashed."""
 
-    def __init__(
-        self, *, cost: PasswordCost | None = None, at_once: int | None = None, waiting: int = 128
-    ) -> None:
-        cost = cost or PasswordCost()
-        at_once = at_once or hashes_at_once()
-        self._hasher = Argon2Hasher(
-            time_cost=cost.passes,
-            memory_cost=cost.memory_kib,
-            parallelism=cost.lanes,
-            hash_len=_HASH_BYTES,
-            salt_len=_SALT_BYTES,
-        )
-        self.decoy = _decoy(cost)
+    async def hash(self, password: str) -> str:
+        """The text to store for ``password``."""
+        ...
+
+    async def verify(self, password: str, *, stored: str) -> bool:
+        """Whether ``stored`` was made of ``password``."""
+        ...
+
+    async def close(self) -> None:
+        """End what hashes, once it has done what it is doing."""
+        ...
+
+
+class HashingThreads:
+    """Hashes in ``at_once`` threads of this process: for commands, which serve nobody meanwhile."""
+
+    def __init__(self, cost: PasswordCost, *, at_once: int) -> None:
+        self._hasher = argon2(passes=cost.passes, memory_kib=cost.memory_kib, lanes=cost.lanes)
         self._threads = ThreadPoolExecutor(
             at_once, thread_name_prefix="passwords", initializer=_give_way
         )
+
+    async def hash(self, password: str) -> str:
+        """The text to store for ``password``."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._hasher.hash, password)
+
+    async def verify(self, password: str, *, stored: str) -> bool:
+        """Whether ``stored`` was made of ``password``."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._hasher.verify, password, stored)
+
+    async def close(self) -> None:
+        """Stop the threads once they have done what they are doing."""
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+
+
+class Passwords:
+    """Hashes and checks passwords, ``at_once`` in parallel and at most ``waiting`` more queued.
+
+    ``apart`` has it done in processes of their own, for whoever serves others meanwhile.
+    """
+
+    def __init__(
+        self,
+        *,
+        cost: PasswordCost | None = None,
+        at_once: int | None = None,
+        waiting: int = 128,
+        apart: bool = False,
+    ) -> None:
+        cost = cost or PasswordCost()
+        at_once = at_once or hashes_at_once()
+        self._hashing: Hashing = (
+            HashingProcesses(
+                passes=cost.passes, memory_kib=cost.memory_kib, lanes=cost.lanes, at_once=at_once
+            )
+            if apart
+            else HashingThreads(cost, at_once=at_once)
+        )
+        self.decoy = _decoy(cost)
         self._most = at_once + waiting
-        self._running = 0
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def hash(self, password: str) -> str:
         """The text to store for ``password``.
@@ -71,7 +114,7 @@ class Passwords:
         Raises:
             Overloaded: too many are waiting already.
         """
-        return await self._in_thread(lambda: self._hasher.hash(password))
+        return await self._admitted(self._hashing.hash(password))
 
     async def match(self, password: str, *, stored: str | None) -> bool:
         """Whether ``stored`` was made of ``password``. It takes as long when nothing is stored.
@@ -80,24 +123,25 @@ class Passwords:
             Overloaded: too many are waiting already.
         """
         text = stored or self.decoy
-        matches = await self._in_thread(lambda: self._hasher.verify(password, text))
+        matches = await self._admitted(self._hashing.verify(password, stored=text))
         return matches and stored is not None
 
     async def close(self) -> None:
-        """Stop the threads once they have done what they are doing."""
-        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
+        """Stop what hashes, once it has done what it is doing. Nobody waits for the rest."""
+        for running in self._running:
+            running.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._hashing.close()
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        if self._running >= self._most:
+    async def _admitted(self, work: Coroutine[Any, Any, Result]) -> Result:
+        if len(self._running) >= self._most:
+            work.close()
             raise Overloaded(retry_after_s=2)
-        self._running += 1
-        running = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        running.add_done_callback(self._done)
-        # A caller who goes away does not free the thread, so the place stays taken until it ends.
+        running = asyncio.create_task(work)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        # A caller who goes away does not stop a hash, so the place stays taken until it ends.
         return await asyncio.shield(running)
-
-    def _done(self, _: asyncio.Future[Result]) -> None:
-        self._running -= 1
 
 
 def _give_way() -> None:
@@ -112,6 +156,6 @@ def _decoy(cost: PasswordCost) -> str:
     parameters = f"m={cost.memory_kib},t={cost.passes},p={cost.lanes}"
     salt, digest = (
         base64.b64encode(os.urandom(size)).decode("ascii").rstrip("=")
-        for size in (_SALT_BYTES, _HASH_BYTES)
+        for size in (SALT_BYTES, HASH_BYTES)
     )
     return f"$argon2id$v=19${parameters}${salt}${digest}"
