@@ -334,6 +334,17 @@ async def test_a_github_that_does_not_say_who_it_is_recognises_nobody(
         await recognised(github)
 
 
+@pytest.mark.parametrize("path", ["", "/login/oauth"])
+async def test_github_may_say_that_it_is_who_sent_the_code(stranger: Stranger, path: str) -> None:
+    calls = ProviderCalls(outward(), name="github")
+    github = GitHubProvider(site=stranger.url, registered=US, calls=calls)
+
+    assert (await recognised(github, issuer=f"{stranger.url}{path}")).subject == "42"
+    for other in ("https://github.com.evil.example", f"{stranger.url}.evil", "http://[", ""):
+        with pytest.raises(OutsideSignInFailed):
+            await recognised(github, issuer=other)
+
+
 def test_the_file_of_providers_names_them(tmp_path: Path) -> None:
     file = tmp_path / "providers.json"
     known = {"client_id": "a", "client_secret": "b"}

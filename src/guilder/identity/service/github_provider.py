@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -63,7 +63,7 @@ class GitHubProvider:
             OutsideSignInFailed: no token is given for it.
             SignInProviderUnavailable: GitHub cannot be reached or understood.
         """
-        if issuer is not None and urlsplit(issuer).hostname != urlsplit(self._site).hostname:
+        if issuer is not None and not f"{issuer}/".startswith(f"{self._site}/"):
             raise self._calls.refused("another issuer")
         given = await self._calls.exchange(
             f"{self._site}/login/oauth/access_token",
