@@ -273,6 +273,19 @@ async def test_a_legal_hold_keeps_somebody_until_it_is_lifted(
     assert error(await officer.ask("GET", path), 404)
 
 
+async def test_nobody_decides_on_a_hold_on_themselves(
+    town: Town, db: Database, officer: Townsman
+) -> None:
+    ben = await staff(town, db, "compliance")
+    path = f"/admin/users/{ben.id}/legal-hold"
+    placed = data(await officer.ask("PUT", path, reason="Order 17"))
+
+    for method in ("PUT", "DELETE"):
+        assert error(await ben.ask(method, path, reason="A mistake."), 403)["code"] == "FORBIDDEN"
+
+    assert data(await officer.ask("GET", path)) == placed
+
+
 async def test_staff_are_not_erased_before_their_role_is_taken(
     town: Town, db: Database, officer: Townsman
 ) -> None:

@@ -19,6 +19,7 @@ from guilder.identity.api.personal_data import (
 )
 from guilder.identity.api.roles import UserNotFound
 from guilder.identity.service.personal_data import LegalHolds, PersonalExport
+from guilder.kernel.errors import NotPermitted
 from guilder.kernel.ids import UserId
 from guilder.platform.http.fields import Name
 from guilder.platform.http.route import Access, Answer, Request, Route
@@ -200,7 +201,7 @@ class PersonalDataRoutes:
                 tag=_STAFF,
                 body=LegalReason,
                 answers=HoldAnswer,
-                raises=(UserNotFound,),
+                raises=(NotPermitted, UserNotFound),
                 example=_BECAUSE,
             ),
             Route(
@@ -212,7 +213,7 @@ class PersonalDataRoutes:
                 tag=_STAFF,
                 body=LegalReason,
                 answers=HoldAnswer,
-                raises=(UserNotFound,),
+                raises=(NotPermitted, UserNotFound),
                 example={"reason": "The proceedings have ended."},
             ),
         )

@@ -30,7 +30,7 @@ from guilder.identity.service.sessions import Sessions
 from guilder.identity.store import erasures, exports, person_keys, revocations
 from guilder.identity.store import roles as role_store
 from guilder.identity.store.users import UserStore, database_time
-from guilder.kernel.errors import Refusal, Unauthenticated
+from guilder.kernel.errors import NotPermitted, Refusal, Unauthenticated
 from guilder.kernel.ids import UserId
 from guilder.platform import failpoints
 from guilder.platform.db import Database, Tx
@@ -156,8 +156,10 @@ class LegalHolds:
         """Let nobody erase this user; the hold that is on them, this one or one before.
 
         Raises:
+            NotPermitted: staff do not do this to themselves.
             UserNotFound: there is no such user, or they are erased.
         """
+        _refuse_own(user_id, by=by)
         hold_id = new_id()
         return await self._db.run(lambda tx: _place(tx, user_id, hold_id, reason, by))
 
@@ -165,8 +167,10 @@ class LegalHolds:
         """Let this user be erased again.
 
         Raises:
+            NotPermitted: staff do not do this to themselves.
             UserNotFound: there is no such user, or they are erased.
         """
+        _refuse_own(user_id, by=by)
         await self._db.run(lambda tx: _lift(tx, user_id, reason, by))
 
 
@@ -195,6 +199,11 @@ class PersonalExport:
             user_id=account.user_id, after=None, limit=_MOST_SESSIONS
         )
         return Export(account=account, roles_since=roles, ways_in=ways_in, sessions=tuple(sessions))
+
+
+def _refuse_own(user_id: UserId, *, by: UserId) -> None:
+    if user_id == by:
+        raise NotPermitted("Nobody decides on a legal hold on their own data.")
 
 
 async def _lock(tx: Tx, user_id: UserId) -> None:
