@@ -139,8 +139,10 @@ class Bus:
                 is_kept_back = await self._look()
                 # an event that is kept back is announced by nobody once it no longer is
                 again_s = min(again_s * 2, _LOOK_EVERY_S) if is_kept_back else _LOOK_AGAIN_S
+                # not wait_for, which forgets that it was cancelled when it is woken just then
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), again_s if is_kept_back else _LOOK_EVERY_S)
+                    async with asyncio.timeout(again_s if is_kept_back else _LOOK_EVERY_S):
+                        await woken.wait()
                 # while much happens, much is heard at a time, and whoever makes it happen pays less
                 is_much, self._most = self._most >= _MUCH, 0
                 await asyncio.sleep(_GATHER_MUCH_S if is_much else _GATHER_S)

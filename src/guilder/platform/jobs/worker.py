@@ -50,8 +50,10 @@ class Worker:
                 while True:
                     woken.clear()
                     wait_s = await self._turn(woken)
+                    # not wait_for, which forgets that it was cancelled when it is woken just then
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(woken.wait(), wait_s)
+                        async with asyncio.timeout(wait_s):
+                            await woken.wait()
         finally:
             for task in self._running:
                 task.cancel()

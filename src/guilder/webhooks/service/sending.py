@@ -114,8 +114,10 @@ class Sending:
                 while True:
                     woken.clear()
                     if not await self.send_due(then=woken.set):
+                        # not wait_for, which forgets its cancellation when it is woken just then
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(woken.wait(), _LOOK_EVERY_S)
+                            async with asyncio.timeout(_LOOK_EVERY_S):
+                                await woken.wait()
             finally:
                 await self._drain()
 
