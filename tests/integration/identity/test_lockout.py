@@ -246,6 +246,23 @@ async def test_an_address_that_tries_many_names_has_to_wait(town: Town) -> None:
     data(await town.at(next(_addresses)).login(email=email))
 
 
+async def test_an_address_that_tries_codes_for_many_names_has_to_wait(town: Town) -> None:
+    here = town.at(next(_addresses))
+    statuses = [400]
+
+    while statuses[-1] == 400 and len(statuses) < 500:
+        phone = f"+9198119{len(statuses):05}"
+        statuses.append(
+            (await here.post("/auth/otp/verify", phone=phone, otp="123456")).status_code
+        )
+
+    assert len(statuses) > Backoffs().address.at_once
+    assert seconds_to_wait(await here.login(email="nobody.at.all@example.com"))
+    elsewhere = town.at(next(_addresses))
+    tried = await elsewhere.post("/auth/otp/verify", phone="+919811900000", otp="123456")
+    assert error(tried, 400)["code"] == "INVALID_OTP"
+
+
 async def test_a_success_is_no_failure_of_its_address(town: Town, superuser: Superuser) -> None:
     here = town.at(next(_addresses))
     email = await resident(here, "Sunil")

@@ -13,7 +13,7 @@ from guilder.identity.api.codes import (
     TooManyCodesSent,
 )
 from guilder.identity.api.second_factors import Challenge, InvalidOtp, TooManyCodes
-from guilder.identity.api.sessions import UserFrozen
+from guilder.identity.api.sessions import TooManySignIns, UserFrozen
 from guilder.identity.http.challenges import MfaChallenge, challenge_answer
 from guilder.identity.http.logins import Login, login_body, user_agent
 from guilder.identity.http.verifications import SixDigits
@@ -126,7 +126,14 @@ class CodeRoutes:
                 body=CodeLoginBody,
                 answers=Login,
                 accepted=MfaChallenge,
-                raises=(ValidationFailed, InvalidOtp, TooManyCodes, UserFrozen, Overloaded),
+                raises=(
+                    ValidationFailed,
+                    InvalidOtp,
+                    TooManyCodes,
+                    TooManySignIns,
+                    UserFrozen,
+                    Overloaded,
+                ),
                 example={"phone": "+919876543210", "otp": "847291"},
             ),
             Route(

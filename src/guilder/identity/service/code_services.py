@@ -70,6 +70,7 @@ def build_code_services(
             codes=made,
             sessions=sessions,
             factors=factors,
+            lockout=lockout,
             default_region=default_region,
         ),
         checks=ContactChecks(db=db, users=users, codes=made, keys=keys),

@@ -70,6 +70,19 @@ class Lockout:
         )
         return attempt
 
+    async def admit_from(self, tx: Tx, *, client_address: str) -> Attempt:
+        """Let an attempt in that only its address is held up by: its name has tries of its own.
+
+        Raises:
+            TooManySignIns: too much has failed from there.
+        """
+        address = self._address(client_address)
+        known = await store.read(tx, address)
+        left = rules.wait(known, at=await database_time(tx))
+        if left:
+            raise TooManySignIns(retry_after_s=math.ceil(left.total_seconds()))
+        return Attempt(counted={}, address=address)
+
     async def failed(self, attempt: Attempt) -> None:
         """The attempt has failed: its address has one failure more."""
         address, allowance = attempt.address, self._backoffs.address
@@ -125,8 +138,11 @@ class Lockout:
         anywhere = self._keys.pseudonym(f"sign-in|name|*|{name}")
         return Attempt(
             counted={here: self._backoffs.name_here, anywhere: self._backoffs.name},
-            address=self._keys.pseudonym(f"sign-in|address|{origin}"),
+            address=self._address(client_address),
         )
+
+    def _address(self, client_address: str) -> UUID:
+        return self._keys.pseudonym(f"sign-in|address|{rules.origin_of(client_address)}")
 
 
 def _one_less(failures: Failures, *, at: datetime, backoff: Backoff) -> Failures:
