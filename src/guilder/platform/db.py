@@ -50,6 +50,11 @@ _WHOLE_TABLE_PLANS: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergej
 
 _NOTIFY: Final = "SELECT pg_notify(channel, '') FROM unnest($1::text[]) AS channel"
 _TRY_LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
+_END_WHEN_FROZEN: Final = """
+    SELECT set_config('idle_session_timeout',
+        current_setting('idle_in_transaction_session_timeout'), false)
+"""
+_LIMIT_MS: Final = "SELECT setting::integer FROM pg_settings WHERE name = 'idle_session_timeout'"
 _UNLOCK: Final = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
 _LOCK_EVERY_S: Final = 0.5
 _ATTEMPTS: Final = 6
@@ -354,7 +359,8 @@ class Database:
         """Wait until no other process is in such a block of this ``name``, and be the one.
 
         No transaction is open meanwhile. What it gives is set when the lock is lost with its
-        connection: others may be the one then, so the block should end.
+        connection: others may be the one then, so the block should end. A process that is frozen
+        loses it after as long as it would lose an open transaction.
         """
         lost = asyncio.Event()
 
@@ -366,7 +372,12 @@ class Database:
             try:
                 while not await connection.fetchval(_TRY_LOCK, name):  # noqa: ASYNC110 - the other is another process
                     await asyncio.sleep(_LOCK_EVERY_S)
-                yield lost
+                living = asyncio.create_task(_show_life(connection))
+                try:
+                    yield lost
+                finally:
+                    living.cancel()
+                    await asyncio.gather(living, return_exceptions=True)
                 with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                     await connection.fetchval(_UNLOCK, name)
             finally:
@@ -389,6 +400,15 @@ class Database:
         ]
         if off:
             raise NotDurable(f"the database runs with {', '.join(sorted(off))} off")
+
+
+async def _show_life(connection: Tx) -> None:
+    """Keep a session from being ended as one whose process is frozen, until cancelled."""
+    await connection.fetchval(_END_WHEN_FROZEN)
+    limit_ms: int = await connection.fetchval(_LIMIT_MS)
+    while limit_ms:
+        await asyncio.sleep(limit_ms / 4_000)
+        await connection.fetchval("SELECT 1")
 
 
 def _is_lost(connection: Tx) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator
@@ -106,6 +107,36 @@ async def test_a_worker_killed_on_the_way_is_succeeded_without_loss_or_double(
 
     assert status == -signal.SIGKILL
     assert await notes(db, heard_by.group) == {"anna": [1, 2, 3, 4], "ben": [1]}
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_worker_frozen_on_the_way_is_replaced_and_doubles_nothing_when_it_wakes(
+    house: OwnDatabase, db: Database, brokers: str, point: str
+):
+    type_ = new_type()
+    heard_by = listener(type_)
+    await db.run(lambda tx: join(tx, subscription=heard_by))
+    await publish(db, type_, "anna", 1, 2, 3)
+    worker = {"brokers": brokers, "group": heard_by.group, "type_": type_}
+    frozen = kafka_worker(house.url(), **worker, failing=f"{point}=hit:1:sleep:1500")
+
+    async def is_there() -> bool:
+        return point in await asyncio.to_thread(frozen.stderr.readline)
+
+    await until(is_there, "the worker has come to the point")
+    os.kill(frozen.pid, signal.SIGSTOP)
+    successor = kafka_worker(house.url(), **worker)
+    await publish(db, type_, "anna", 4)
+    await all_heard(db, heard_by.group, {"anna": [1, 2, 3, 4]})
+    os.kill(frozen.pid, signal.SIGCONT)
+    await publish(db, type_, "ben", 1)
+    await all_heard(db, heard_by.group, {"anna": [1, 2, 3, 4], "ben": [1]})
+    await finish(successor)
+    await publish(db, type_, "ben", 2)
+    await all_heard(db, heard_by.group, {"anna": [1, 2, 3, 4], "ben": [1, 2]})
+    await finish(frozen)
+
+    assert await notes(db, heard_by.group) == {"anna": [1, 2, 3, 4], "ben": [1, 2]}
 
 
 async def test_a_message_is_a_cloud_event_on_the_topic_of_its_subject(
