@@ -214,3 +214,14 @@ async def test_whoever_is_erased_leaves_no_link_behind(
     )
     assert left == 0
     assert error(await Browser(city).sign_in("google"), 403)["code"] == "NOT_LINKED"
+
+
+async def test_the_portals_account_links_nothing(city: Town, anybody: Person) -> None:
+    anna = await customer(city)
+    portal = data(await city.login(email=anna.email, account_type="user_admin"))["token"]
+    headers = {"Authorization": f"Bearer {portal}"}
+
+    linking = await city.http.post("/api/v1/auth/oauth/google/link", headers=headers)
+    unlinking = await city.http.delete("/api/v1/auth/links/google", headers=headers)
+
+    assert error(linking, 403)["code"] == error(unlinking, 403)["code"] == "FORBIDDEN"

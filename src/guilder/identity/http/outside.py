@@ -20,13 +20,14 @@ from guilder.identity.api.outside import (
     Return,
     SignInProviderUnavailable,
 )
-from guilder.identity.api.second_factors import Challenge, StepUpRequired
+from guilder.identity.api.second_factors import Asker, Challenge, StepUpRequired
 from guilder.identity.api.sessions import UserFrozen
 from guilder.identity.domain.outside import FLOW_LIFE
 from guilder.identity.http.challenges import MfaChallenge, challenge_answer
 from guilder.identity.http.logins import Login, login_body, user_agent
 from guilder.identity.http.second_factors import asker
 from guilder.identity.service.outside_sign_in import Linked, OutsideSignIn
+from guilder.kernel.errors import NotPermitted
 from guilder.platform.http.route import Access, Answer, AnyAnswer, RawAnswer, Request, Route
 
 _TAG: Final = "Sign-in with others"
@@ -81,7 +82,7 @@ class OutsideRoutes:
 
         A session that began a while ago has to prove itself first, at ``POST /auth/step-up``.
         """
-        leaving = await self._sign_in.begin(request.params["provider"], linking=asker(request))
+        leaving = await self._sign_in.begin(request.params["provider"], linking=_own(request))
         return Answer(data=Going(authorization_url=leaving.url), headers=self._keeping(leaving))
 
     async def callback(self, request: Request) -> AnyAnswer:
@@ -133,7 +134,7 @@ class OutsideRoutes:
 
     async def unlink(self, request: Request) -> Answer:
         """Sign in with the provider no more."""
-        await self._sign_in.unlink(asker(request), request.params["provider"])
+        await self._sign_in.unlink(_own(request), request.params["provider"])
         return Answer(data=None)
 
     def routes(self) -> tuple[Route, ...]:
@@ -185,7 +186,7 @@ class OutsideRoutes:
                 summary="Link a provider to sign in with",
                 tag=_TAG,
                 answers=Going,
-                raises=(ProviderNotFound, SignInProviderUnavailable, StepUpRequired),
+                raises=(ProviderNotFound, SignInProviderUnavailable, StepUpRequired, NotPermitted),
             ),
             Route(
                 method="GET",
@@ -204,7 +205,7 @@ class OutsideRoutes:
                 summary="Sign in with a provider no more",
                 tag=_TAG,
                 status=204,
-                raises=(LinkNotFound, StepUpRequired),
+                raises=(LinkNotFound, StepUpRequired, NotPermitted),
             ),
         )
 
@@ -232,3 +233,16 @@ class OutsideRoutes:
             return None
         found = cookies.get(self._name(state))
         return None if found is None else found.value
+
+
+def _own(request: Request) -> Asker:
+    """Whose session asks: one of the account that a provider signs in to.
+
+    Raises:
+        NotPermitted: it is another account of the user's, or a token without a session.
+    """
+    who = asker(request)
+    # the portal's account sees codes and must not become the one that moves money
+    if who.account_id != who.user_id:
+        raise NotPermitted
+    return who
