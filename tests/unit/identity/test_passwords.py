@@ -81,7 +81,8 @@ async def test_hashing_gives_way_to_everything_else() -> None:
         if thread.name.startswith("passwords") and thread.native_id
     }
 
-    assert niceness == {os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) + 10}
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert niceness == {min(own + 10, 19)}
     await passwords.close()
 
 
