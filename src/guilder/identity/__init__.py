@@ -21,7 +21,13 @@ Glossary
   the house; its *scopes* are the permissions that it was given.
 - *provider*: somebody else who recognises people (Google, GitHub, …); a *link* says which of its
   people is which user.
-- *role*: what an account is appointed to; `guilder.platform.permissions` says what that grants.
+- *role*: what an account is appointed to; `guilder.platform.permissions` says what that grants, and
+  an installation adds roles of its own. *customer* and *user_admin* come with the account.
+- *permission*: ``resource:action``, what a route asks for; one that every customer has is no power
+  over others.
+- *freeze*: staff let nobody be a user, until they end it.
+- *revocation*: that a session, a token, a user's freedom or a role ended before the tokens did that
+  tell of it.
 
 Invariants
 - No two users share an email (compared without case) or a phone number (compared as E.164).
@@ -29,7 +35,11 @@ Invariants
 - A user-admin account has no role but ``user_admin``, so it can never move money.
 - The refresh tokens of a session are one chain: it never forks, and a token that comes again when
   the next was used, or late, ends the session.
-- No token of a session that has ended is accepted, from the commit on.
+- No token of a session that has ended is accepted, from the commit on; the same is true of a frozen
+  user and of roles that were taken (decision 17).
+- Nobody gives or takes a permission that they do not have at that moment, and somebody always
+  administrates.
+- A frozen user has no session and opens none.
 - A code, a recovery code, a challenge and a passkey's signature count once, for everybody at once.
 - The token of a verification does what it was made for, once, in the transaction that spends it.
 - Neither signing in nor asking for a code or a reset tells, by its answer or the time it takes,

@@ -68,6 +68,7 @@ from guilder.identity.service.verifications import Verifying
 from guilder.identity.store.client_checks import CHECKS as CLIENT_CHECKS
 from guilder.identity.store.person_keys import PersonalKeys
 from guilder.identity.store.personal_checks import CHECKS as PERSONAL_CHECKS
+from guilder.identity.store.role_checks import CHECKS as ROLE_CHECKS
 from guilder.identity.store.session_checks import CHECKS as SESSION_CHECKS
 from guilder.identity.store.users import UserStore
 from guilder.platform.auth import AUDIENCE, ISSUER
@@ -204,7 +205,7 @@ def build(
         service_names=("identity", "auth", "rbac"),
         routes=_routes(shared, parts, issuing=issuing),
         jobs=(*_jobs(shared, parts), *_rotations(keys, after_s=rotate_keys_after_s)),
-        checks=(*SESSION_CHECKS, *PERSONAL_CHECKS, *CLIENT_CHECKS),
+        checks=(*SESSION_CHECKS, *ROLE_CHECKS, *PERSONAL_CHECKS, *CLIENT_CHECKS),
         tasks=(Task(name=SEND_CODE, perform=parts.codes.sending.send),),
         on_stop=(shared.passwords.close, shared.codes.close),
     )
