@@ -134,3 +134,19 @@ def test_an_email_links_a_customer_who_has_verified_it_and_nobody_else(
     verdict = outside.judge(candidate, email_is_verified=is_verified, usual_roles=usual)
 
     assert verdict is expected
+
+
+@pytest.mark.parametrize(
+    ("roles", "by_email", "expected"),
+    [
+        (("customer",), True, True),
+        (("customer", "support"), True, False),
+        (("customer", "support"), False, True),
+    ],
+)
+def test_a_link_by_email_signs_nobody_in_who_may_more_than_customers(
+    roles: tuple[str, ...], by_email: bool, expected: bool
+) -> None:
+    account = anna(AccountType.CUSTOMER, *roles)
+
+    assert outside.holds(account, by_email=by_email, usual={"customer"}) is expected

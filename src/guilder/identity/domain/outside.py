@@ -122,5 +122,12 @@ def judge(
     return Verdict.LINK_BY_EMAIL if may else Verdict.REFUSE
 
 
+def holds(account: AccountView, *, by_email: bool, usual: Collection[str]) -> bool:
+    """Whether a link still signs in. One that an email made does not, once the account may more
+    than by ``usual`` roles: nobody who is now staff had asked for it.
+    """
+    return not by_email or set(account.roles) <= set(usual)
+
+
 def _derived(purpose: str, state: str, secret: str) -> str:
     return spelled(digest(f"{purpose}|{state}|{secret}"))

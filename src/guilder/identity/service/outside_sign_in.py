@@ -43,6 +43,7 @@ from guilder.platform.permissions import CUSTOMER
 
 METHODS = ("fed",)
 BY_USER, BY_EMAIL = "user", "email"
+USUAL = frozenset({CUSTOMER})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,15 +252,21 @@ class OutsideSignIn:
                 linked_at=linked_at,
             )
             await _publish(tx, fact, user_id)
-        elif await self._linked(tx, known) != user_id:
+            return
+        found = await self._linked(tx, known)
+        if found is None or found[0] != user_id:
             raise AlreadyLinked
 
     async def _recognised(self, tx: Tx, known: _Known) -> AccountView | None:
-        user_id = await self._linked(tx, known)
-        if user_id is None:
+        found = await self._linked(tx, known)
+        if found is None:
             return await self._by_email(tx, known)
+        user_id, linked_by = found
+        account = await self._users.account(tx, user_id)
+        if account is None or not rules.holds(account, by_email=linked_by == BY_EMAIL, usual=USUAL):
+            return None
         await store.mark_used(tx, provider=known.provider, subject_key=known.subject_key)
-        return await self._users.account(tx, user_id)
+        return account
 
     async def _by_email(self, tx: Tx, known: _Known) -> AccountView | None:
         if known.email_key is None:
@@ -269,14 +276,14 @@ class OutsideSignIn:
         )
         account = None if row is None else row.account
         is_verified = account is not None and await store.has_verified_email(tx, account.user_id)
-        verdict = rules.judge(account, email_is_verified=is_verified, usual_roles={CUSTOMER})
+        verdict = rules.judge(account, email_is_verified=is_verified, usual_roles=USUAL)
         if account is None or verdict is Verdict.REFUSE:
             return None
         await self._write_link(tx, known, user_id=account.user_id, linked_by=BY_EMAIL)
         await store.mark_used(tx, provider=known.provider, subject_key=known.subject_key)
         return account
 
-    async def _linked(self, tx: Tx, known: _Known) -> UserId | None:
+    async def _linked(self, tx: Tx, known: _Known) -> tuple[UserId, str] | None:
         return await store.linked(tx, provider=known.provider, subject_key=known.subject_key)
 
 

@@ -26,7 +26,8 @@ _TAKE: Final = """
 """
 _PURGE: Final = "DELETE FROM identity.outside_flows WHERE expires_at < clock_timestamp()"
 _LINKED: Final = """
-    SELECT user_id FROM identity.outside_identities WHERE provider = $1 AND subject_key = $2
+    SELECT user_id, linked_by FROM identity.outside_identities
+    WHERE provider = $1 AND subject_key = $2
 """
 _LINK: Final = """
     INSERT INTO identity.outside_identities (provider, subject_key, user_id, linked_by)
@@ -112,10 +113,10 @@ async def purge(tx: Tx) -> int:
     return rows_done(await tx.execute(_PURGE))
 
 
-async def linked(tx: Tx, *, provider: str, subject_key: UUID) -> UserId | None:
-    """Who is linked to a person of a provider."""
-    found: UUID | None = await tx.fetchval(_LINKED, provider, subject_key)
-    return None if found is None else UserId(found)
+async def linked(tx: Tx, *, provider: str, subject_key: UUID) -> tuple[UserId, str] | None:
+    """Who is linked to a person of a provider, and by what."""
+    row = await tx.fetchrow(_LINKED, provider, subject_key)
+    return None if row is None else (UserId(row["user_id"]), row["linked_by"])
 
 
 async def link(
