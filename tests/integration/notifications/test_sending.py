@@ -25,7 +25,7 @@ from guilder.notifications.api import (
 from guilder.notifications.domain.deliveries import MOST_ATTEMPTS
 from guilder.notifications.domain.notices import TEMPLATES
 from guilder.notifications.domain.preferences import Preferences
-from guilder.notifications.module import SIMULATED, ProviderUnusable, senders
+from guilder.notifications.module import SIMULATED, senders
 from guilder.notifications.service.channels.simulated import SandboxOutbox
 from guilder.notifications.service.courier import AFTER_SEND, BEFORE_SEND
 from guilder.platform import failpoints
@@ -482,15 +482,6 @@ async def test_values_have_to_be_those_of_the_template(stand: Newsstand) -> None
             )
 
     assert set(refused.value.details["fields"]) == {"values.text", "values"}
-
-
-async def test_a_provider_that_cannot_be_used_stops_the_start(db: Database) -> None:
-    for wrong in (
-        {"smtp_url": "mail.example.com"},
-        {"push_url": "https://push.example.com"},
-    ):
-        with pytest.raises(ProviderUnusable):
-            senders(db=db, **{**PLAIN, **wrong})
 
 
 def wanting_texts() -> Preferences:

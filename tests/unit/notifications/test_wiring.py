@@ -10,7 +10,7 @@ import pytest
 from guilder.apps.compose import build_house
 from guilder.notifications.api import Channel
 from guilder.notifications.consumers import FACTS
-from guilder.notifications.module import SIMULATED, senders
+from guilder.notifications.module import SIMULATED, ProviderUnusable, senders
 from guilder.platform.db import Database
 from guilder.platform.settings import WrongSettings, load
 
@@ -49,6 +49,16 @@ async def test_a_channel_without_a_provider_is_not_there() -> None:
     )
 
     assert set(found) == {Channel.EMAIL}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"smtp_url": "mail.example.com"}, {"push_url": "https://push.example.com"}], ids=str
+)
+async def test_a_provider_that_cannot_be_used_stops_the_start(wrong: dict[str, str]) -> None:
+    urls: dict[str, str | None] = {"smtp_url": None, "sms_url": None, "push_url": None}
+
+    with pytest.raises(ProviderUnusable):
+        senders(db=Database.unconnected(), **{**NOBODY, **urls, **wrong})
 
 
 def test_every_event_that_is_heard_is_one_that_is_published() -> None:
