@@ -360,6 +360,28 @@ async def test_whoever_completes_none_has_to_wait(
     assert len(await anna.pending()) == 20
 
 
+async def test_codes_are_guessed_a_hundred_times_a_day_and_not_in_every_hour(
+    verifications: Verifications, anna: Resident, superuser: Superuser
+) -> None:
+    earlier = """
+        UPDATE identity.verifications SET created_at = created_at - $2::interval, tries = 5,
+            status = 'exhausted', ended_at = clock_timestamp()
+        WHERE user_id = $1
+    """
+    for number in range(19):
+        await begun(verifications, anna, to=str(number))
+    await superuser.execute(earlier, anna.id, timedelta(hours=2))
+    last = await begun(verifications, anna)
+    right = await anna.code_of(last)
+    for _ in range(5):
+        assert error(await enter(anna, last, other_than(right)), 400)["code"] == "INVALID_OTP"
+
+    with pytest.raises(TooManyVerifications):
+        await begun(verifications, anna)
+    await superuser.execute(earlier, anna.id, timedelta(hours=22))
+    assert await begun(verifications, anna)
+
+
 async def test_database_holds_no_code_in_clear_and_none_once_it_was_right(
     verifications: Verifications, anna: Resident, superuser: Superuser
 ) -> None:

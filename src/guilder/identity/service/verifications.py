@@ -58,7 +58,9 @@ _FOR_ANOTHER: Final = timedelta(seconds=60)
 """A verification that ends sooner than this is not answered again; a new one is begun."""
 _WITHIN: Final = timedelta(hours=1)
 _MOST_UNFINISHED: Final = 20
-"""So many within an hour: a hundred guesses at most, of a million codes."""
+"""So many within an hour."""
+_MOST_WRONG: Final = 100
+"""So many wrong codes within a day, of a million: whoever stole a session guesses no further."""
 _PAUSE_S: Final = 600
 _KEPT: Final = timedelta(days=1)
 
@@ -226,7 +228,8 @@ async def _write(
     waiting = await _waiting(tx, asker, asked)
     if waiting is not None:
         return waiting
-    if await store.count_unfinished(tx, asker.user_id, within=_WITHIN) >= _MOST_UNFINISHED:
+    unfinished, wrong = await store.begun(tx, asker.user_id, lately=_WITHIN, guessed_within=_KEPT)
+    if unfinished >= _MOST_UNFINISHED or wrong >= _MOST_WRONG:
         return TooManyVerifications(retry_after_s=_PAUSE_S)
     created_at, expires_at = await store.add(
         tx,

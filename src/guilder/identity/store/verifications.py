@@ -28,10 +28,14 @@ _WAITING: Final = """
         AND status = 'pending' AND expires_at > clock_timestamp() + $5::interval
     ORDER BY created_at DESC LIMIT 1
 """
-_UNFINISHED: Final = """
-    SELECT count(*) FROM identity.verifications
-    WHERE user_id = $1 AND created_at > clock_timestamp() - $2::interval
-        AND status NOT IN ('verified', 'used')
+_BEGUN: Final = """
+    SELECT COALESCE(sum(tries), 0) AS wrong,
+        count(*) FILTER (
+            WHERE status NOT IN ('verified', 'used')
+                AND created_at > clock_timestamp() - $2::interval
+        ) AS unfinished
+    FROM identity.verifications
+    WHERE user_id = $1 AND created_at > clock_timestamp() - $3::interval
 """
 _ADD: Final = """
     INSERT INTO identity.verifications
@@ -153,10 +157,14 @@ async def waiting(
     return Waiting(id=VerificationId(row["id"]), expires_at=row["expires_at"])
 
 
-async def count_unfinished(tx: Tx, user_id: UserId, *, within: timedelta) -> int:
-    """How many of a user's verifications began lately and were not completed."""
-    count: int = await tx.fetchval(_UNFINISHED, user_id, within)
-    return count
+async def begun(
+    tx: Tx, user_id: UserId, *, lately: timedelta, guessed_within: timedelta
+) -> tuple[int, int]:
+    """How many of a user's verifications began lately and were not completed; how many wrong
+    codes were entered at those that began in a longer time.
+    """
+    (row,) = await tx.fetch(_BEGUN, user_id, lately, guessed_within)
+    return row["unfinished"], row["wrong"]
 
 
 async def add(
