@@ -102,12 +102,14 @@ class ContactChecks:
         return account
 
 
-async def prove(tx: Tx, user_id: UserId, *, contact: str) -> None:
-    """Somebody has shown that an address is this user's."""
+async def prove(tx: Tx, user_id: UserId, *, contact: str) -> bool:
+    """Somebody has shown that an address is this user's; whether nobody had before."""
     verified_at = await credentials.verify_contact(tx, user_id, contact=contact)
-    if verified_at is not None:
-        event = ContactVerified(user_id=user_id, contact=contact, verified_at=verified_at)
-        await append(tx, [outgoing(event, key=str(user_id))])
+    if verified_at is None:
+        return False
+    event = ContactVerified(user_id=user_id, contact=contact, verified_at=verified_at)
+    await append(tx, [outgoing(event, key=str(user_id))])
+    return True
 
 
 def _subject(account: AccountView, contact: Contact) -> str:

@@ -288,7 +288,17 @@ class OutsideSignIn:
 
 
 async def forget_links(tx: Tx, *, user_id: UserId) -> None:
-    """Delete every link of a user, for an erasure."""
+    """Delete every link of a user, for an erasure, and tell nobody."""
+    await store.forget(tx, user_id)
+
+
+async def end_links(tx: Tx, *, user_id: UserId) -> None:
+    """Let no provider sign a user in any more, and tell so."""
+    for link in await store.of_user(tx, user_id):
+        fact = OutsideIdentityUnlinked(
+            user_id=user_id, provider=link.provider, unlinked_at=await store.database_time(tx)
+        )
+        await _publish(tx, fact, user_id)
     await store.forget(tx, user_id)
 
 

@@ -10,8 +10,10 @@ from guilder.identity.api.codes import ResetTokenUnusable
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.api.verifications import VerificationId, token_digest
 from guilder.identity.domain.applicants import Malformed, read_new_password
+from guilder.identity.service.clients import forget_clients
 from guilder.identity.service.contact_checks import prove
 from guilder.identity.service.new_passwords import put_password, telling_words
+from guilder.identity.service.outside_sign_in import end_links
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.service.verifications import Verifying
@@ -45,6 +47,8 @@ class RecoveryOfAccess:
     async def reset(self, token: str, *, new_password: str) -> None:
         """Set another password. The token works once; second factors stay as they are.
 
+        If nobody had proved the email before, machine clients and links to providers end with it.
+
         Raises:
             ResetTokenUnusable: it is unknown, used or too old.
             ValidationFailed: the new password is weak.
@@ -67,7 +71,10 @@ class RecoveryOfAccess:
             if not await credentials.use_reset(tx, digest, used_by=attempt):
                 raise ResetTokenUnusable
             await credentials.void_resets(tx, user_id, but=digest)
-            await prove(tx, user_id, contact="email")
+            if await prove(tx, user_id, contact="email"):
+                # Until now anybody may have registered with this email, to keep a way in.
+                await forget_clients(tx, user_id=user_id)
+                await end_links(tx, user_id=user_id)
             return await put_password(tx, user_id, password_hash=password_hash, by="reset")
 
         await self._verifying.wipe(await self._db.run(work))
