@@ -33,9 +33,10 @@ from guilder.identity.events import OutsideIdentityLinked, OutsideIdentityUnlink
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.service.step_up import StepUp
 from guilder.identity.store import outside as store
+from guilder.identity.store import sessions as session_store
 from guilder.identity.store.outside import Flow, Taken
 from guilder.identity.store.users import UserStore
-from guilder.kernel.ids import UserId
+from guilder.kernel.ids import SessionId, UserId
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.outbox import Fact, append, outgoing
@@ -44,6 +45,7 @@ from guilder.platform.permissions import CUSTOMER
 METHODS = ("fed",)
 BY_USER, BY_EMAIL = "user", "email"
 USUAL = frozenset({CUSTOMER})
+_ERASED = "erased"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,7 +234,7 @@ class OutsideSignIn:
     async def _link(self, tx: Tx, known: _Known, taken: Taken) -> None:
         """Link a person to the user whose session asked, and goes on."""
         user_id, session_id = taken.link_user_id, taken.link_session_id
-        if user_id is None or session_id is None or not await store.is_live(tx, session_id):
+        if user_id is None or session_id is None or not await _goes_on(tx, user_id, session_id):
             raise OutsideSignInFailed
         await self._write_link(tx, known, user_id=user_id, linked_by=BY_USER)
 
@@ -300,6 +302,14 @@ async def end_links(tx: Tx, *, user_id: UserId) -> None:
         )
         await _publish(tx, fact, user_id)
     await store.forget(tx, user_id)
+
+
+async def _goes_on(tx: Tx, user_id: UserId, session_id: SessionId) -> bool:
+    """Whether a user is there with this session; who ends either waits for the commit."""
+    held = await session_store.hold_user(tx, user_id)
+    return (
+        held is not None and held.status != _ERASED and await session_store.is_live(tx, session_id)
+    )
 
 
 async def _publish(tx: Tx, fact: Fact, user_id: UserId) -> None:

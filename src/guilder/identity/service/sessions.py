@@ -23,13 +23,14 @@ from guilder.identity.store import devices, revocations
 from guilder.identity.store import sessions as store
 from guilder.identity.store.sessions import NewSession, ShownToken, Use
 from guilder.identity.store.users import UserStore, database_time
-from guilder.kernel.errors import NotFound
+from guilder.kernel.errors import NotFound, Unauthenticated
 from guilder.kernel.ids import SessionId, UserId
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
 from guilder.platform.outbox import append, outgoing
 
-_SHUT_OUT: Final = frozenset({"frozen", "erased"})
+_ERASED: Final = "erased"
+_SHUT_OUT: Final = frozenset({"frozen", _ERASED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +187,14 @@ class Sessions:
         The user's row is locked first, so call this before any other lock on sessions. Sign-ins
         under way, whose password or code was checked before, open no session any more. Without
         ``keep``, remembered devices are forgotten, too.
+
+        Raises:
+            Unauthenticated: the user is erased, or ``keep`` has ended; what either did is void.
         """
-        await store.void_sign_ins(tx, user_id)
+        status = await store.void_sign_ins(tx, user_id)
+        # Whoever erased the user, or ended the session, may be whom we have just waited for.
+        if status == _ERASED or (keep is not None and not await store.is_live(tx, keep)):
+            raise Unauthenticated
         if keep is None:
             await devices.forget_remembered(tx, user_id)
         found = await store.lock_all(tx, user_id=user_id, keep=keep)

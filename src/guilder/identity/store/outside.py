@@ -50,12 +50,6 @@ _HOLD_USER: Final = """
     SELECT email_verified_at IS NOT NULL AS email_is_verified, status
     FROM identity.users WHERE id = $1 FOR SHARE
 """
-_IS_LIVE: Final = """
-    SELECT EXISTS (
-        SELECT FROM identity.sessions
-        WHERE id = $1 AND ended_at IS NULL AND expires_at > clock_timestamp()
-    )
-"""
 _NOW: Final = "SELECT clock_timestamp()"
 
 
@@ -160,11 +154,6 @@ async def has_verified_email(tx: Tx, user_id: UserId) -> bool:
     """Whether a user has proved to have their email, and keeps it until the commit."""
     row = await tx.fetchrow(_HOLD_USER, user_id)
     return row is not None and bool(row["email_is_verified"])
-
-
-async def is_live(tx: Tx, session_id: SessionId) -> bool:
-    """Whether a session goes on."""
-    return bool(await tx.fetchval(_IS_LIVE, session_id))
 
 
 async def database_time(tx: Tx) -> datetime:

@@ -19,6 +19,7 @@ _HOLD_USER: Final = """
 """
 _BUMP: Final = """
     UPDATE identity.users SET sign_in_epoch = sign_in_epoch + 1 WHERE id = $1
+    RETURNING status
 """
 _ADD_SESSION: Final = """
     INSERT INTO identity.sessions (
@@ -60,6 +61,7 @@ _USE_SESSION: Final = """
     WHERE id = $1
 """
 _LIVE: Final = "s.ended_at IS NULL AND s.expires_at > clock_timestamp()"
+_IS_LIVE: Final = f"SELECT EXISTS (SELECT FROM identity.sessions s WHERE s.id = $1 AND {_LIVE})"
 _LOCK_ONE: Final = """
     SELECT s.id FROM identity.sessions s JOIN identity.accounts a ON a.id = s.account_id
     WHERE s.id = $1 AND a.user_id = $2
@@ -157,9 +159,18 @@ async def hold_user(tx: Tx, user_id: UserId) -> Standing | None:
     return None if row is None else Standing(status=row["status"], epoch=row["sign_in_epoch"])
 
 
-async def void_sign_ins(tx: Tx, user_id: UserId) -> None:
-    """Lock the user; sign-ins whose password was checked before this open no session."""
-    await tx.execute(_BUMP, user_id)
+async def void_sign_ins(tx: Tx, user_id: UserId) -> str | None:
+    """Lock the user; sign-ins whose password was checked before this open no session.
+
+    The user's status under the lock; None when there is no such user.
+    """
+    status: str | None = await tx.fetchval(_BUMP, user_id)
+    return status
+
+
+async def is_live(tx: Tx, session_id: SessionId) -> bool:
+    """Whether a session goes on."""
+    return bool(await tx.fetchval(_IS_LIVE, session_id))
 
 
 async def add_session(
