@@ -119,6 +119,14 @@ async def test_somebody_with_more_power_is_not_frozen_by_somebody_with_less(
     assert error(await unfreeze(guard, peer.id), 401)["code"] == "UNAUTHORIZED"
 
 
+async def test_nobody_freezes_themselves(town: Town, db: Database) -> None:
+    guard = await staff(town, db, "compliance")
+
+    assert error(await freeze(guard, guard.id), 403)["code"] == "FORBIDDEN"
+
+    assert data(await town.me(guard.token))["status"] != "frozen"
+
+
 async def test_freezing_and_unfreezing_at_once_end_in_what_was_told_last(
     town: Town, db: Database, superuser: Superuser
 ) -> None:

@@ -20,7 +20,7 @@ from guilder.identity.api.roles import (
 from guilder.identity.service.appointments import Appointments
 from guilder.identity.service.freezes import Freezes
 from guilder.identity.service.people import People
-from guilder.kernel.errors import ValidationFailed
+from guilder.kernel.errors import NotPermitted, ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.platform.http.fields import Label, Name
 from guilder.platform.http.pages import page_meta
@@ -170,7 +170,7 @@ class StaffRoutes:
                 path="/admin/users/{id}/freeze",
                 handler=self.freeze,
                 summary="Freeze a user",
-                raises=(UserNotFound, BeyondOwnPermissions, LastAdministrator),
+                raises=(UserNotFound, BeyondOwnPermissions, LastAdministrator, NotPermitted),
                 **acts,
             ),
             Route(

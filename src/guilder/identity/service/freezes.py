@@ -12,6 +12,7 @@ from guilder.identity.service.appointments import held_by, keep_an_administrator
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.store import freezes, revocations
 from guilder.identity.store import roles as role_store
+from guilder.kernel.errors import NotPermitted
 from guilder.kernel.ids import UserId
 from guilder.platform.auth import Caller
 from guilder.platform.db import Database, Tx
@@ -33,10 +34,13 @@ class Freezes:
         """Let nobody be this user: sessions end, tokens are refused, wallets freeze by event.
 
         Raises:
+            NotPermitted: staff do not do this to themselves.
             UserNotFound: there is no such user.
             BeyondOwnPermissions: they have a power that the caller does not have.
             LastAdministrator: nobody would be left to appoint administrators.
         """
+        if user_id in {by.user_id, by.customer_id}:
+            raise NotPermitted("Nobody freezes themselves.")
         freeze_id = new_id()
         await self._db.run(lambda tx: self._freeze(tx, user_id, freeze_id, reason, by))
 
