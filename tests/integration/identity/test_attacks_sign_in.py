@@ -215,6 +215,9 @@ async def test_a_code_to_the_phone_is_not_both_factors(
 async def test_a_new_password_does_not_take_the_factor_away(
     anna: Resident, town: Town, db: Database
 ) -> None:
+    await anna.database.execute(
+        "UPDATE identity.users SET email_verified_at = now() WHERE id = $1", anna.user_id
+    )
     token = await sent(anna, town, db, path="/auth/forgot")
 
     done = await town.post("/auth/reset", token=token, new_password=NEW)

@@ -190,14 +190,19 @@ class CodeSending:
 async def opened_by_code(tx: Tx, named: Named, *, users: UserStore) -> AccountView | None:
     """The account that a code sent to this name opens: a customer's, who is nothing else.
 
-    Staff sign in with a password, also those whose account was a customer's before.
+    Staff sign in with a password, also those whose account was a customer's before. A phone that
+    nobody has proved opens nothing once the email is proved: whoever registered may have named
+    the email of somebody else, whose account it is now.
     """
     row = await users.sign_in_account(
         tx, email_key=named.email_key, phone=named.phone, account_type=AccountType.CUSTOMER
     )
     if row is None or not {CUSTOMER}.issuperset(row.account.roles):
         return None
-    return row.account
+    account = row.account
+    if named.contact == "phone" and account.email_verified and not account.phone_verified:
+        return None
+    return account
 
 
 async def publish_code(

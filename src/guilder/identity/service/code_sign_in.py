@@ -66,7 +66,10 @@ class CodeSignIn:
         if account is None or not is_right:
             await self._lockout.failed(attempt)
             raise InvalidOtp
-        await self._db.run(lambda tx: prove(tx, account.user_id, contact=named.contact))
+        epoch = account.sign_in_epoch
+        await self._db.run(
+            lambda tx: prove(tx, account.user_id, contact=named.contact, epoch=epoch)
+        )
         demand = await self._factors.demand(
             account, otp=second_factor, client_address=client_address, methods=("otp",)
         )

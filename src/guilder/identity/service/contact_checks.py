@@ -88,7 +88,10 @@ class ContactChecks:
         subject = _subject(account, contact)
         if not await self._codes.take(purpose, subject=subject, code=code):
             raise InvalidOtp
-        await self._db.run(lambda tx: prove(tx, account.user_id, contact=contact.value))
+        epoch = account.sign_in_epoch
+        await self._db.run(
+            lambda tx: prove(tx, account.user_id, contact=contact.value, epoch=epoch)
+        )
         return await self.standing(account.user_id)
 
     async def standing(self, user_id: UserId) -> ContactStanding:
@@ -102,9 +105,13 @@ class ContactChecks:
         return account
 
 
-async def prove(tx: Tx, user_id: UserId, *, contact: str) -> bool:
-    """Somebody has shown that an address is this user's; whether nobody had before."""
-    verified_at = await credentials.verify_contact(tx, user_id, contact=contact)
+async def prove(tx: Tx, user_id: UserId, *, contact: str, epoch: int | None = None) -> bool:
+    """Somebody has shown that an address is this user's; whether nobody had before.
+
+    It proves nothing when the user's sessions were ended since ``epoch``: what ended them may
+    have been to shut out whoever has the address.
+    """
+    verified_at = await credentials.verify_contact(tx, user_id, contact=contact, epoch=epoch)
     if verified_at is None:
         return False
     event = ContactVerified(user_id=user_id, contact=contact, verified_at=verified_at)

@@ -5,12 +5,13 @@ The last administrator who has is helped by the operator, at the command line.
 
 from __future__ import annotations
 
-from guilder.identity.api.second_factors import FactorsView
+from guilder.identity.api.second_factors import Factor, FactorsView
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.events import Reasoned, SecondFactorsReset
 from guilder.identity.service.freezes import lock_user_for
 from guilder.identity.service.register import readable_email
 from guilder.identity.service.sessions import Sessions
+from guilder.identity.service.totp_enrollment import publish_removal
 from guilder.identity.store import passkeys, second_factors
 from guilder.identity.store.users import UserStore, database_time
 from guilder.kernel.errors import NotFound, NotPermitted
@@ -75,15 +76,31 @@ class FactorResetByOperator:
         return await self._db.run(work)
 
 
+async def end_factors(tx: Tx, *, user_id: UserId) -> None:
+    """Take every second factor of a user away, and tell so. It is called under their lock."""
+    had = await second_factors.factors(tx, user_id)
+    if not had.is_enrolled:
+        return
+    await _remove_all(tx, user_id)
+    if had.totp_since is not None:
+        await publish_removal(tx, user_id, factor=Factor.TOTP)
+    for _ in range(had.passkeys):
+        await publish_removal(tx, user_id, factor=Factor.PASSKEY)
+
+
+async def _remove_all(tx: Tx, user_id: UserId) -> None:
+    await second_factors.remove_totp(tx, user_id)
+    await passkeys.remove_all(tx, user_id)
+    await second_factors.replace_recovery_codes(tx, user_id, digests=())
+
+
 async def _reset(
     tx: Tx, user_id: UserId, *, sessions: Sessions, reason: str, by: UserId | None
 ) -> FactorsView:
     factors = await second_factors.factors(tx, user_id)
     if not factors.is_enrolled:
         return factors
-    await second_factors.remove_totp(tx, user_id)
-    await passkeys.remove_all(tx, user_id)
-    await second_factors.replace_recovery_codes(tx, user_id, digests=())
+    await _remove_all(tx, user_id)
     await sessions.end(tx, user_id=user_id, reason=EndReason.FACTORS_CHANGED)
     event = SecondFactorsReset(
         user_id=user_id,

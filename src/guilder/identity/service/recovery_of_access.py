@@ -12,18 +12,21 @@ from guilder.identity.api.verifications import VerificationId, token_digest
 from guilder.identity.domain.applicants import Malformed, read_new_password
 from guilder.identity.service.clients import forget_clients
 from guilder.identity.service.contact_checks import prove
+from guilder.identity.service.factor_reset import end_factors
 from guilder.identity.service.new_passwords import put_password, telling_words
 from guilder.identity.service.outside_sign_in import end_links
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.service.verifications import Verifying
-from guilder.identity.store import credentials
+from guilder.identity.store import credentials, second_factors
 from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import ValidationFailed
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
+from guilder.platform.permissions import CUSTOMER, USER_ADMIN
 
 _KEPT: Final = timedelta(days=1)
+_USUAL: Final = frozenset({CUSTOMER, USER_ADMIN})
 
 
 class RecoveryOfAccess:
@@ -47,7 +50,9 @@ class RecoveryOfAccess:
     async def reset(self, token: str, *, new_password: str) -> None:
         """Set another password. The token works once; second factors stay as they are.
 
-        If nobody had proved the email before, machine clients and links to providers end with it.
+        If nobody had proved the email before, every other way in ends with it: second factors,
+        but for those of staff, machine clients, links to providers, and codes to the phone until
+        it is proved again.
 
         Raises:
             ResetTokenUnusable: it is unknown, used or too old.
@@ -66,15 +71,14 @@ class RecoveryOfAccess:
 
         async def work(tx: Tx) -> list[VerificationId]:
             user_id = account.user_id
-            # First, since it locks the user's row, as everybody does before anything of theirs.
+            # Factors before the user's row, and that before anything of theirs, as everybody does.
+            await second_factors.lock(tx, user_id)
             await self._sessions.end(tx, user_id=user_id, reason=EndReason.PASSWORD_RESET)
             if not await credentials.use_reset(tx, digest, used_by=attempt):
                 raise ResetTokenUnusable
             await credentials.void_resets(tx, user_id, but=digest)
             if await prove(tx, user_id, contact="email"):
-                # Until now anybody may have registered with this email, to keep a way in.
-                await forget_clients(tx, user_id=user_id)
-                await end_links(tx, user_id=user_id)
+                await _end_ways_in(tx, account)
             return await put_password(tx, user_id, password_hash=password_hash, by="reset")
 
         await self._verifying.wipe(await self._db.run(work))
@@ -86,3 +90,16 @@ class RecoveryOfAccess:
     async def _whose(self, tx: Tx, digest: bytes) -> AccountView | None:
         user_id = await credentials.reset_of(tx, digest)
         return None if user_id is None else await self._users.account(tx, user_id)
+
+
+async def _end_ways_in(tx: Tx, account: AccountView) -> None:
+    """Until now anybody may have registered with this email, to keep a way in.
+
+    Nobody but their employer named the email of staff: a mailbox does not end their factors.
+    """
+    user_id = account.user_id
+    await forget_clients(tx, user_id=user_id)
+    await end_links(tx, user_id=user_id)
+    if _USUAL.issuperset(account.roles):
+        await end_factors(tx, user_id=user_id)
+    await credentials.doubt_phone(tx, user_id)

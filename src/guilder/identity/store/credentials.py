@@ -40,14 +40,17 @@ _EMAIL_VERIFIED: Final = """
     UPDATE identity.users SET email_verified_at = clock_timestamp(),
         status = CASE WHEN status = 'pending' THEN 'active' ELSE status END
     WHERE id = $1 AND email_verified_at IS NULL
+        AND ($2::bigint IS NULL OR sign_in_epoch = $2)
     RETURNING email_verified_at
 """
 _PHONE_VERIFIED: Final = """
     UPDATE identity.users SET phone_verified_at = clock_timestamp(),
         status = CASE WHEN status = 'pending' THEN 'active' ELSE status END
     WHERE id = $1 AND phone_verified_at IS NULL
+        AND ($2::bigint IS NULL OR sign_in_epoch = $2)
     RETURNING phone_verified_at
 """
+_DOUBT_PHONE: Final = "UPDATE identity.users SET phone_verified_at = NULL WHERE id = $1"
 _STANDING: Final = """
     SELECT email_verified_at, phone_verified_at FROM identity.users WHERE id = $1
 """
@@ -95,11 +98,21 @@ async def forget_resets(tx: Tx, *, after: timedelta) -> None:
     await tx.execute(_FORGET_RESETS, after)
 
 
-async def verify_contact(tx: Tx, user_id: UserId, *, contact: str) -> datetime | None:
-    """When a user's email or phone was proved, just now; None when it had been before."""
+async def verify_contact(
+    tx: Tx, user_id: UserId, *, contact: str, epoch: int | None
+) -> datetime | None:
+    """When a user's email or phone was proved, just now.
+
+    None when it had been before, or the user's sessions were ended since ``epoch``.
+    """
     query = _EMAIL_VERIFIED if contact == "email" else _PHONE_VERIFIED
-    moment: datetime | None = await tx.fetchval(query, user_id)
+    moment: datetime | None = await tx.fetchval(query, user_id, epoch)
     return moment
+
+
+async def doubt_phone(tx: Tx, user_id: UserId) -> None:
+    """A user's phone counts as proved no more."""
+    await tx.execute(_DOUBT_PHONE, user_id)
 
 
 async def contact_standing(tx: Tx, user_id: UserId) -> ContactStanding:
