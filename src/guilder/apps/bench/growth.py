@@ -17,17 +17,21 @@ LONGEST_HISTORY: Final = 1_000_000
 """Entries that one wallet gets at most, for the deep page."""
 _ENTRIES_EACH: Final = 2
 _TOLD_EVERY: Final = 500_000
+_LAST_EVENT: Final = "SELECT COALESCE(max(position), 0) FROM platform.outbox"
+_FORGET_EVENTS: Final = "DELETE FROM platform.outbox WHERE position > $1"
 
 
 async def fill(ground: Ground, *, town: Town, entries: int, report: Report) -> int:
     """Store so many entries more, and answer how many of them the first wallet got.
 
-    The first wallet takes part in every transfer until its history is long.
+    The first wallet takes part in every transfer until its history is long. The transfers' events
+    are gone afterwards, as those of months are that everybody has heard.
     """
     wanted = -(-entries // _ENTRIES_EACH)
     long = min(wanted, LONGEST_HISTORY)
     hot = town.people[0].wallets[0]
     async with ground.pool() as db, own_engine(db) as payments:
+        last_event = await db.fetchval(_LAST_EVENT)
         done = 0
         while done < wanted:
             into = hot if done < long else None
@@ -37,6 +41,7 @@ async def fill(ground: Ground, *, town: Town, entries: int, report: Report) -> i
             report(f"filling: {done * _ENTRIES_EACH:,} of {wanted * _ENTRIES_EACH:,} entries")
     async with ground.superuser(database=ground.database) as db:
         report("filling: vacuum")
+        await db.fetch(_FORGET_EVENTS, last_event)
         await db.fetchval("VACUUM (ANALYZE)")
     return long
 
