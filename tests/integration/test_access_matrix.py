@@ -24,33 +24,12 @@ from guilder.platform.envelopes import OuterKeys
 from guilder.platform.http.route import Access, Route
 from guilder.platform.identifiers import new_id
 from guilder.platform.permissions import CUSTOMER, PERMISSIONS, ROLES, USER_ADMIN
+from tests.support.doors import OPEN_TO_ALL
 from tests.support.street import Ids, Street, names_of, opened
 from tests.support.town import PASSWORD, data
 
 OWN = ROLES[CUSTOMER] | ROLES[USER_ADMIN]
 """Permissions that reach no further than what is the caller's own."""
-OPEN_TO_ALL = {
-    "POST /auth/register",
-    "POST /auth/login",
-    "POST /auth/refresh",
-    "POST /auth/forgot",
-    "POST /auth/reset",
-    "POST /auth/otp/request",
-    "POST /auth/otp/verify",
-    "POST /auth/mfa/verify",
-    "POST /auth/passkeys/login/options",
-    "POST /auth/passkeys/login/verify",
-    "GET /auth/oauth/providers",
-    "GET /auth/oauth/{provider}/start",
-    "GET /auth/oauth/{provider}/callback",
-    "POST /oauth/token",
-    "POST /oauth/introspect",
-    "POST /oauth/revoke",
-    "GET /.well-known/jwks.json",
-    "GET /.well-known/openid-configuration",
-    "GET /.well-known/oauth-authorization-server",
-}
-"""Whoever opens a route to the whole world says so here as well."""
 STAFF_ROLES = sorted(ROLES.keys() - {CUSTOMER, USER_ADMIN})
 
 
