@@ -32,7 +32,7 @@ from guilder.platform.settings import Settings
 
 _FIRST: Final = "http-1"
 """The process that looks how far everybody is behind, for all of them."""
-_NICER: Final = 10
+NICER: Final = 10
 """How much later than requests background work gets the processor when both want it."""
 
 _log = structlog.get_logger("guilder.process")
@@ -67,7 +67,7 @@ def duties(work: Work, *, sockets: Sequence[socket.socket], background: bool) ->
 
     def live(name: str, on: socket.socket | None, ready: Callable[[], None]) -> None:
         if on is None:
-            os.nice(_NICER)
+            os.nice(NICER)
         run(replace(work, name=name, on=on, background=on is None, board=board, ready=ready))
 
     return [Duty(name=name, run=partial(live, name, on)) for name, on in places]

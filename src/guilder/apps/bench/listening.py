@@ -1,4 +1,5 @@
-"""Three groups that hear every event and do next to nothing, as a worker of its own.
+"""Three groups that hear every event and do next to nothing, as a worker of its own, which gives
+way to everything else as background work does.
 
 ``python -m guilder.apps.bench.listening URL`` says ``ready`` and goes on until its input ends.
 """
@@ -7,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 import uvloop
 
+from guilder.apps.processes import NICER
 from guilder.platform.bus import Bus, Event, Start, Subscription
 from guilder.platform.db import Database, Tx
 
@@ -45,4 +48,5 @@ async def _listen(url: str) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(NICER)
     uvloop.run(_listen(sys.argv[1]))
