@@ -12,13 +12,12 @@ from guilder.apps.bench.http import Load
 from guilder.apps.bench.load import Mode
 from guilder.apps.bench.serving import Served
 from guilder.apps.bench.town import Town
+from guilder.platform.bus.retention import forget_since, last_position
 
 LONGEST_HISTORY: Final = 1_000_000
 """Entries that one wallet gets at most, for the deep page."""
 _ENTRIES_EACH: Final = 2
 _TOLD_EVERY: Final = 500_000
-_LAST_EVENT: Final = "SELECT COALESCE(max(position), 0) FROM platform.outbox"
-_FORGET_EVENTS: Final = "DELETE FROM platform.outbox WHERE position > $1"
 
 
 async def fill(ground: Ground, *, town: Town, entries: int, report: Report) -> int:
@@ -31,7 +30,7 @@ async def fill(ground: Ground, *, town: Town, entries: int, report: Report) -> i
     long = min(wanted, LONGEST_HISTORY)
     hot = town.people[0].wallets[0]
     async with ground.pool() as db, own_engine(db) as payments:
-        last_event = await db.fetchval(_LAST_EVENT)
+        last_event = await last_position(db)
         done = 0
         while done < wanted:
             into = hot if done < long else None
@@ -41,7 +40,7 @@ async def fill(ground: Ground, *, town: Town, entries: int, report: Report) -> i
             report(f"filling: {done * _ENTRIES_EACH:,} of {wanted * _ENTRIES_EACH:,} entries")
     async with ground.superuser(database=ground.database) as db:
         report("filling: vacuum")
-        await db.fetch(_FORGET_EVENTS, last_event)
+        await forget_since(db, last_event)
         await db.fetchval("VACUUM (ANALYZE)")
     return long
 

@@ -35,12 +35,28 @@ _FORGET: Final = """
         WHERE slice.created_at < (SELECT kept_since FROM platform.outbox_retention)
     ))
 """
+_LAST: Final = "SELECT COALESCE(max(position), 0) FROM platform.outbox"
+_FORGET_SINCE: Final = """
+    WITH gone AS (DELETE FROM platform.outbox WHERE position > $1)
+    UPDATE platform.outbox_retention SET kept_since = clock_timestamp()
+"""
 _FORGET_HEARD: Final = """
     DELETE FROM platform.heard_events WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM platform.heard_events
         WHERE heard_at < clock_timestamp() - 2 * $1::interval ORDER BY heard_at LIMIT $2
     ))
 """
+
+
+async def last_position(db: Database) -> int:
+    """The position of the newest event; 0 where there is none."""
+    position: int = await db.fetchval(_LAST)
+    return position
+
+
+async def forget_since(db: Database, position: int) -> None:
+    """Delete every event behind ``position``, heard or not: for a ledger filled to be measured."""
+    await db.fetch(_FORGET_SINCE, position)
 
 
 async def forget_old_events(db: Database, *, keep: timedelta) -> int:
