@@ -261,6 +261,19 @@ class ContactVerified:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountReclaimed:
+    """Who has an email that nobody had proved set a password: the account is theirs from now on.
+
+    Whatever was attached to it up to ``reclaimed_at`` may be a stranger's and ends.
+    """
+
+    TYPE: ClassVar[str] = "com.guilder.user.reclaimed"
+
+    user_id: UserId
+    reclaimed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reasoned:
     """Why staff did something to a user, in their own words: it may be personal."""
 

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from guilder.identity.events import (
+    AccountReclaimed,
     ClientAdded,
     ClientSecretRotated,
     CodeIssued,
@@ -73,15 +74,19 @@ def subscriptions(newsroom: Newsroom, forgetting: Forgetting) -> tuple[Subscript
     """Everything that somebody is told of, and who is to be told nothing any more."""
 
     async def hear(tx: Tx, events: Sequence[Event]) -> None:
-        news = [event for event in events if event.type != UserErased.TYPE]
+        news = [event for event in events if event.type in FACTS]
         await newsroom.hear(tx, [_heard(event) for event in news])
+        for event in events:
+            if event.type == AccountReclaimed.TYPE:
+                claimed = msgspec.convert(event.data, AccountReclaimed)
+                await forgetting.forget_devices(tx, claimed.user_id, before=claimed.reclaimed_at)
         erased = [
             UserId(UUID(event.data["user_id"])) for event in events if event.type == UserErased.TYPE
         ]
         if erased:
             await forgetting.forget(tx, erased)
 
-    types = frozenset({*FACTS, UserErased.TYPE})
+    types = frozenset({*FACTS, UserErased.TYPE, AccountReclaimed.TYPE})
     return (Subscription(group=GROUP, types=types, hear=hear),)
 
 

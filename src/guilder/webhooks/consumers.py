@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from guilder.identity.events import ClientRemoved, UserErased
+import msgspec
+
+from guilder.identity.events import AccountReclaimed, ClientRemoved, UserErased
 from guilder.kernel.ids import UserId
 from guilder.platform.bus import Event, Subscription
 from guilder.platform.db import Tx
@@ -15,17 +17,24 @@ from guilder.webhooks.service.registration import Registration
 
 _GROUP = "webhooks.fan_out"
 _ERASURES = "webhooks.erasures"
-_GONE = frozenset({UserErased.TYPE, ClientRemoved.TYPE})
+_GONE = frozenset({UserErased.TYPE, ClientRemoved.TYPE, AccountReclaimed.TYPE})
 
 
 def subscriptions(fan_out: FanOut, registration: Registration) -> tuple[Subscription, ...]:
     """Public events become deliveries in the transaction in which they are heard.
 
-    Whoever is erased has no endpoints any more, nor has a machine client that was deleted.
+    Whoever is erased has no endpoints any more, nor has a machine client that was deleted; and
+    what a stranger attached to an account ends when its owner claims it.
     """
 
     async def forget(tx: Tx, events: Sequence[Event]) -> None:
         for event in events:
+            if event.type == AccountReclaimed.TYPE:
+                reclaimed = msgspec.convert(event.data, AccountReclaimed)
+                await registration.end_those_before(
+                    tx, reclaimed.user_id, before=reclaimed.reclaimed_at
+                )
+                continue
             gone = "client_id" if event.type == ClientRemoved.TYPE else "user_id"
             await registration.forget_owner(tx, UserId(UUID(event.data[gone])))
 

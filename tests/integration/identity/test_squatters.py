@@ -31,6 +31,10 @@ ENDED = """
     )
 """
 
+RECLAIMED = """
+    SELECT count(*) FROM platform.outbox WHERE key = $1 AND type = 'com.guilder.user.reclaimed'
+"""
+
 
 async def delivered(town: Town, db: Database, user_id: str) -> list[Sent]:
     keys = OuterKeys(town.keys.folder)
@@ -76,6 +80,7 @@ async def test_the_first_proof_of_an_email_by_a_reset_ends_clients_and_links(
     assert (await token_of(city, client)).status_code == 401
     assert error(await Browser(city).sign_in("google"), 403)["code"] == "NOT_LINKED"
     assert await superuser.fetchval(ENDED, squatter.id) == 2
+    assert await superuser.fetchval(RECLAIMED, squatter.id) == 1
 
 
 async def test_a_later_reset_leaves_them_to_whoever_had_proved_the_email(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from guilder.identity.events import UserErased
+from guilder.identity.events import AccountReclaimed, UserErased
 from guilder.kernel.ids import EventId
+from guilder.notifications.api import DeviceId
 from guilder.notifications.consumers import subscriptions
+from guilder.notifications.store import people
 from guilder.platform.bus import Event
 from guilder.platform.identifiers import new_id
 from tests.support.newsstand import Newsstand, Person, failure, payment
@@ -98,3 +100,31 @@ async def test_hearing_of_an_erasure_twice_changes_nothing(stand: Newsstand) -> 
     await hear(stand, [erasure(anna)])
 
     assert set((await known(stand, anna)).values()) == {0}
+
+
+async def test_devices_from_before_the_owner_claimed_the_account_hear_nothing(
+    stand: Newsstand,
+) -> None:
+    anna = await stand.person("Anna")
+    await stand.db.run(
+        lambda tx: people.put_device(
+            tx, anna.id, device_id=DeviceId(new_id()), token="a stranger's", label="Pixel"
+        )
+    )
+    at = await stand.db.fetchval("SELECT clock_timestamp()")
+    own = await stand.db.run(
+        lambda tx: people.put_device(
+            tx, anna.id, device_id=DeviceId(new_id()), token="her own", label="Nokia"
+        )
+    )
+    claim = Event(
+        id=EventId(new_id()),
+        type=AccountReclaimed.TYPE,
+        key=str(anna.id),
+        time=datetime.now(UTC),
+        data={"user_id": str(anna.id), "reclaimed_at": at.isoformat()},
+    )
+
+    await hear(stand, [claim])
+
+    assert await stand.db.run(lambda tx: people.devices(tx, anna.id)) == [own]

@@ -10,6 +10,7 @@ from guilder.identity.api.codes import ResetTokenUnusable
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.api.verifications import VerificationId, token_digest
 from guilder.identity.domain.applicants import Malformed, read_new_password
+from guilder.identity.events import AccountReclaimed
 from guilder.identity.service.clients import forget_clients
 from guilder.identity.service.contact_checks import prove
 from guilder.identity.service.factor_reset import end_factors
@@ -19,10 +20,11 @@ from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.service.verifications import Verifying
 from guilder.identity.store import credentials, second_factors
-from guilder.identity.store.users import UserStore
+from guilder.identity.store.users import UserStore, database_time
 from guilder.kernel.errors import ValidationFailed
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
+from guilder.platform.outbox import append, outgoing
 from guilder.platform.permissions import CUSTOMER, USER_ADMIN
 
 _KEPT: Final = timedelta(days=1)
@@ -52,7 +54,7 @@ class RecoveryOfAccess:
 
         If nobody had proved the email before, every other way in ends with it: second factors,
         but for those of staff, machine clients, links to providers, and codes to the phone until
-        it is proved again.
+        it is proved again; and, by event, webhooks and devices that hear of the account.
 
         Raises:
             ResetTokenUnusable: it is unknown, used or too old.
@@ -103,3 +105,5 @@ async def _end_ways_in(tx: Tx, account: AccountView) -> None:
     if _USUAL.issuperset(account.roles):
         await end_factors(tx, user_id=user_id)
     await credentials.doubt_phone(tx, user_id)
+    event = AccountReclaimed(user_id=user_id, reclaimed_at=await database_time(tx))
+    await append(tx, [outgoing(event, key=str(user_id))])

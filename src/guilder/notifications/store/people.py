@@ -73,6 +73,9 @@ _COUNT_OTHERS: Final = """
 _TOKENS: Final = """
     SELECT user_id, id, token FROM notifications.devices WHERE id = ANY($1::uuid[])
 """
+_FORGET_DEVICES: Final = """
+    DELETE FROM notifications.devices WHERE user_id = $1 AND added_at <= $2
+"""
 _FORGET_DEVICE: Final = """
     DELETE FROM notifications.devices WHERE id = $1 AND user_id = $2 RETURNING id
 """
@@ -181,6 +184,11 @@ async def device_tokens(tx: Tx, device_ids: Collection[UUID]) -> dict[tuple[User
 async def forget_device(tx: Tx, user_id: UserId, *, device_id: UUID) -> bool:
     """Whether the device was theirs and is now forgotten."""
     return await tx.fetchval(_FORGET_DEVICE, device_id, user_id) is not None
+
+
+async def forget_devices(tx: Tx, user_id: UserId, *, before: datetime) -> None:
+    """Forget the devices a person had at a time."""
+    await tx.execute(_FORGET_DEVICES, user_id, before)
 
 
 def _device(row: Row) -> Device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -195,10 +195,12 @@ class Registration:
         """Forget every endpoint of somebody who is gone, in the transaction that tells it."""
         await endpoints.say_goodbye(tx, owner_id)
         found = [EndpointId(row["id"]) for row in await endpoints.lock_those_of(tx, [owner_id])]
-        for endpoint_id in found:
-            await endpoints.delete(tx, endpoint_id)
-        facts = [EndpointDeleted(endpoint_id=one, owner_id=owner_id) for one in found]
-        await outbox.append(tx, [outbox.outgoing(f, key=str(f.endpoint_id)) for f in facts])
+        await _delete(tx, found, owner_id=owner_id)
+
+    async def end_those_before(self, tx: Tx, owner_id: UserId, *, before: datetime) -> None:
+        """Delete the endpoints somebody had at a time; they stay and may register others."""
+        found = await endpoints.lock_those_before(tx, owner_id, before=before)
+        await _delete(tx, found, owner_id=owner_id)
 
     async def rotate_secret(
         self, owner_id: UserId, *, endpoint_id: EndpointId
@@ -294,3 +296,10 @@ def _changed(endpoint: Endpoint, change: Change) -> Endpoint:
     return structs.replace(
         after, status=EndpointStatus.DISABLED, disabled_reason=DisabledReason.OWNER
     )
+
+
+async def _delete(tx: Tx, found: Sequence[EndpointId], *, owner_id: UserId) -> None:
+    for endpoint_id in found:
+        await endpoints.delete(tx, endpoint_id)
+    facts = [EndpointDeleted(endpoint_id=one, owner_id=owner_id) for one in found]
+    await outbox.append(tx, [outbox.outgoing(f, key=str(f.endpoint_id)) for f in facts])

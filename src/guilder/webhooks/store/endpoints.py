@@ -47,6 +47,11 @@ _LOCK_THOSE_OF: Final = """
     WHERE (owner_id = ANY($1::uuid[]) OR acts_for = ANY($1::uuid[])) AND status <> 'deleted'
     ORDER BY id FOR NO KEY UPDATE
 """
+_LOCK_THOSE_BEFORE: Final = """
+    SELECT id FROM webhooks.endpoints
+    WHERE (owner_id = $1 OR acts_for = $1) AND created_at <= $2 AND status <> 'deleted'
+    ORDER BY id FOR NO KEY UPDATE
+"""
 _CHANGE: Final = """
     UPDATE webhooks.endpoints
     SET url = $2, description = $3, events = $4, status = $5, disabled_reason = $6,
@@ -151,6 +156,11 @@ async def overdue_s(tx: Tx) -> float:
 async def lock_those_of(tx: Tx, owners: Collection[UserId]) -> Sequence[Row]:
     """Lock the endpoints of ``owners``, and of who acts for them, in the order of their ids."""
     return await tx.fetch(_LOCK_THOSE_OF, list(owners))
+
+
+async def lock_those_before(tx: Tx, owner: UserId, *, before: datetime) -> list[EndpointId]:
+    """Lock the endpoints that an owner, and who acts for them, had at a time, in id order."""
+    return [EndpointId(row["id"]) for row in await tx.fetch(_LOCK_THOSE_BEFORE, owner, before)]
 
 
 async def change(tx: Tx, endpoint: Endpoint) -> None:
