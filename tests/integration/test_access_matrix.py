@@ -178,7 +178,7 @@ async def test_every_route_declares_who_may_call_it(street: Street) -> None:
 
     assert silent == []
     assert named <= PERMISSIONS.keys()
-    assert public <= OPEN_TO_ALL
+    assert public == OPEN_TO_ALL
 
 
 async def test_every_permission_has_a_meaning_and_somebody_who_has_it() -> None:

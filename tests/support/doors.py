@@ -11,7 +11,6 @@ OPEN_TO_ALL = {
     "POST /auth/mfa/verify",
     "POST /auth/passkeys/login/options",
     "POST /auth/passkeys/login/verify",
-    "GET /auth/oauth/providers",
     "GET /auth/oauth/{provider}/start",
     "GET /auth/oauth/{provider}/callback",
     "POST /oauth/token",
