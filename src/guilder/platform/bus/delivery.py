@@ -15,6 +15,7 @@ import structlog
 from guilder.platform import failpoints
 from guilder.platform.bus import parking, positions
 from guilder.platform.bus.parking import Parked, Patience
+from guilder.platform.bus.shelf import Shelf
 from guilder.platform.bus.subscription import Event, Subscription
 from guilder.platform.db import TRANSIENT, Tx, savepoint
 
@@ -54,9 +55,17 @@ class GroupBroken(Exception):
 
 
 async def deliver(
-    tx: Tx, subscription: Subscription, *, patience: Patience, at_most: int, one_by_one: bool
+    tx: Tx,
+    subscription: Subscription,
+    *,
+    shelf: Shelf,
+    patience: Patience,
+    at_most: int,
+    one_by_one: bool,
 ) -> Delivered:
     """Deliver what is due and what is new in partitions that nobody else feeds just now.
+
+    What is new comes from ``shelf``, as far as it stands there.
 
     Raises:
         TakeApart: the group failed, and ``one_by_one`` was not asked for.
@@ -65,7 +74,7 @@ async def deliver(
     taken = await positions.take(tx, subscription.group, at_most=at_most)
     if taken is None:
         return NOTHING
-    read = await positions.read(tx, subscription, taken)
+    read = await shelf.read(tx, subscription, taken)
     retried = 0
     if read.has_parked or not read.reached.partitions:
         retried = await retry_due(tx, subscription, taken.partitions, patience=patience)

@@ -20,6 +20,7 @@ from guilder.platform.bus import positions
 from guilder.platform.bus.delivery import Delivered, GroupBroken, TakeApart, deliver
 from guilder.platform.bus.parking import Patience
 from guilder.platform.bus.positions import PARTITIONS
+from guilder.platform.bus.shelf import Shelf
 from guilder.platform.bus.subscription import Subscription
 from guilder.platform.db import Database
 
@@ -66,6 +67,7 @@ class Bus:
         self._news = {group: asyncio.Event() for group in self._subscriptions}
         self._at_most = dict.fromkeys(self._subscriptions, PARTITIONS)
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._shelf = Shelf()
         self._most = 0
 
     async def run(self) -> None:
@@ -91,7 +93,13 @@ class Bus:
     async def _deliver(self, subscription: Subscription) -> Delivered:
         group = subscription.group
         at_most = self._at_most[group]
-        run = partial(deliver, subscription=subscription, patience=self._patience, at_most=at_most)
+        run = partial(
+            deliver,
+            subscription=subscription,
+            shelf=self._shelf,
+            patience=self._patience,
+            at_most=at_most,
+        )
         try:
             done = await self._db.run(partial(run, one_by_one=False))
         except TakeApart:
@@ -148,10 +156,14 @@ class Bus:
                 await asyncio.sleep(_GATHER_MUCH_S if is_much else _GATHER_S)
 
     async def _look(self) -> bool:
-        """Tell groups of what is ready for them, and answer whether anything waits to be."""
+        """Read what is new, tell groups of it, and answer whether anything waits to be ready."""
+        groups = list(self._subscriptions)
         try:
-            found = await positions.look(self._db, list(self._subscriptions))
+            found = await positions.look(self._db, groups)
+            if len(groups) > 1 and any(found.values()):
+                await self._shelf.fill(self._db, groups)
         except Exception as failure:  # noqa: BLE001 - the database is away: in a while, again
+            self._shelf.clear()
             _log.warning("bus.database_away", failure=type(failure).__name__)
             await asyncio.sleep(_FIRST_PAUSE_S)
             return False

@@ -20,6 +20,8 @@ from guilder.platform.origin import Origin
 PARTITIONS: Final = 8
 HERE: Final = "outbox"
 KAFKA: Final = "kafka"
+_NOBODY: Final = ""
+"""A group that there is none of, which has parked and heard nothing."""
 
 _JOIN: Final = """
     INSERT INTO platform.consumer_positions AS c (group_name, partition, transaction, feed)
@@ -97,6 +99,11 @@ _READ: Final = """
     ) next
     WHERE next.is_wanted OR next.is_last
     ORDER BY next.transaction, next.position
+"""
+_FURTHEST_BACK: Final = """
+    SELECT DISTINCT ON (partition) partition, transaction::text AS transaction, position
+    FROM platform.consumer_positions WHERE group_name = ANY($1::text[]) AND feed = 'outbox'
+    ORDER BY partition, transaction, position
 """
 # Not behind any group that hears from the outbox, so that what those have not heard comes by Kafka.
 _JOIN_LAST: Final = """
@@ -206,12 +213,15 @@ async def hold(tx: Tx, group: str, *, partitions: Sequence[int]) -> None:
     await tx.fetch(_HOLD, group, sorted(set(partitions)))
 
 
+def most_of_a_partition(subscription: Subscription, taken: Taken) -> int:
+    """How many events of a partition a group looks at next: more where it wants few of them."""
+    limit = max(1, subscription.most // len(taken.partitions))
+    return limit if subscription.types is None else limit * 8
+
+
 async def read(tx: Tx, subscription: Subscription, taken: Taken) -> Read:
     """The next events of the partitions that were taken, in order, the oldest first."""
-    types = subscription.types
-    limit = max(1, subscription.most // len(taken.partitions))
-    if types is not None:
-        limit *= 8
+    types, limit = subscription.types, most_of_a_partition(subscription, taken)
     rows = await tx.fetch(
         _READ,
         taken.partitions,
@@ -230,6 +240,26 @@ async def read(tx: Tx, subscription: Subscription, taken: Taken) -> Read:
         is_full=any(row["seen"] == limit for row in lasts),
         has_parked=any(row["has_parked"] for row in lasts),
     )
+
+
+async def furthest_back(db: Database, groups: Sequence[str]) -> dict[int, tuple[int, int]]:
+    """By partition, the place of that of the groups which has heard least of it."""
+    rows = await db.fetch(_FURTHEST_BACK, groups)
+    return {row["partition"]: (int(row["transaction"]), row["position"]) for row in rows}
+
+
+async def read_all(
+    db: Database, since: Taken, *, limit: int
+) -> dict[int, list[tuple[tuple[int, int], Event]]]:
+    """By partition, up to ``limit`` events of all types behind these places, and where each is."""
+    found: dict[int, list[tuple[tuple[int, int], Event]]] = {}
+    rows = await db.fetch(
+        _READ, since.partitions, since.transactions, since.positions, limit, None, _NOBODY
+    )
+    for row in rows:
+        place = int(row["transaction"]), row["position"]
+        found.setdefault(row["partition"], []).append((place, event(row)))
+    return found
 
 
 async def move(tx: Tx, group: str, reached: Taken, *, since: Taken | None = None) -> None:
