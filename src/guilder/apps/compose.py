@@ -118,12 +118,14 @@ def build_house(
     settings: Settings,
     *,
     db: Database,
+    payments_db: Database | None = None,
     registry: CollectorRegistry | None = None,
     only: Sequence[str] = (),
 ) -> House:
     """Wire every context; run those named in ``only``, or all that no URL places elsewhere.
 
-    Metrics are kept in ``registry``, the process's own among them.
+    Metrics are kept in ``registry``, the process's own among them. Payments are made on
+    ``payments_db``, where one is given.
 
     Raises:
         UnknownContext: there is no context of a name that was given.
@@ -133,7 +135,14 @@ def build_house(
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     standing = Standing(identity.build_revocations(db))
-    modules = _modules(settings, db=db, keys=keys, registry=registry, standing=standing)
+    modules = _modules(
+        settings,
+        db=db,
+        payments_db=payments_db or db,
+        keys=keys,
+        registry=registry,
+        standing=standing,
+    )
     names = {module.name for module in modules}
     unknown = sorted((set(only) | set(settings.service_urls)) - names)
     if unknown:
@@ -157,6 +166,7 @@ def _modules(
     settings: Settings,
     *,
     db: Database,
+    payments_db: Database,
     keys: KeyFolder,
     registry: CollectorRegistry,
     standing: Standing,
@@ -194,6 +204,7 @@ def _modules(
         wallets.build(db=db, ledger=books, time_zone=settings.time_zone),
         payments.build(
             db=db,
+            engine_db=payments_db,
             ledger=books,
             wallets=wallets.in_money_core(),
             funding=funding,

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from guilder.apps.signals import undisturbed
-from guilder.platform.db import Database
+from guilder.platform.db import Database, Limits
 from guilder.platform.postgres.access import (
     Access,
     bring_up_to_date,
@@ -27,6 +28,9 @@ from guilder.platform.settings import Settings
 Report = Callable[[str], None]
 
 _log = structlog.get_logger("guilder.database")
+_FOR_PAYMENTS: Final = 3
+"""One for each batch that is under way at once, and one to wake whoever hears of them."""
+_LONGEST_WAIT_MS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +112,26 @@ async def pool(access: Access, *, settings: Settings, name: str) -> AsyncIterato
         role=access.role,
         application_name=f"guilder {name}",
         max_connections=settings.database_connections,
+        finds_by_index=True,
+    )
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def payments_pool(access: Access) -> AsyncIterator[Database]:
+    """A few connections for payments alone: however much is read, money does not wait for one.
+
+    They do not wait long for locks either, so that whoever needs other accounts is not kept.
+    """
+    database = await Database.connect(
+        access.url,
+        role=access.role,
+        application_name="guilder pay",
+        max_connections=_FOR_PAYMENTS,
+        limits=Limits(lock_ms=_LONGEST_WAIT_MS),
         finds_by_index=True,
     )
     try:

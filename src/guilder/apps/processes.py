@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from guilder.apps.background import in_background
 from guilder.apps.compose import build_house, http_app, running
-from guilder.apps.database import pool
+from guilder.apps.database import payments_pool, pool
 from guilder.apps.figures import Board, SharedRegistry
 from guilder.apps.garbage import collect_rarely
 from guilder.apps.server import serve_http
@@ -89,7 +89,10 @@ async def _run(work: Work) -> None:
         db = await stack.enter_async_context(pool(work.access, settings=work.settings, name=name))
         await settled_after_restore(db)
         registry = await stack.enter_async_context(_registry(work))
-        house = build_house(work.settings, db=db, registry=registry, only=work.only)
+        paying = await stack.enter_async_context(payments_pool(work.access, settings=work.settings))
+        house = build_house(
+            work.settings, db=db, payments_db=paying, registry=registry, only=work.only
+        )
         await stack.enter_async_context(running(house.here))
         collect_rarely()
         if work.background:

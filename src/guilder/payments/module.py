@@ -55,6 +55,7 @@ def build_engine(
 def build(
     *,
     db: Database,
+    engine_db: Database,
     ledger: Ledger,
     wallets: Wallets,
     funding: Funding,
@@ -62,7 +63,7 @@ def build(
     tokens: VerificationTokens,
     high_value_transfers: Sequence[str] = (),
 ) -> Module:
-    """The wired context.
+    """The wired context. The engine makes payments on ``engine_db``, everything else reads ``db``.
 
     ``high_value_transfers`` change the table of what is transferred without a verification at
     most, as ``"INR 100000"``.
@@ -75,7 +76,7 @@ def build(
     except (ValueError, BadAmount) as error:
         raise HighValueUnusable(f"GUILDER_HIGH_VALUE_TRANSFERS: {error}") from error
     engine = PaymentEngine(
-        db,
+        engine_db,
         ledger=ledger,
         wallets=wallets,
         funding=funding,

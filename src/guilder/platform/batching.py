@@ -19,6 +19,8 @@ Outcome = TypeVar("Outcome")
 
 _LOOKED_THROUGH: Final = 4
 """How many batches' worth of waiting commands are looked through for one that can run."""
+_LATE_S: Final = 0.05
+"""A batch that takes longer waits for something that others need not wait for."""
 
 
 class _Waiting(NamedTuple, Generic[Command, Outcome]):
@@ -36,7 +38,8 @@ class Batcher(Generic[Command, Outcome]):
     halves, down to the one command that cannot be executed; `Overloaded` is told to all of them.
 
     A further lane opens only when half a batch waits: a batch of a few costs nearly as much as one
-    of a hundred, and while one is in the database, what it will have for company arrives.
+    of a hundred, and while one is in the database, what it will have for company arrives. Once one
+    is late, few suffice.
 
     ``touches`` names what a command will lock. One whose things another batch has in hand would
     only wait for it inside the database, with a batch behind it; it stays in the queue instead,
@@ -65,6 +68,7 @@ class Batcher(Generic[Command, Outcome]):
         self._load = 0  # what waits weighs so much, and so much of it could run at once
         self._ready = 0
         self._lanes_open = 0
+        self._late = 0
         self._running: set[asyncio.Task[None]] = set()
 
     async def submit(self, command: Command) -> Outcome:
@@ -92,7 +96,8 @@ class Batcher(Generic[Command, Outcome]):
             await asyncio.wait(self._running)
 
     def _open_lane(self) -> None:
-        enough = max(1, self._max_batch // 2) if self._lanes_open else 1
+        may_wait = self._lanes_open > 0 and not self._late
+        enough = max(1, self._max_batch // 2) if may_wait else 1
         if self._lanes_open < self._lanes and self._ready >= enough:
             self._lanes_open += 1
             lane = asyncio.create_task(self._drain())
@@ -106,7 +111,7 @@ class Batcher(Generic[Command, Outcome]):
                 self._in_hand.update(things)
                 self._open_lane()
                 try:
-                    await self._answer(batch)
+                    await self._watched(batch)
                 finally:
                     self._in_hand.subtract(things)
                     self._in_hand = +self._in_hand
@@ -138,6 +143,23 @@ class Batcher(Generic[Command, Outcome]):
         self._ready = self._load - sum(waiting.weight for waiting in passed_over)
         queue.extendleft(reversed(passed_over))
         return batch
+
+    async def _watched(self, batch: Sequence[_Waiting[Command, Outcome]]) -> None:
+        """Answer a batch; once it is late, others go on without it however few they are."""
+        is_late = False
+
+        def notice() -> None:
+            nonlocal is_late
+            is_late = True
+            self._late += 1
+            self._open_lane()
+
+        timer = asyncio.get_running_loop().call_later(_LATE_S, notice)
+        try:
+            await self._answer(batch)
+        finally:
+            timer.cancel()
+            self._late -= is_late
 
     async def _answer(self, batch: Sequence[_Waiting[Command, Outcome]]) -> None:
         try:

@@ -30,6 +30,7 @@ __all__ = [
     "LostRead",
     "NotDurable",
     "Row",
+    "RowsBusy",
     "TryAgain",
     "Tx",
     "rows_done",
@@ -67,6 +68,10 @@ class TryAgain(Exception):
     """Raised by work that has to look again at what another transaction has just committed."""
 
 
+class RowsBusy(Overloaded):
+    """Somebody else kept a row locked for too long; who needs other rows may try at once."""
+
+
 class LostRead(Exception):
     """A read lost its connection. Nothing was changed, so reading again is safe."""
 
@@ -86,7 +91,6 @@ TRANSIENT: Final = (
 )
 """Failures of the moment, not of the work: `Database.run` repeats the work after them."""
 _BUSY: Final = (
-    asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
     asyncpg.TooManyConnectionsError,
     TimeoutError,
@@ -273,7 +277,7 @@ class Database:
                     if _is_lost(connection):
                         raise LostRead from error
                     raise
-        except _BUSY as error:
+        except (asyncpg.LockNotAvailableError, *_BUSY) as error:
             raise Overloaded from error
         except (LostRead, *TRANSIENT) as error:
             raise Overloaded from LostRead(type(error).__name__)
@@ -284,7 +288,8 @@ class Database:
         The caller's cancellation does not cut the transaction: it ends as it would have.
 
         Raises:
-            Overloaded: locks or the server did not answer in time, or every attempt failed.
+            RowsBusy: somebody else kept a row locked for longer than this pool waits.
+            Overloaded: the server did not answer in time, or every attempt failed.
         """
         return await asyncio.shield(asyncio.ensure_future(self._run(work)))
 
@@ -294,6 +299,8 @@ class Database:
             try:
                 async with self.transaction() as tx:
                     result = await work(tx)
+            except asyncpg.LockNotAvailableError as error:
+                raise RowsBusy from error
             except _BUSY as error:
                 raise Overloaded from error
             except TRANSIENT as error:

@@ -151,7 +151,8 @@ class Settings(IdentitySettings, NotificationSettings):
         default=10,
         ge=2,
         le=500,
-        description="Most connections to the database that one process opens.",
+        description="Most connections to the database that one process opens, beside three that "
+        "payments have to themselves.",
     )
     rate_limit: Annotated[str, BeforeValidator(_lower)] = Field(
         default="100/minute",

@@ -126,6 +126,27 @@ async def test_an_account_that_stays_locked_is_given_up_and_nothing_is_kept(
     assert not outcome.is_replay
 
 
+async def test_who_needs_no_locked_account_is_paid_in_the_batch_of_one_that_does(
+    bank: Bank, database: OwnDatabase, superuser: Connection
+):
+    anna, carla = person(), person()
+    annas, carlas = await bank.open(anna, funds_minor=100), await bank.open(carla, funds_minor=100)
+    bens = await bank.open(person())
+    pool = await Database.connect(database.url(), limits=Limits(lock_ms=100))
+
+    async with opened(pool, lanes=1) as hasty, _locked(superuser, annas):
+        stuck, *paid = await asyncio.gather(
+            hasty.engine.pay(transfer(anna, annas, bens, amount_minor=1)),
+            *(hasty.engine.pay(transfer(carla, carlas, bens, amount_minor=1)) for _ in range(3)),
+        )
+    await pool.close()
+
+    assert isinstance(stuck.refusal, Overloaded)
+    assert refusals(paid) == []
+    assert await bank.balances((anna, annas), (carla, carlas)) == [100, 97]
+    assert await bank.verify() == []
+
+
 async def test_a_caller_who_leaves_finds_the_payment_made(
     bank: Bank, new_bank: NewBank, superuser: Connection
 ):

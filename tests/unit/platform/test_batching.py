@@ -113,6 +113,21 @@ async def test_a_further_lane_opens_only_when_half_a_batch_waits():
     assert desk.batches == [[1], [2, 3]]
 
 
+async def test_few_go_without_a_batch_that_is_late():
+    desk = Desk()
+    desk.gate.clear()
+    queue = Batcher(desk.execute, max_batch=100, lanes=2)
+
+    answers = [asyncio.ensure_future(queue.submit(1))]
+    await desk.started(1)
+    answers.append(asyncio.ensure_future(queue.submit(2)))
+    await desk.started(2)
+    desk.gate.set()
+
+    assert await asyncio.gather(*answers) == [1, 4]
+    assert desk.batches == [[1], [2]]
+
+
 async def test_commands_for_what_is_in_hand_wait_in_their_order():
     desk = Desk()
     desk.gate.clear()

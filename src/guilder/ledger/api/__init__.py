@@ -345,6 +345,10 @@ class Ledger(Protocol):
         """Read accounts without locking them."""
         ...
 
+    async def busy(self, tx: Tx, account_ids: Collection[AccountId]) -> set[AccountId]:
+        """Which of these accounts somebody else has locked at this moment. It locks the others."""
+        ...
+
     async def lock_account(self, tx: Tx, account_id: AccountId) -> Account:
         """Lock one account until the transaction ends.
 

@@ -121,6 +121,11 @@ class PostgresLedger:
         """Read accounts without locking them."""
         return {account.id: account for account in await books.read_accounts(tx, account_ids)}
 
+    async def busy(self, tx: Tx, account_ids: Collection[AccountId]) -> set[AccountId]:
+        """Which of these accounts somebody else has locked at this moment. It locks the others."""
+        there = await books.read_accounts(tx, account_ids)
+        return {account.id for account in there} - await books.lock_free(tx, account_ids)
+
     async def lock_account(self, tx: Tx, account_id: AccountId) -> Account:
         """Lock one account until the transaction ends.
 

@@ -30,6 +30,10 @@ _LOCK_ACCOUNTS: Final = f"""
     SELECT {ACCOUNT_COLUMNS} FROM ledger.accounts
     WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
 """
+_LOCK_FREE: Final = """
+    SELECT id FROM ledger.accounts
+    WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+"""
 _READ_ACCOUNTS: Final = f"""
     SELECT {ACCOUNT_COLUMNS} FROM ledger.accounts WHERE id = ANY($1::uuid[])
 """
@@ -123,6 +127,11 @@ async def insert_accounts(tx: Tx, accounts: Collection[NewAccount], *, created_a
 async def lock_accounts(tx: Tx, account_ids: Collection[AccountId]) -> list[Account]:
     """Lock accounts in id order and read them."""
     return [account_from(row) for row in await tx.fetch(_LOCK_ACCOUNTS, account_ids)]
+
+
+async def lock_free(tx: Tx, account_ids: Collection[AccountId]) -> set[AccountId]:
+    """Lock those of these accounts that nobody else has locked, and answer which they are."""
+    return {AccountId(row[0]) for row in await tx.fetch(_LOCK_FREE, account_ids)}
 
 
 async def read_accounts(tx: Tx, account_ids: Collection[AccountId]) -> list[Account]:

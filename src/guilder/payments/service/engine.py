@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from uuid import UUID
 
 from guilder.identity.api.verifications import Operation, Spending, VerificationTokens
 from guilder.kernel.currencies import Currency
-from guilder.kernel.errors import Refusal
+from guilder.kernel.errors import Overloaded, Refusal
 from guilder.kernel.ids import AccountId, TransactionId
 from guilder.kernel.money import format_minor
 from guilder.ledger.api import Ledger
@@ -32,7 +33,7 @@ from guilder.payments.events import TransactionCompleted, TransactionFailed
 from guilder.payments.store import records
 from guilder.platform import failpoints, outbox
 from guilder.platform.batching import Batcher
-from guilder.platform.db import Database, TryAgain, Tx
+from guilder.platform.db import Database, RowsBusy, TryAgain, Tx
 from guilder.platform.identifiers import new_id
 from guilder.wallets.api import Wallets
 
@@ -96,14 +97,36 @@ class PaymentEngine:
 
     def _touched(self, order: PaymentOrder) -> list[UUID]:
         # The caller stands for the controls on what leaves, or is funded into, their wallets.
-        accounts = [moved.account_id for moved in movements(order, funding=self._funding)]
-        return [order.caller_id, *accounts]
+        return [order.caller_id, *self._accounts(order)]
+
+    def _accounts(self, order: PaymentOrder) -> set[AccountId]:
+        return {moved.account_id for moved in movements(order, funding=self._funding)}
 
     async def _execute(self, orders: Sequence[PaymentOrder]) -> list[Outcome]:
         numbered = [Numbered(TransactionId(new_id()), order) for order in orders]
-        outcomes = await self._db.run(lambda tx: self._run_batch(tx, numbered))
+        try:
+            outcomes = await self._db.run(lambda tx: self._run_batch(tx, numbered))
+        except RowsBusy:
+            if len(numbered) == 1:
+                raise
+            outcomes = await self._without_busy(numbered)
         await failpoints.reach(AFTER_COMMIT)
         return outcomes
+
+    async def _without_busy(self, batch: Sequence[Numbered]) -> list[Outcome]:
+        """Execute what needs none of the accounts that somebody keeps locked, and refuse the rest.
+
+        Raises:
+            Overloaded: that does not help either.
+        """
+        wanted = [self._accounts(numbered.order) for numbered in batch]
+        busy = await self._db.run(partial(self._ledger.busy, account_ids=set().union(*wanted)))
+        free = [n for n, accounts in zip(batch, wanted, strict=True) if accounts.isdisjoint(busy)]
+        done = iter(await self._db.run(lambda tx: self._run_batch(tx, free)) if free else ())
+        return [
+            next(done) if accounts.isdisjoint(busy) else Outcome(refusal=Overloaded())
+            for accounts in wanted
+        ]
 
     async def _run_batch(self, tx: Tx, batch: Sequence[Numbered]) -> list[Outcome]:
         orders = [numbered.order for numbered in batch]
