@@ -89,7 +89,7 @@ async def _run(work: Work) -> None:
         db = await stack.enter_async_context(pool(work.access, settings=work.settings, name=name))
         await settled_after_restore(db)
         registry = await stack.enter_async_context(_registry(work))
-        paying = await stack.enter_async_context(payments_pool(work.access, settings=work.settings))
+        paying = await stack.enter_async_context(payments_pool(work.access))
         house = build_house(
             work.settings, db=db, payments_db=paying, registry=registry, only=work.only
         )
