@@ -148,16 +148,25 @@ def verified_parameters(order: PaymentOrder) -> dict[str, str]:
     }
 
 
+def ends(
+    order: PaymentOrder, *, funding: Callable[[Currency], AccountId | None]
+) -> tuple[AccountId | None, AccountId | None]:
+    """The accounts the money leaves and enters; None where funding is needed and there is none."""
+    source, destination = order.from_wallet_id, order.to_wallet_id
+    return (
+        funding(order.currency) if source is None else AccountId(source),
+        funding(order.currency) if destination is None else AccountId(destination),
+    )
+
+
 def movements(
     order: PaymentOrder, *, funding: Callable[[Currency], AccountId | None]
 ) -> list[Movement]:
     """What an order would move, by the accounts it names; they may not exist."""
-    source, destination = order.from_wallet_id, order.to_wallet_id
-    out = funding(order.currency) if source is None else AccountId(source)
-    into = funding(order.currency) if destination is None else AccountId(destination)
+    out, into = ends(order, funding=funding)
     # Outside money is an asset of the platform: it grows by what it gives to a wallet.
-    leaves = Direction.INFLOW if source is None else Direction.OUTFLOW
-    enters = Direction.OUTFLOW if destination is None else Direction.INFLOW
+    leaves = Direction.INFLOW if order.from_wallet_id is None else Direction.OUTFLOW
+    enters = Direction.OUTFLOW if order.to_wallet_id is None else Direction.INFLOW
     kind = order.type.value
     return [
         Movement(account_id, direction, kind)
@@ -205,7 +214,7 @@ def _execute(numbered: Numbered, state: State) -> Outcome:
         refusal = state.verdicts[numbered.id]
         if refusal is not None:
             return Outcome(refusal=refusal)
-    source, destination = _ends(order, state)
+    source, destination = ends(order, funding=state.funding)
     if source is None or destination is None:
         return Outcome(refusal=FundingUnavailable())
     failure = state.book.post(
@@ -251,15 +260,6 @@ def _unfit(order: PaymentOrder, state: State) -> Refusal | None:
         if wallet is not None and wallet.currency is not order.currency:
             return CurrencyMismatch(fields={"currency": f"the wallet holds {wallet.currency.code}"})
     return None
-
-
-def _ends(order: PaymentOrder, state: State) -> tuple[AccountId | None, AccountId | None]:
-    """The accounts the money leaves and enters; None where funding is needed and there is none."""
-    source, destination = order.from_wallet_id, order.to_wallet_id
-    return (
-        state.funding(order.currency) if source is None else AccountId(source),
-        state.funding(order.currency) if destination is None else AccountId(destination),
-    )
 
 
 def _explained(failure: Refusal, numbered: Numbered, state: State) -> Refusal:

@@ -7,7 +7,7 @@ serve hundreds of commands. The queue is bounded, and a bad command never hurts 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -64,7 +64,7 @@ class Batcher(Generic[Command, Outcome]):
         self._max_waiting = max_waiting
         self._lanes = lanes
         self._waiting: deque[_Waiting[Command, Outcome]] = deque()
-        self._in_hand: Counter[Hashable] = Counter()
+        self._in_hand: set[Hashable] = set()  # each by one batch: others wait for it here
         self._load = 0  # what waits weighs so much, and so much of it could run at once
         self._ready = 0
         self._lanes_open = 0
@@ -85,7 +85,7 @@ class Batcher(Generic[Command, Outcome]):
         waiting = _Waiting(command, self._touches(command), self._weight(command), answer)
         self._waiting.append(waiting)
         self._load += waiting.weight
-        if self._in_hand.keys().isdisjoint(waiting.touches):
+        if self._in_hand.isdisjoint(waiting.touches):
             self._ready += waiting.weight
         self._open_lane()
         return await answer
@@ -107,14 +107,13 @@ class Batcher(Generic[Command, Outcome]):
     async def _drain(self) -> None:
         try:
             while batch := self._take():
-                things = [thing for waiting in batch for thing in waiting.touches]
-                self._in_hand.update(things)
+                things = {thing for waiting in batch for thing in waiting.touches}
+                self._in_hand |= things
                 self._open_lane()
                 try:
                     await self._watched(batch)
                 finally:
-                    self._in_hand.subtract(things)
-                    self._in_hand = +self._in_hand
+                    self._in_hand -= things
         finally:
             # At once, not when the loop has heard of the task's end: who has just been answered
             # may ask again before that, and would find no lane and none to come.

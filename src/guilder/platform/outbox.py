@@ -31,7 +31,7 @@ AFTER_SEND: Final = failpoints.declare(
 _APPEND: Final = """
     INSERT INTO platform.outbox (id, type, key, data, actor_id, request_id, trace_id)
     SELECT id, type, key, data::jsonb, actor_id, request_id, trace_id
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::text[])
+    FROM unnest($1::platform.new_event[])
         WITH ORDINALITY AS e(id, type, key, data, actor_id, request_id, trace_id, place)
     ORDER BY place
 """
@@ -75,15 +75,18 @@ async def append(tx: Tx, events: Sequence[Outgoing]) -> None:
     """
     if not events:
         return
-    origins = [event.origin for event in events]
-    await tx.execute(
-        _APPEND,
-        [event.id for event in events],
-        [event.type for event in events],
-        [event.key for event in events],
-        [event.data for event in events],
-        [origin.actor_id for origin in origins],
-        [origin.request_id for origin in origins],
-        [origin.trace_id for origin in origins],
-    )
+    await tx.execute(_APPEND, [_row(event) for event in events])
     notify_after_commit(CHANNEL)
+
+
+def _row(event: Outgoing) -> tuple[object, ...]:
+    origin = event.origin
+    return (
+        event.id,
+        event.type,
+        event.key,
+        event.data,
+        origin.actor_id,
+        origin.request_id,
+        origin.trace_id,
+    )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
+
+from msgspec.structs import astuple
 
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.ids import AccountId, UserId
@@ -14,10 +16,10 @@ from guilder.ledger.api import (
     AccountType,
     NewAccount,
 )
-from guilder.ledger.domain.book import LockedBook, PostedEntry, PostedTransaction
+from guilder.ledger.domain.book import LockedBook, PostedTransaction
 from guilder.ledger.domain.floors import FloorChange
 from guilder.ledger.domain.seals import account_seal, floor_change_seal
-from guilder.ledger.store.controls import control_columns
+from guilder.ledger.store.controls import used_control
 from guilder.ledger.store.holds import end_holds, insert_holds
 from guilder.platform.db import Row, TryAgain, Tx, rows_done
 
@@ -49,41 +51,33 @@ _INSERT_ACCOUNTS: Final = """
     ON CONFLICT DO NOTHING
 """
 # One statement for all that a book writes: each message to the server and back costs both sides
-# as much as some transfers do.
+# as much as some transfers do. And each row is one value: see the migration of these types.
 _WRITE_BOOK: Final = """
     WITH recorded AS (
         INSERT INTO ledger.transactions (id, kind, description, metadata, effective_at,
             recorded_at, expires_at, reverses_id, digest)
         SELECT id, kind, description, metadata::json, effective_at, $1, expires_at, reverses_id,
             digest
-        FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[],
-            $7::timestamptz[], $8::uuid[], $9::bytea[])
-            AS t(id, kind, description, metadata, effective_at, expires_at, reverses_id, digest)
+        FROM unnest($2::ledger.new_transaction[])
         ON CONFLICT DO NOTHING
         RETURNING 1
     ), written AS (
         INSERT INTO ledger.entries (account_id, sequence, transaction_id, amount_minor,
             balance_after_minor, recorded_at, hash)
         SELECT account_id, sequence, transaction_id, amount_minor, balance_after_minor, $1, hash
-        FROM unnest($10::uuid[], $11::bigint[], $12::uuid[], $13::bigint[], $14::bigint[],
-            $15::bytea[])
-            AS e(account_id, sequence, transaction_id, amount_minor, balance_after_minor, hash)
+        FROM unnest($3::ledger.new_entry[])
     ), moved AS (
         UPDATE ledger.accounts a
         SET posted_debits = v.posted_debits, posted_credits = v.posted_credits,
             pending_debits = v.pending_debits, pending_credits = v.pending_credits,
             sequence = v.sequence, last_hash = v.last_hash, moved_at = $1
-        FROM unnest($16::uuid[], $17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[],
-            $21::bigint[], $22::bytea[])
-            AS v(id, posted_debits, posted_credits, pending_debits, pending_credits, sequence,
-                last_hash)
+        FROM unnest($4::ledger.moved_account[]) AS v
         WHERE a.id = v.id
     ), used AS (
         UPDATE ledger.controls c
         SET used_at = v.used_at, day_used_minor = v.day_used_minor,
             month_used_minor = v.month_used_minor, seal = v.seal
-        FROM unnest($23::uuid[], $24::timestamptz[], $25::bigint[], $26::bigint[], $27::bytea[])
-            AS v(id, used_at, day_used_minor, month_used_minor, seal)
+        FROM unnest($5::ledger.used_control[]) AS v
         WHERE c.id = v.id
     )
     SELECT count(*) FROM recorded
@@ -199,10 +193,10 @@ async def write_book(tx: Tx, book: LockedBook) -> None:
     recorded = await tx.fetchval(
         _WRITE_BOOK,
         book.now,
-        *_transactions(book.transactions),
-        *_entries(book.entries),
-        *_accounts(book.changed_accounts),
-        *control_columns(book.changed_controls),
+        [_transaction(transaction) for transaction in book.transactions],
+        [astuple(entry) for entry in book.entries],
+        [_account(account) for account in book.changed_accounts],
+        [used_control(control) for control in book.changed_controls],
     )
     if recorded != len(book.transactions):
         raise TryAgain("a transaction's id was taken in the meantime")
@@ -212,40 +206,29 @@ async def write_book(tx: Tx, book: LockedBook) -> None:
         await end_holds(tx, book.ended_holds)
 
 
-def _transactions(posted: Sequence[PostedTransaction]) -> tuple[list[Any], ...]:
-    drafts = [transaction.draft for transaction in posted]
+def _transaction(posted: PostedTransaction) -> tuple[object, ...]:
+    draft = posted.draft
     return (
-        [draft.id for draft in drafts],
-        [draft.kind for draft in drafts],
-        [draft.description for draft in drafts],
-        [draft.metadata for draft in drafts],
-        [transaction.effective_at for transaction in posted],
-        [draft.expires_at for draft in drafts],
-        [draft.reverses.id if draft.reverses else None for draft in drafts],
-        [transaction.digest for transaction in posted],
+        draft.id,
+        draft.kind,
+        draft.description,
+        draft.metadata,
+        posted.effective_at,
+        draft.expires_at,
+        None if draft.reverses is None else draft.reverses.id,
+        posted.digest,
     )
 
 
-def _entries(entries: Sequence[PostedEntry]) -> tuple[list[Any], ...]:
+def _account(account: Account) -> tuple[object, ...]:
     return (
-        [entry.account_id for entry in entries],
-        [entry.sequence for entry in entries],
-        [entry.transaction_id for entry in entries],
-        [entry.amount_minor for entry in entries],
-        [entry.balance_after_minor for entry in entries],
-        [entry.hash for entry in entries],
-    )
-
-
-def _accounts(accounts: Sequence[Account]) -> tuple[list[Any], ...]:
-    return (
-        [account.id for account in accounts],
-        [account.posted_debits for account in accounts],
-        [account.posted_credits for account in accounts],
-        [account.pending_debits for account in accounts],
-        [account.pending_credits for account in accounts],
-        [account.sequence for account in accounts],
-        [account.last_hash for account in accounts],
+        account.id,
+        account.posted_debits,
+        account.posted_credits,
+        account.pending_debits,
+        account.pending_credits,
+        account.sequence,
+        account.last_hash,
     )
 
 

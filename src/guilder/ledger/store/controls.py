@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from guilder.kernel.currencies import CURRENCIES
@@ -167,14 +167,14 @@ async def change_control(tx: Tx, control: Control) -> None:
     )
 
 
-def control_columns(controls: Sequence[Control]) -> tuple[list[Any], ...]:
-    """How much of locked controls is used, by column: id, used_at, day and month, seal."""
+def used_control(control: Control) -> tuple[object, ...]:
+    """How much of a locked control is used, as the row of ``ledger.used_control``."""
     return (
-        [control.id for control in controls],
-        [control.used_at for control in controls],
-        [control.day_used_minor for control in controls],
-        [control.month_used_minor for control in controls],
-        [control_seal(control) for control in controls],
+        control.id,
+        control.used_at,
+        control.day_used_minor,
+        control.month_used_minor,
+        control_seal(control),
     )
 
 

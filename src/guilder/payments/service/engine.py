@@ -25,6 +25,7 @@ from guilder.payments.domain import (
     Numbered,
     State,
     decide,
+    ends,
     is_high,
     movements,
     verified_parameters,
@@ -95,12 +96,9 @@ class PaymentEngine:
         """Wait until every accepted order has been answered."""
         await self._queue.close()
 
-    def _touched(self, order: PaymentOrder) -> list[UUID]:
+    def _touched(self, order: PaymentOrder) -> tuple[UUID | None, ...]:
         # The caller stands for the controls on what leaves, or is funded into, their wallets.
-        return [order.caller_id, *self._accounts(order)]
-
-    def _accounts(self, order: PaymentOrder) -> set[AccountId]:
-        return {moved.account_id for moved in movements(order, funding=self._funding)}
+        return (order.caller_id, *ends(order, funding=self._funding))
 
     async def _execute(self, orders: Sequence[PaymentOrder]) -> list[Outcome]:
         numbered = [Numbered(TransactionId(new_id()), order) for order in orders]
@@ -119,8 +117,9 @@ class PaymentEngine:
         Raises:
             Overloaded: that does not help either.
         """
-        wanted = [self._accounts(numbered.order) for numbered in batch]
-        busy = await self._db.run(partial(self._ledger.busy, account_ids=set().union(*wanted)))
+        wanted = [set(ends(numbered.order, funding=self._funding)) for numbered in batch]
+        named = {account for accounts in wanted for account in accounts if account is not None}
+        busy = await self._db.run(partial(self._ledger.busy, account_ids=named))
         free = [n for n, accounts in zip(batch, wanted, strict=True) if accounts.isdisjoint(busy)]
         done = iter(await self._db.run(lambda tx: self._run_batch(tx, free)) if free else ())
         return [

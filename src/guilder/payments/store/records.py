@@ -39,27 +39,22 @@ _FIND_CLAIMS: Final = f"""
 # we looked is left alone, and the count tells: our batch then looks again.
 _WRITE: Final = """
     WITH new AS MATERIALIZED (
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::uuid[],
-            $6::uuid[], $7::bigint[], $8::text[], $9::text[], $10::text[], $11::text[],
-            $12::text[], $13::text[], $14::timestamptz[], $15::bytea[], $16::bytea[])
-            AS p(id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
-                description, key, failure_code, failure_message, failure_details, effective_at,
-                seal, fingerprint)
+        SELECT * FROM unnest($1::payments.new_payment[])
     ), claimed AS (
         INSERT INTO payments.idempotency AS i
             (owner_id, key, fingerprint, transaction_id, outcome, created_at)
-        SELECT owner_id, key, fingerprint, id, COALESCE(failure_code, status), $17 FROM new
+        SELECT owner_id, key, fingerprint, id, COALESCE(failure_code, status), $2 FROM new
         ON CONFLICT (owner_id, key) DO UPDATE
             SET fingerprint = excluded.fingerprint, transaction_id = excluded.transaction_id,
                 outcome = excluded.outcome, created_at = excluded.created_at
-            WHERE i.created_at <= $18
+            WHERE i.created_at <= $3
         RETURNING 1
     ), kept AS (
         INSERT INTO payments.transactions (id, type, status, owner_id, from_wallet_id,
             to_wallet_id, amount_minor, currency, description, idempotency_key, failure_code,
             failure_message, failure_details, created_at, effective_at, seal)
         SELECT id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
-            description, key, failure_code, failure_message, failure_details::json, $17,
+            description, key, failure_code, failure_message, failure_details::json, $2,
             effective_at, seal
         FROM new
     )
@@ -102,12 +97,12 @@ async def write(tx: Tx, payments: Sequence[Payment], *, now: datetime) -> bool:
     """Write payments and claim their keys; false when a key was taken in the meantime."""
     # In the order of their keys, so that two batches that share some wait and never deadlock.
     ordered = sorted(payments, key=lambda kept: (kept.order.caller_id.bytes, kept.order.key))
-    columns = zip(*(_record(kept) for kept in ordered), strict=True)
-    claimed = await tx.fetchval(_WRITE, *columns, now, now - KEY_LIFETIME)
+    rows = [_row(kept) for kept in ordered]
+    claimed = await tx.fetchval(_WRITE, rows, now, now - KEY_LIFETIME)
     return bool(claimed == len(ordered))
 
 
-def _record(kept: Payment) -> tuple[object, ...]:
+def _row(kept: Payment) -> tuple[object, ...]:
     order, failure = kept.order, kept.failure
     mark = fingerprint(order)
     return (
