@@ -32,6 +32,16 @@ def build_ledger() -> Ledger:
     return PostgresLedger()
 
 
+async def verify_new(db: Database) -> list[str]:
+    """Verify what is new without a rest, while nobody else uses the ledger; what is wrong."""
+    wrong: list[str] = []
+    verification = VerifyRecent(
+        db, report=lambda each: wrong.append(f"{each.invariant} of {each.row}"), rests=0
+    )
+    await verification.run()
+    return wrong
+
+
 def build(
     *,
     db: Database,

@@ -10,8 +10,10 @@ from guilder.apps.bench.figure import Figure
 from guilder.apps.bench.ground import Ground, Report
 from guilder.apps.bench.http import Load
 from guilder.apps.bench.load import Mode
+from guilder.apps.bench.pgbench import CannotMeasure
 from guilder.apps.bench.serving import Served
 from guilder.apps.bench.town import Town
+from guilder.ledger.module import verify_new
 from guilder.platform.bus.retention import forget_since, last_position
 
 LONGEST_HISTORY: Final = 1_000_000
@@ -24,7 +26,10 @@ async def fill(ground: Ground, *, town: Town, entries: int, report: Report) -> i
     """Store so many entries more, and answer how many of them the first wallet got.
 
     The first wallet takes part in every transfer until its history is long. The transfers' events
-    are gone afterwards, as those of months are that everybody has heard.
+    are gone afterwards, and the entries verified, as those of months are.
+
+    Raises:
+        CannotMeasure: the entries contradict each other.
     """
     wanted = -(-entries // _ENTRIES_EACH)
     long = min(wanted, LONGEST_HISTORY)
@@ -38,6 +43,9 @@ async def fill(ground: Ground, *, town: Town, entries: int, report: Report) -> i
             await transfers(payments, town=town, seconds=float("inf"), at_most=step, into=into)
             done += step
             report(f"filling: {done * _ENTRIES_EACH:,} of {wanted * _ENTRIES_EACH:,} entries")
+        report("filling: verify")
+        if wrong := await verify_new(db):
+            raise CannotMeasure(f"the entries contradict each other: {wrong[0]}")
     async with ground.superuser(database=ground.database) as db:
         report("filling: vacuum")
         await forget_since(db, last_event)

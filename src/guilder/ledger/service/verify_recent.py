@@ -21,20 +21,24 @@ from guilder.platform.db import Database, Row, Tx
 
 ENTRIES_AT_ONCE: Final = 5_000
 ACCOUNTS_AT_ONCE: Final = 1_000
-_RESTS_AS_LONG: Final = 4
-"""Between slices it rests so many times as long as the last one took. To verify an entry costs the
-database about half of what it costs to record it, and money that moves now goes before."""
+RESTS_AS_LONG: Final = 4
+"""To verify an entry costs the database about half of what it costs to record it, and money that
+moves now goes before."""
 _FIRST: Final = AccountId(UUID(int=0))
 
 Report = Callable[[Violation], None]
 
 
 class VerifyRecent:
-    """One pass looks at every account that has moved; ``report`` is told what is wrong."""
+    """One pass looks at every account that has moved; ``report`` is told what is wrong.
 
-    def __init__(self, db: Database, *, report: Report) -> None:
+    Between slices it rests ``rests`` times as long as the last one took.
+    """
+
+    def __init__(self, db: Database, *, report: Report, rests: int = RESTS_AS_LONG) -> None:
         self._db = db
         self._report = report
+        self._rests = rests
 
     async def run(self) -> None:
         """Verify what is new, in bounded slices, unless another process is at it."""
@@ -45,7 +49,7 @@ class VerifyRecent:
             for each in found:
                 self._report(each)
             if after is not None:
-                await asyncio.sleep((monotonic() - began) * _RESTS_AS_LONG)
+                await asyncio.sleep((monotonic() - began) * self._rests)
 
 
 async def _verify_slice(after: AccountId, tx: Tx) -> tuple[AccountId | None, list[Violation]]:
