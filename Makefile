@@ -9,7 +9,7 @@
 #   make reference  write the pages of docs/reference from the code
 
 PYTHON ?= python3
-PYTEST ?= --ignore=tests/unit
+PYTEST ?= --ignore=tests/unit --numprocesses=2 --dist=loadfile
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --upgrade
