@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from guilder.platform.db import Database
+from guilder.platform.db import Database, Limits
 from guilder.platform.postgres.access import (
     Access,
     create_database,
@@ -44,9 +44,9 @@ class OwnDatabase:
         """Where ``role`` reaches it (guilder_app, guilder_migrator, guilder_auditor, postgres)."""
         return self.server.url(role, database=self.name)
 
-    async def connect(self, *, max_connections: int = 10) -> Database:
+    async def connect(self, *, max_connections: int = 10, limits: Limits | None = None) -> Database:
         """A pool of its own as the application. The caller closes it."""
-        return await Database.connect(self.url(), max_connections=max_connections)
+        return await Database.connect(self.url(), max_connections=max_connections, limits=limits)
 
 
 @pytest.fixture(scope="session")

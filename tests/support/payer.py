@@ -1,16 +1,22 @@
 """A process that pays: it reads orders, waits for the gate to open, and sends them all at once.
 
 ``python -m tests.support.payer URL`` reads a JSON list of orders on its input, says ``ready``,
-passes the advisory lock `GATE`, and prints an outcome for each order, in their order.
+passes the advisory lock `GATE`, and prints an outcome for each order, in their order. Failpoints
+are set by GUILDER_FAILPOINTS.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -20,10 +26,14 @@ import uvloop
 from guilder.kernel.currencies import currency
 from guilder.kernel.errors import Refusal
 from guilder.payments.api import PaymentOrder
-from guilder.platform.db import Database
+from guilder.platform import failpoints
+from guilder.platform.db import Database, Limits
 from tests.support.bank import Bank, opened
 
 GATE = 715
+FROZEN_WITHIN_MS = 1_000
+IDLE_IN_TRANSACTION_MS = 4_000
+"""How long the server waits for one of these processes that does nothing in a transaction."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -55,21 +65,7 @@ async def _pay(bank: Bank, order: PaymentOrder) -> Told:
 async def in_processes(url: str, *shares: Sequence[PaymentOrder]) -> list[list[Told]]:
     """Pay each share in a process of its own, all of them at the same moment."""
     async with _closed_gate(url) as gate:
-        processes = [
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                __name__,
-                url,
-                cwd=ROOT,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
-            for _ in shares
-        ]
-        for process, share in zip(processes, shares, strict=True):
-            assert process.stdin is not None
-            process.stdin.write(msgspec.json.encode(share) + b"\n")
+        processes = [await _started(url, share) for share in shares]
         for process in processes:
             assert process.stdout is not None
             assert await process.stdout.readline() == b"ready\n"
@@ -77,6 +73,54 @@ async def in_processes(url: str, *shares: Sequence[PaymentOrder]) -> list[list[T
         told = [(await process.communicate())[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(shares)
     return [msgspec.json.decode(lines, type=list[Told]) for lines in told]
+
+
+async def _started(url: str, orders: Sequence[PaymentOrder], **options: Any) -> Process:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        __name__,
+        url,
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        **options,
+    )
+    assert process.stdin is not None
+    process.stdin.write(msgspec.json.encode(orders) + b"\n")
+    return process
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A process that was stopped in the middle of a payment."""
+
+    process: Process
+
+    async def wake(self) -> Told:
+        """Let it go on to its end; what it was told then."""
+        self.process.send_signal(signal.SIGCONT)
+        lines, complaints = await self.process.communicate()
+        assert self.process.returncode == 0, complaints.decode()
+        (told,) = msgspec.json.decode(lines.removeprefix(b"ready\n"), type=list[Told])
+        return told
+
+
+@asynccontextmanager
+async def frozen_at(point: str, *, url: str, order: PaymentOrder) -> AsyncIterator[Frozen]:
+    """A process that pays, and is stopped (SIGSTOP) at a failpoint of it until it is woken."""
+    env = os.environ | {"GUILDER_FAILPOINTS": f"{point}=hit:1:sleep:{FROZEN_WITHIN_MS}"}
+    process = await _started(url, [order], env=env, stderr=asyncio.subprocess.PIPE)
+    try:
+        assert process.stderr is not None
+        while f"failpoint {point}".encode() not in (said := await process.stderr.readline()):
+            assert said, "it ended and was not at the point"
+        process.send_signal(signal.SIGSTOP)
+        yield Frozen(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 @asynccontextmanager
@@ -95,7 +139,9 @@ async def _main(url: str) -> None:
     orders = [
         msgspec.structs.replace(order, currency=currency(order.currency.code)) for order in sent
     ]
-    db = await Database.connect(url, max_connections=4)
+    failpoints.arm(os.environ.get("GUILDER_FAILPOINTS", ""))
+    limits = Limits(idle_in_transaction_ms=IDLE_IN_TRANSACTION_MS)
+    db = await Database.connect(url, max_connections=4, limits=limits)
     async with opened(db) as bank:
         await db.fetchval("SELECT 1")
         print("ready", flush=True)

@@ -222,13 +222,16 @@ class Database:
         before = _notified.get()
         _notified.set(channels)
         try:
-            async with self._pool.acquire() as connection, connection.transaction():
-                yield connection
-        except asyncpg.InterfaceError as error:
-            # Rolling back on a connection that was lost fails, too: the loss is what happened.
-            if isinstance(error.__context__, TRANSIENT):
-                raise error.__context__ from None
-            raise
+            async with self._pool.acquire() as connection:
+                try:
+                    async with connection.transaction():
+                        yield connection
+                except asyncpg.InterfaceError as error:
+                    # The driver calls it misuse to go on, to commit or to roll back on a connection
+                    # that was lost meanwhile: nothing was sent, and the loss is what happened.
+                    if _is_lost(connection) or isinstance(error.__context__, TRANSIENT):
+                        raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
+                    raise
         finally:
             _notified.set(before)
         if channels:

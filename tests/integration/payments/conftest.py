@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest_asyncio
 
-from guilder.platform.db import Database
+from guilder.platform.db import Database, Limits
 from tests.support.bank import Bank, opened
 from tests.support.database import OwnDatabase
 
@@ -26,8 +26,10 @@ async def new_bank(database: OwnDatabase) -> AsyncIterator[NewBank]:
     """Makes banks on pools of their own, as other server processes have them."""
     async with AsyncExitStack() as stack:
 
-        async def make(*, connections: int = 4, **settings: Any) -> Bank:
-            pool = await database.connect(max_connections=connections)
+        async def make(
+            *, connections: int = 4, limits: Limits | None = None, **settings: Any
+        ) -> Bank:
+            pool = await database.connect(max_connections=connections, limits=limits)
             stack.push_async_callback(pool.close)
             return await stack.enter_async_context(opened(pool, **settings))
 
