@@ -1,4 +1,4 @@
-"""A link to PostgreSQL that can be cut: a TCP proxy before the server's Unix socket."""
+"""A link to PostgreSQL that can be cut or fall silent: a TCP proxy before its Unix socket."""
 
 from __future__ import annotations
 
@@ -14,18 +14,31 @@ COMMIT = b"COMMIT;"
 
 @dataclass(slots=True, kw_only=True)
 class Link:
-    """A proxy that is listening. ``cuts_left``: how many commits are still to lose their answer."""
+    """A proxy that is listening. ``cuts_left``: how many commits are still to lose their answer.
+
+    While it is silent, nothing that is sent arrives on either side, a farewell neither. It falls
+    silent when ``silent_from`` is sent, which does not arrive, or ``silent_after``, which does.
+    """
 
     url: str
     socket: str
     cuts_left: int = 0
     cuts: int = 0
+    silent_from: bytes = b""
+    silent_after: bytes = b""
+    is_silent: bool = False
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def cut_all(self) -> None:
         """Cut every connection that is open now."""
         for writer in tuple(self._writers):
             writer.transport.abort()
+
+    def speak_again(self) -> None:
+        """Carry what comes from now on; connections that met the silence are cut."""
+        self.silent_from = self.silent_after = b""
+        self.is_silent = False
+        self.cut_all()
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection until an end of it is closed or it is cut."""
@@ -38,9 +51,16 @@ class Link:
                 if self.cuts_left and COMMIT in sent:
                     self.cuts_left -= 1
                     lose_answer.set()
-                up_writer.write(sent)
-        up_writer.close()
+                if self.silent_from and self.silent_from in sent:
+                    self.is_silent = True
+                if not self.is_silent:
+                    up_writer.write(sent)
+                if self.silent_after and self.silent_after in sent:
+                    self.is_silent = True
+        if not self.is_silent:
+            up_writer.close()  # else the server does not hear of it either
         await down
+        up_writer.close()
         self._writers.difference_update((writer, up_writer))
 
     async def _down(
@@ -56,7 +76,8 @@ class Link:
                     self.cuts += 1
                     writer.transport.abort()
                     return
-                writer.write(answer)
+                if not self.is_silent:
+                    writer.write(answer)
         writer.close()
 
 
