@@ -116,6 +116,14 @@ class FundingUnavailable(Refusal):
     message = "No funding source is configured."
 
 
+class FailedBefore(Refusal):
+    """The payment failed for a reason that is not told any more; its message says which it was."""
+
+    code = "PAYMENT_FAILED"
+    family = Family.PRECONDITION
+    message = "The payment was refused."
+
+
 class Payments(Protocol):
     """Makes payments. Safe to repeat with the same key."""
 

@@ -19,10 +19,14 @@ from guilder.kernel.ids import AccountId, TransactionId, UserId, WalletId
 from guilder.kernel.invariant import invariant
 from guilder.kernel.money import format_minor, parse_amount
 from guilder.ledger.api import (
+    AccountClosed,
     AccountFrozen,
+    BalanceTooLarge,
     Book,
     Direction,
     EntryDraft,
+    InsufficientFunds,
+    LimitExceeded,
     Movement,
     TransactionDraft,
 )
@@ -40,6 +44,19 @@ from guilder.wallets.api import Wallet, WalletNotActive, WalletNotFound, WalletS
 
 KEY_LIFETIME: Final = timedelta(hours=24)
 """After this a key is new again."""
+
+KEPT_REFUSALS: Final[Mapping[str, type[Refusal]]] = {
+    refusal.code: refusal
+    for refusal in (
+        AccountClosed,
+        AccountFrozen,
+        BalanceTooLarge,
+        InsufficientFunds,
+        LimitExceeded,
+        WalletNotActive,
+    )
+}
+"""What a payment can fail with, by code: such a payment is kept, and its key is used up."""
 
 # What 50,000 INR came to in late 2026, rounded to a figure that people remember.
 _HIGH: Final = """
@@ -232,6 +249,10 @@ def _execute(numbered: Numbered, state: State) -> Outcome:
     )
     if failure is not None:
         failure = _explained(failure, numbered, state)
+        if failure.code not in KEPT_REFUSALS:
+            # Wallets have the accounts that they need; outside money may lack one that fits.
+            invariant(order.type is not PaymentType.TRANSFER, "a wallet's account takes payments")
+            return Outcome(refusal=FundingUnavailable())
     payment = Payment(
         id=numbered.id,
         order=order,

@@ -106,6 +106,33 @@ async def test_only_keys_whose_day_is_over_are_cleared_away(
     assert order.key not in await _keys(superuser, order.caller_id)
 
 
+async def test_a_failure_that_is_not_known_any_more_is_replayed_and_listed(
+    bank: Bank, superuser: Connection, order: PaymentOrder
+):
+    assert order.from_wallet_id is not None
+    assert order.to_wallet_id is not None
+    poor = transfer(order.caller_id, order.from_wallet_id, order.to_wallet_id, amount_minor=1_001)
+    assert refusals([await bank.engine.pay(poor)]) == ["INSUFFICIENT_FUNDS"]
+    edit = "UPDATE payments.transactions SET failure_code = $2 WHERE idempotency_key = $1"
+    await superuser.execute("SET session_replication_role = replica")
+    await superuser.execute(edit, poor.key, "OUT_OF_STARS")
+
+    replayed = await bank.engine.pay(poor)
+    async with served(bank, order.caller_id) as http:
+        listed = await http.get("/api/v1/transactions")
+    found = {finding.row for finding in await bank.verify() if "reason" in finding.invariant}
+    await superuser.execute(edit, poor.key, "INSUFFICIENT_FUNDS")
+    await superuser.execute("RESET session_replication_role")
+
+    assert refusals([replayed]) == ["PAYMENT_FAILED"]
+    assert replayed.payment is not None
+    assert replayed.payment.failure is not None
+    assert replayed.payment.failure.message == "The available balance is not sufficient."
+    assert listed.status_code == 200
+    assert str(replayed.payment.id) in {each["id"] for each in listed.json()["data"]}
+    assert found == {str(replayed.payment.id)}
+
+
 async def _age(superuser: Connection, order: PaymentOrder, *, by: timedelta) -> None:
     await superuser.execute(
         "UPDATE payments.idempotency SET created_at = created_at - $3::interval "

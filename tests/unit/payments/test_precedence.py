@@ -7,9 +7,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from guilder.kernel.currencies import CURRENCIES
+from guilder.kernel.currencies import CURRENCIES, INR
 from guilder.kernel.errors import Refusal
-from guilder.kernel.ids import ControlId, WalletId
+from guilder.kernel.ids import AccountId, ControlId, WalletId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.ledger.api import (
     AccountClosed,
@@ -207,6 +207,34 @@ def test_a_frozen_settlement_account_is_not_taken_for_the_wallet():
 
     assert isinstance(outcome.refusal, AccountFrozen)
     assert "wallet_id" not in outcome.refusal.details
+
+
+def test_a_settlement_account_that_is_none_is_no_funding_and_leaves_the_key_free():
+    counter = Counter()
+    annas = counter.open(ANNA, funds_minor=500)
+    outside = next(key for key, found in counter.accounts.items() if found.owner_id is None)
+    missing = counter.accounts.pop(outside)
+    order = deposit(annas)
+    outcomes = [*counter.judge(order), *counter.judge(withdrawal(annas))]
+    counter.accounts[outside] = missing
+    missing.currency = USD
+    outcomes += counter.judge(order)
+
+    assert [type(outcome.refusal) for outcome in outcomes] == [FundingUnavailable] * 3
+    assert [outcome.payment for outcome in outcomes] == [None] * 3
+    missing.currency = INR
+    assert counter.judge(order)[0].refusal is None
+
+
+def test_a_wallet_whose_account_is_none_is_a_bug_that_moves_nothing():
+    counter = Counter()
+    annas, bens = counter.open(ANNA, funds_minor=500), counter.open(BEN)
+    del counter.accounts[AccountId(bens)]
+
+    with pytest.raises(InvariantViolation):
+        counter.judge(transfer(annas, bens))
+
+    assert counter.balance(annas) == 500
 
 
 @pytest.mark.parametrize("amount_minor", [0, -1, -(10**15)])

@@ -13,6 +13,7 @@ from guilder.ledger.api import (
     NewControl,
     Reserved,
 )
+from guilder.ledger.domain.chart import PLATFORM_ACCOUNTS, takes_a_place
 from guilder.platform.db import Database, Tx
 
 
@@ -31,9 +32,11 @@ class ManageAccounts:
             AccountExists: the id belongs to another account, or the platform has one of this
                 code and currency.
             ValidationFailed: its floor is above zero.
-            KeptByItsContext: its code belongs to another context.
+            KeptByItsContext: its code belongs to another context, or it would take the place of
+                one of the platform's own accounts.
         """
-        self._require_free(account.code)
+        if account.code in self._reserved.account_codes or takes_a_place(account):
+            raise KeptByItsContext
         return await self._db.run(lambda tx: self._open(tx, account))
 
     async def set_status(self, account_id: AccountId, status: AccountStatus) -> Account:
@@ -43,11 +46,13 @@ class ManageAccounts:
             AccountNotFound: it does not exist.
             AccountClosed: it was closed before; closing is final.
             AccountNotEmpty: it is to be closed and holds money, or money is held in it.
-            KeptByItsContext: its code belongs to another context.
+            KeptByItsContext: its code belongs to another context, or it is to be closed and is
+                one of the platform's own, which come into being once.
         """
 
         async def work(tx: Tx) -> Account:
-            self._require_free((await self._ledger.lock_account(tx, account_id)).code)
+            account = await self._ledger.lock_account(tx, account_id)
+            self._require_free(account, is_for_good=status is AccountStatus.CLOSED)
             return await self._ledger.set_status(tx, account_id, status)
 
         return await self._db.run(work)
@@ -59,11 +64,13 @@ class ManageAccounts:
             AccountNotFound: it does not exist.
             AccountClosed: it is closed.
             InsufficientFunds: less than that is available now.
-            KeptByItsContext: its code belongs to another context.
+            KeptByItsContext: its code belongs to another context, or it is one of the platform's
+                own, which have none.
         """
 
         async def work(tx: Tx) -> Account:
-            self._require_free((await self._ledger.lock_account(tx, account_id)).code)
+            account = await self._ledger.lock_account(tx, account_id)
+            self._require_free(account, is_for_good=True)
             return await self._ledger.set_floor(tx, account_id, floor_minor=floor_minor)
 
         return await self._db.run(work)
@@ -76,8 +83,10 @@ class ManageAccounts:
         """
         await self._db.run(lambda tx: self._ledger.set_control(tx, control))
 
-    def _require_free(self, code: str) -> None:
-        if code in self._reserved.account_codes:
+    def _require_free(self, account: Account, *, is_for_good: bool) -> None:
+        # To freeze one of the platform's own accounts is an emergency brake, and can be undone.
+        is_platforms = is_for_good and account.id in PLATFORM_ACCOUNTS
+        if is_platforms or account.code in self._reserved.account_codes:
             raise KeptByItsContext
 
     async def _open(self, tx: Tx, account: NewAccount) -> Account:

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.errors import Conflict, ValidationFailed
 from guilder.kernel.ids import AccountId, TransactionId
 from guilder.kernel.invariant import InvariantViolation, invariant
@@ -24,27 +23,14 @@ from guilder.ledger.api import (
     Movement,
     NewAccount,
     NewControl,
-    PlatformAccount,
-    platform_account_id,
 )
 from guilder.ledger.domain.book import LockedBook
+from guilder.ledger.domain.chart import PLATFORM_ACCOUNTS
 from guilder.ledger.domain.controls import Control
 from guilder.ledger.domain.floors import FloorChange
 from guilder.ledger.store import books, controls, reads, transactions
 from guilder.ledger.store.holds import lock_holds, read_holds
 from guilder.platform.db import Tx
-
-_PLATFORM_ACCOUNTS = {
-    platform_account_id(account, currency): NewAccount(
-        id=platform_account_id(account, currency),
-        owner_id=None,
-        code=account.value,
-        type=account.type,
-        currency=currency,
-    )
-    for account in PlatformAccount
-    for currency in CURRENCIES.values()
-}
 
 _MOMENT = timedelta(microseconds=1)
 
@@ -251,7 +237,7 @@ async def _lock_or_open(tx: Tx, wanted: Collection[AccountId]) -> list[Account]:
     if len(accounts) == len(wanted):
         return accounts
     missing = set(wanted).difference(account.id for account in accounts)
-    new = [_PLATFORM_ACCOUNTS[key] for key in missing if key in _PLATFORM_ACCOUNTS]
+    new = [PLATFORM_ACCOUNTS[key] for key in missing if key in PLATFORM_ACCOUNTS]
     if not new:
         return accounts
     now = await books.database_time(tx)

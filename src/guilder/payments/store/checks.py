@@ -12,12 +12,13 @@ from typing import Final
 from guilder.identity.api.verifications import Operation
 from guilder.kernel.currencies import CURRENCIES
 from guilder.payments.api import PaymentType
-from guilder.payments.domain import KEY_LIFETIME
+from guilder.payments.domain import KEPT_REFUSALS, KEY_LIFETIME
 from guilder.payments.events import TransactionCompleted, TransactionFailed
 from guilder.platform.checks import Check, sql_check
 
 _NO_ID: Final = "decode(repeat('00', 16), 'hex')"
 _KINDS: Final = ", ".join(f"'{type_.value}'" for type_ in PaymentType)
+_REASONS: Final = ", ".join(f"'{code}'" for code in sorted(KEPT_REFUSALS))
 _A_DAY: Final = f"interval '{int(KEY_LIFETIME.total_seconds())} seconds'"
 
 
@@ -69,6 +70,10 @@ _SHAPES: Final = """
        OR (d.id IS NULL) <> (p.to_wallet_id IS NULL)
        OR COALESCE(s.owner_id, d.owner_id) IS DISTINCT FROM p.owner_id
        OR s.currency <> p.currency OR d.currency <> p.currency
+"""
+_FAILURES: Final = f"""
+    SELECT p.id::text AS row, format('there is no such reason as %s', p.failure_code) AS detail
+    FROM payments.transactions p WHERE p.failure_code NOT IN ({_REASONS})
 """
 _POSTED: Final = """
     SELECT p.id::text AS row,
@@ -226,6 +231,12 @@ CHECKS: Final[tuple[Check, ...]] = (
         table="payments.transactions",
         invariant="a payment is its caller's, between wallets of its currency, as its type says",
         query=_SHAPES,
+    ),
+    sql_check(
+        "payment failures",
+        table="payments.transactions",
+        invariant="a payment fails for a reason that payments know",
+        query=_FAILURES,
     ),
     sql_check(
         "payments posted",

@@ -10,18 +10,16 @@ import msgspec
 
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.errors import Refusal
-from guilder.ledger.api import (
-    AccountClosed,
-    AccountFrozen,
-    BalanceTooLarge,
-    InsufficientFunds,
-    LimitExceeded,
+from guilder.payments.api import (
+    FailedBefore,
+    Payment,
+    PaymentOrder,
+    PaymentStatus,
+    PaymentType,
 )
-from guilder.payments.api import Payment, PaymentOrder, PaymentStatus, PaymentType
-from guilder.payments.domain import KEY_LIFETIME, Claim
+from guilder.payments.domain import KEPT_REFUSALS, KEY_LIFETIME, Claim
 from guilder.payments.store.seals import details, fingerprint, payment_seal
 from guilder.platform.db import Row, Tx, rows_done
-from guilder.wallets.api import WalletNotActive
 
 COLUMNS: Final = """
     t.id, t.type, t.status, t.owner_id, t.from_wallet_id, t.to_wallet_id, t.amount_minor,
@@ -68,17 +66,6 @@ _FORGET: Final = """
         ORDER BY owner_id, key LIMIT $2 FOR UPDATE SKIP LOCKED
     )
 """
-_KEPT_REFUSALS: Final[dict[str, type[Refusal]]] = {
-    refusal.code: refusal
-    for refusal in (
-        AccountClosed,
-        AccountFrozen,
-        BalanceTooLarge,
-        InsufficientFunds,
-        LimitExceeded,
-        WalletNotActive,
-    )
-}
 
 
 async def find_claims(tx: Tx, claims: Sequence[Claim], *, now: datetime) -> dict[Claim, Payment]:
@@ -155,6 +142,7 @@ def payment(row: Row) -> Payment:
 def _failure(row: Row) -> Refusal | None:
     if row["failure_code"] is None:
         return None
-    kept = _KEPT_REFUSALS[row["failure_code"]](row["failure_message"])
+    # A row of another version must not take its neighbours on a page down with it.
+    kept = KEPT_REFUSALS.get(row["failure_code"], FailedBefore)(row["failure_message"])
     kept.details = msgspec.json.decode(row["failure_details"])
     return kept

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from guilder.platform.checks import sql_check
+from guilder.ledger.api import AccountStatus
+from guilder.ledger.domain.chart import PLATFORM_ACCOUNTS, PLATFORM_CODES
+from guilder.platform.checks import MOST_FINDINGS, Check, Finding, sql_check
+from guilder.platform.db import Tx
 
 _SUMS: Final = """
     WITH summed AS (
@@ -90,6 +94,33 @@ _ZERO: Final = """
     HAVING sum(posted_debits) <> sum(posted_credits)
         OR sum(pending_debits) <> sum(pending_credits)
 """
+_IN_THE_CHART: Final = """
+    SELECT id, owner_id, code, type, currency, floor_minor, status FROM ledger.accounts
+    WHERE id = ANY($1::uuid[]) OR owner_id IS NULL AND code = ANY($2::text[])
+    ORDER BY id
+"""
+_CHART: Final = "the platform's own accounts are those of its chart, and stay"
+
+
+async def _find_strangers(tx: Tx) -> Sequence[Finding]:
+    """Accounts that have the id, or the code and currency, of one that they are not."""
+    found = []
+    for row in await tx.fetch(_IN_THE_CHART, [*PLATFORM_ACCOUNTS], [*PLATFORM_CODES]):
+        ours = PLATFORM_ACCOUNTS.get(row["id"])
+        stored = row["owner_id"], row["code"], row["type"], row["currency"], row["floor_minor"]
+        if (
+            ours is None
+            or stored != (None, ours.code, ours.type.value, ours.currency.code, ours.floor_minor)
+            or row["status"] == AccountStatus.CLOSED.value
+        ):
+            detail = f"{row['status']} {row['type']} {row['code']} in {row['currency']}"
+            found.append(
+                Finding(
+                    table="ledger.accounts", row=str(row["id"]), invariant=_CHART, detail=detail
+                )
+            )
+    return found[:MOST_FINDINGS]
+
 
 CHECKS: Final = (
     sql_check(
@@ -127,5 +158,8 @@ CHECKS: Final = (
         table="ledger.accounts",
         invariant="all accounts of a currency sum to zero",
         query=_ZERO,
+    ),
+    Check(
+        name="platform accounts", table="ledger.accounts", invariant=_CHART, find=_find_strangers
     ),
 )
