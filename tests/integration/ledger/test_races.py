@@ -29,7 +29,7 @@ from guilder.ledger.service.post_transactions import Posted, PostTransactions
 from guilder.ledger.service.reverse_transaction import ReverseTransaction
 from guilder.ledger.store.checks import CHECKS
 from guilder.platform.checks import run_checks
-from guilder.platform.db import Database
+from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
 from tests.support.database import OwnDatabase
 from tests.support.ledger import Teller, transfer
@@ -153,6 +153,54 @@ async def test_partial_reversals_never_pass_the_original(
     assert sum(isinstance(each, Posted) for each in rest) == 1
     assert all(isinstance(each, Posted | AmountExceedsOriginal) for each in [*parts, *rest])
     assert await teller.balances([anna, ben]) == [1_000, 1_000]
+
+
+async def test_a_hold_that_is_posted_while_its_reversal_waits_is_reversed(
+    db: Database, other_db: Database, teller: Teller
+):
+    anna, ben, carol = [await teller.open(funds_minor=1_000) for _ in range(3)]
+    held = transfer(anna, ben, 100, expires_at=await teller.now() + timedelta(hours=1))
+    assert await teller.post(held) is None
+
+    async with other_db.transaction() as tx:
+        await teller.ledger.lock_account(tx, carol)
+        reversing = asyncio.create_task(_reverse_beside(teller, carol, held.id))
+        await until(lambda: _somebody_waits(db), "the reversal waits for Carol's account")
+        assert await teller.settle(held.id) is None
+
+    assert await reversing is None
+    assert await teller.balances([anna, ben]) == [1_000, 1_000]
+
+
+async def test_a_transaction_that_is_posted_while_its_reversal_waits_is_reversed(
+    db: Database, other_db: Database, teller: Teller
+):
+    anna, ben, carol = [await teller.open(funds_minor=1_000) for _ in range(3)]
+    paid = transfer(anna, ben, 100)
+
+    async with other_db.transaction() as tx:
+        await teller.ledger.lock_account(tx, carol)
+        reversing = asyncio.create_task(_reverse_beside(teller, carol, paid.id))
+        await until(lambda: _somebody_waits(db), "the reversal waits for Carol's account")
+        assert await teller.post(paid) is None
+
+    assert await reversing is None
+    assert await teller.balances([anna, ben]) == [1_000, 1_000]
+
+
+async def _reverse_beside(
+    teller: Teller, waited_for: AccountId, original_id: TransactionId
+) -> Refusal | None:
+    """Reverse a transaction in a book that holds another account too."""
+
+    async def work(tx: Tx) -> Refusal | None:
+        book = await teller.ledger.open_book(tx, [waited_for], originals=[original_id])
+        draft = ReversalDraft(id=TransactionId(new_id()), original_id=original_id)
+        refusal = book.reverse(draft)
+        await teller.ledger.write(tx, book)
+        return refusal
+
+    return await teller.db.run(work)
 
 
 async def test_two_directions_at_once_do_not_deadlock(

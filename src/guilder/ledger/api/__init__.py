@@ -327,6 +327,10 @@ class Ledger(Protocol):
         `platform_account_id` come into being on first use. ``movements`` says all that will be
         posted, so that controls on anything else stay out of it; the book then posts nothing else,
         and is opened without holds and originals.
+
+        Raises:
+            TryAgain: what is to be ended or reversed was posted while the locks were waited for.
+                Let it pass: `Database.run` looks again.
         """
         ...
 

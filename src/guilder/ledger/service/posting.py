@@ -28,9 +28,11 @@ from guilder.ledger.domain.book import LockedBook
 from guilder.ledger.domain.chart import PLATFORM_ACCOUNTS
 from guilder.ledger.domain.controls import Control
 from guilder.ledger.domain.floors import FloorChange
+from guilder.ledger.domain.holds import Hold
+from guilder.ledger.domain.reversals import Original
 from guilder.ledger.store import books, controls, reads, transactions
 from guilder.ledger.store.holds import lock_holds, read_holds
-from guilder.platform.db import Tx
+from guilder.platform.db import TryAgain, Tx
 
 _MOMENT = timedelta(microseconds=1)
 
@@ -67,6 +69,9 @@ class PostgresLedger:
         ``originals`` (to be reversed) touch are locked too. Platform accounts named by
         `platform_account_id` come into being on first use. ``movements`` says all that will be
         posted, so that controls on anything else stay out of it; the book then posts nothing else.
+
+        Raises:
+            TryAgain: what is to be ended or reversed was posted while the locks were waited for.
         """
         is_narrow = movements is not None and bool(holds or originals)
         invariant(not is_narrow, "what holds and reversals give back needs every control")
@@ -80,6 +85,7 @@ class PostgresLedger:
         if locked_holds:
             now = await books.database_time(tx)
         reversible = await transactions.read_originals(tx, originals) if originals else []
+        _require_locked(accounts, holds=locked_holds, originals=reversible)
         return LockedBook(
             accounts=accounts,
             controls=locked_controls,
@@ -230,6 +236,19 @@ async def _touched(
     for hold in await read_holds(tx, holds):
         touched.update(line.account_id for line in hold.lines)
     return touched
+
+
+def _require_locked(
+    accounts: Collection[Account], *, holds: Collection[Hold], originals: Collection[Original]
+) -> None:
+    """Before the locks, what is to be ended or reversed may not have been there yet.
+
+    A hold has no entries until it is posted, and a transaction none until it is committed.
+    """
+    touched = {line.account_id for hold in holds for line in hold.lines}
+    touched.update(entry.account_id for original in originals for entry in original.entries)
+    if not touched <= {account.id for account in accounts}:
+        raise TryAgain("what is to be ended or reversed was posted in the meantime")
 
 
 async def _lock_or_open(tx: Tx, wanted: Collection[AccountId]) -> list[Account]:
