@@ -47,6 +47,7 @@ class CountingHouse:
 
     def __init__(self, http: httpx2.AsyncClient, *, role: str, user_id: UserId) -> None:
         self._http = http
+        self.user_id = user_id
         self._headers = {"Authorization": f"Bearer {role}:{user_id}"}
 
     def as_(self, role: str, user_id: UserId) -> CountingHouse:

@@ -381,17 +381,18 @@ class Ledger(Protocol):
         """
         ...
 
-    async def create_control(self, tx: Tx, control: NewControl) -> None:
-        """Create a control unless one has its id; that one then stays as it is.
+    async def create_control(self, tx: Tx, control: NewControl) -> bool:
+        """Create a control unless one has its id; that one then stays as it is. Was it created?
 
         The accounts of its subject are locked, so that nothing slips past it.
         """
         ...
 
-    async def set_control(self, tx: Tx, control: NewControl) -> None:
+    async def set_control(self, tx: Tx, control: NewControl) -> NewControl | None:
         """Create a control, or let the one with this id allow what this one says.
 
-        What is used is counted again from the entries where its kinds or its time zone change.
+        Answers what the one with this id said before; None: it is new. What is used is counted
+        again from the entries where its kinds or its time zone change.
 
         Raises:
             Conflict: the one with this id is on another subject, currency or direction.

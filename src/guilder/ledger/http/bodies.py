@@ -156,8 +156,8 @@ def draft_of(
         ),
         description=body.description or "",
         metadata=metadata_text(body.metadata, field=f"{field}metadata"),
-        effective_at=body.effective_at,
-        expires_at=body.expires_at,
+        effective_at=_plain(body.effective_at),
+        expires_at=_plain(body.expires_at),
     )
 
 
@@ -262,6 +262,11 @@ def transaction_body(view: TransactionView) -> StoredTransaction:
         reverses_id=view.reverses_id,
         held=None if unit is None else [_held(line, unit) for line in view.held_lines],
     )
+
+
+def _plain(moment: Moment | None) -> datetime | None:
+    """A time as the rest of the ledger knows it, and its events can be written with."""
+    return None if moment is None else datetime.combine(moment.date(), moment.timetz())
 
 
 def _held(line: EntryDraft, unit: Currency) -> HeldLine:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
+
+from msgspec import Struct
 
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import TransactionId
 from guilder.ledger.api import Book, HoldNotFound, Ledger
 from guilder.ledger.domain.holds import Hold, HoldState
+from guilder.ledger.service import telling
+from guilder.ledger.service.acts import perform
 from guilder.ledger.store import books
 from guilder.ledger.store import holds as stored
 from guilder.platform.db import Database, Tx
+from guilder.platform.outbox import Outgoing
 
 EXPIRED_AT_ONCE: Final = 500
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """How a hold has ended; ``is_replay`` when it had ended like this before."""
+
+    hold: Hold
+    is_replay: bool
 
 
 class EndHolds:
@@ -22,7 +35,7 @@ class EndHolds:
         self._db = db
         self._ledger = ledger
 
-    async def settle(self, hold_id: TransactionId, *, amount_minor: int | None = None) -> Hold:
+    async def settle(self, hold_id: TransactionId, *, amount_minor: int | None = None) -> Ended:
         """Post a hold in full (None) or in part and release the rest of it.
 
         Raises:
@@ -32,9 +45,9 @@ class EndHolds:
             AmountExceedsOriginal: it holds less.
             AccountFrozen: money may not leave or enter one of its accounts.
         """
-        return await self._db.run(lambda tx: self._settle(tx, hold_id, amount_minor))
+        return await perform(self._db, lambda tx: self._settle(tx, hold_id, amount_minor))
 
-    async def void(self, hold_id: TransactionId) -> Hold:
+    async def void(self, hold_id: TransactionId) -> Ended:
         """End a hold without posting it.
 
         Raises:
@@ -42,53 +55,55 @@ class EndHolds:
             HoldEnded: it was posted.
             HoldExpired: it has expired.
         """
-        return await self._db.run(lambda tx: self._void(tx, hold_id))
+        return await perform(self._db, lambda tx: self._void(tx, hold_id))
 
     async def expire_due(self) -> int:
         """Expire the holds whose time is over, a slice at a time; answers how many those were."""
         count = 0
         while True:
-            expired = await self._db.run(self._expire_slice)
+            expired = await perform(self._db, self._expire_slice)
             count += expired
             if expired < EXPIRED_AT_ONCE:
                 return count
 
-    async def _settle(self, tx: Tx, hold_id: TransactionId, amount_minor: int | None) -> Hold:
+    async def _settle(
+        self, tx: Tx, hold_id: TransactionId, amount_minor: int | None
+    ) -> tuple[Ended, Sequence[Outgoing]]:
         book = await self._ledger.open_book(tx, [], holds=[hold_id])
         hold = await _read(tx, hold_id)
         wanted = hold.amount_minor if amount_minor is None else amount_minor
         if hold.state is HoldState.POSTED and hold.posted_minor == wanted:
-            return hold
+            return Ended(hold=hold, is_replay=True), ()
         return await self._end(
             tx, book, hold_id, refusal=book.settle(hold_id, amount_minor=amount_minor)
         )
 
-    async def _void(self, tx: Tx, hold_id: TransactionId) -> Hold:
+    async def _void(self, tx: Tx, hold_id: TransactionId) -> tuple[Ended, Sequence[Outgoing]]:
         book = await self._ledger.open_book(tx, [], holds=[hold_id])
         hold = await _read(tx, hold_id)
         if hold.state is HoldState.VOIDED:
-            return hold
+            return Ended(hold=hold, is_replay=True), ()
         return await self._end(tx, book, hold_id, refusal=book.void(hold_id))
 
     async def _end(
         self, tx: Tx, book: Book, hold_id: TransactionId, *, refusal: Refusal | None
-    ) -> Hold:
+    ) -> tuple[Ended, Sequence[Outgoing]]:
         if refusal is not None:
             raise refusal
         await self._ledger.write(tx, book)
-        return await _read(tx, hold_id)
+        hold = await _read(tx, hold_id)
+        return Ended(hold=hold, is_replay=False), telling.ended([hold], book=book)
 
-    async def _expire_slice(self, tx: Tx) -> int:
+    async def _expire_slice(self, tx: Tx) -> tuple[int, Sequence[Outgoing]]:
         now = await books.database_time(tx)
         due = await stored.due_holds(tx, now=now, limit=EXPIRED_AT_ONCE)
         if not due:
-            return 0
+            return 0, ()
         book = await self._ledger.open_book(tx, [], holds=due)
-        for hold_id in due:
-            # Somebody may have ended it while we waited for its lock; that is an end too.
-            book.expire(hold_id)
+        # Somebody may have ended one while we waited for its lock; that is an end too.
+        expired = [hold_id for hold_id in due if book.expire(hold_id) is None]
         await self._ledger.write(tx, book)
-        return len(due)
+        return len(due), telling.ended(await stored.read_holds(tx, expired), book=book)
 
 
 async def _read(tx: Tx, hold_id: TransactionId) -> Hold:

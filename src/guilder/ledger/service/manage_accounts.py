@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from guilder.kernel.ids import AccountId
 from guilder.ledger.api import (
     Account,
@@ -14,7 +16,10 @@ from guilder.ledger.api import (
     Reserved,
 )
 from guilder.ledger.domain.chart import PLATFORM_ACCOUNTS, takes_a_place
+from guilder.ledger.service import telling
+from guilder.ledger.service.acts import perform
 from guilder.platform.db import Database, Tx
+from guilder.platform.outbox import Outgoing
 
 
 class ManageAccounts:
@@ -37,7 +42,7 @@ class ManageAccounts:
         """
         if account.code in self._reserved.account_codes or takes_a_place(account):
             raise KeptByItsContext
-        return await self._db.run(lambda tx: self._open(tx, account))
+        return await perform(self._db, lambda tx: self._open(tx, account))
 
     async def set_status(self, account_id: AccountId, status: AccountStatus) -> Account:
         """Freeze (for debits or altogether), unfreeze or close an account.
@@ -50,12 +55,13 @@ class ManageAccounts:
                 one of the platform's own, which come into being once.
         """
 
-        async def work(tx: Tx) -> Account:
+        async def act(tx: Tx) -> tuple[Account, Sequence[Outgoing]]:
             account = await self._ledger.lock_account(tx, account_id)
             self._require_free(account, is_for_good=status is AccountStatus.CLOSED)
-            return await self._ledger.set_status(tx, account_id, status)
+            changed = await self._ledger.set_status(tx, account_id, status)
+            return changed, telling.status_changed(changed, before=account.status)
 
-        return await self._db.run(work)
+        return await perform(self._db, act)
 
     async def set_floor(self, account_id: AccountId, *, floor_minor: int | None) -> Account:
         """Set the lowest balance an account may have; None means no limit.
@@ -68,12 +74,13 @@ class ManageAccounts:
                 own, which have none.
         """
 
-        async def work(tx: Tx) -> Account:
+        async def act(tx: Tx) -> tuple[Account, Sequence[Outgoing]]:
             account = await self._ledger.lock_account(tx, account_id)
             self._require_free(account, is_for_good=True)
-            return await self._ledger.set_floor(tx, account_id, floor_minor=floor_minor)
+            changed = await self._ledger.set_floor(tx, account_id, floor_minor=floor_minor)
+            return changed, telling.floor_changed(changed, before_minor=account.floor_minor)
 
-        return await self._db.run(work)
+        return await perform(self._db, act)
 
     async def set_control(self, control: NewControl) -> None:
         """Create a control, or let the one with this id allow what this one says.
@@ -81,7 +88,12 @@ class ManageAccounts:
         Raises:
             Conflict: the one with this id limits something else.
         """
-        await self._db.run(lambda tx: self._ledger.set_control(tx, control))
+
+        async def act(tx: Tx) -> tuple[None, Sequence[Outgoing]]:
+            before = await self._ledger.set_control(tx, control)
+            return None, telling.control_set(control, before=before)
+
+        await perform(self._db, act)
 
     def _require_free(self, account: Account, *, is_for_good: bool) -> None:
         # To freeze one of the platform's own accounts is an emergency brake, and can be undone.
@@ -89,14 +101,15 @@ class ManageAccounts:
         if is_platforms or account.code in self._reserved.account_codes:
             raise KeptByItsContext
 
-    async def _open(self, tx: Tx, account: NewAccount) -> Account:
+    async def _open(self, tx: Tx, account: NewAccount) -> tuple[Account, Sequence[Outgoing]]:
         found = (await self._ledger.accounts(tx, [account.id])).get(account.id)
         if found is None:
             await self._ledger.open_account(tx, account)
-            return (await self._ledger.accounts(tx, [account.id]))[account.id]
+            made = (await self._ledger.accounts(tx, [account.id]))[account.id]
+            return made, telling.opened(made)
         if not _is_same(found, account):
             raise AccountExists(account_id=str(account.id))
-        return found
+        return found, ()
 
 
 def _is_same(found: Account, account: NewAccount) -> bool:

@@ -23,9 +23,13 @@ from guilder.ledger.api import (
     TransactionExists,
 )
 from guilder.ledger.domain.transactions import StoredTransaction, stored
+from guilder.ledger.service import telling
+from guilder.ledger.service.acts import perform
 from guilder.ledger.store import transactions
 from guilder.platform.batching import Batcher
 from guilder.platform.db import Database, Tx
+from guilder.platform.origin import Origin, current
+from guilder.platform.outbox import Outgoing
 
 CHUNK: Final = 2_000
 """How many transactions one database transaction posts at most, linked groups apart."""
@@ -40,7 +44,16 @@ class Posted(Struct, frozen=True, kw_only=True):
 
 Outcome: TypeAlias = Posted | Refusal
 Group: TypeAlias = Sequence[TransactionDraft]
+_Outcomes: TypeAlias = list[list[Outcome]]
 _Known: TypeAlias = dict[TransactionId, StoredTransaction]
+
+
+class _Bundle(Struct, frozen=True, kw_only=True):
+    """What one caller has posted together."""
+
+    groups: Sequence[Group]
+    is_bulk: bool
+    origin: Origin
 
 
 class PostTransactions:
@@ -52,7 +65,7 @@ class PostTransactions:
         self._kept = (reserved or Reserved()).kinds
         # Bundles that touch the same accounts take turns here, not as a crowd at the rows' locks;
         # those of different callers that arrive meanwhile share a commit.
-        self._queue: Batcher[Sequence[Group], list[list[Outcome]]] = Batcher(
+        self._queue: Batcher[_Bundle, list[list[Outcome]]] = Batcher(
             self._post_bundles, touches=_accounts_of, weight=_size, max_batch=CHUNK
         )
 
@@ -63,7 +76,8 @@ class PostTransactions:
             Refusal: the first one that was refused; ``details["index"]`` says which, where there
                 are several.
         """
-        outcomes = (await self.post_groups([group]))[0]
+        bundle = _Bundle(groups=[group], is_bulk=False, origin=current())
+        outcomes = (await self._queue.submit(bundle))[0]
         posted = [outcome for outcome in outcomes if isinstance(outcome, Posted)]
         for index, outcome in enumerate(outcomes):
             if isinstance(outcome, Refusal) and not isinstance(outcome, LinkedRefused):
@@ -81,16 +95,17 @@ class PostTransactions:
         """
         outcomes: list[list[Outcome]] = []
         for chunk in _chunks(groups):
-            outcomes += await self._queue.submit(chunk)
+            bundle = _Bundle(groups=chunk, is_bulk=True, origin=current())
+            outcomes += await self._queue.submit(bundle)
         return outcomes
 
-    async def _post_bundles(self, bundles: Sequence[Sequence[Group]]) -> list[list[list[Outcome]]]:
-        groups = [group for bundle in bundles for group in bundle]
-        outcomes = iter(await self._db.run(partial(self._post, groups)))
-        return [[next(outcomes) for _ in bundle] for bundle in bundles]
+    async def _post_bundles(self, bundles: Sequence[_Bundle]) -> list[_Outcomes]:
+        return await perform(self._db, partial(self._post, bundles))
 
-    async def _post(self, groups: Sequence[Group], tx: Tx) -> list[list[Outcome]]:
-        drafts = [draft for group in groups for draft in group]
+    async def _post(
+        self, bundles: Sequence[_Bundle], tx: Tx
+    ) -> tuple[list[_Outcomes], Sequence[Outgoing]]:
+        drafts = [draft for bundle in bundles for group in bundle.groups for draft in group]
         book = await self._ledger.open_book(
             tx, {entry.account_id for draft in drafts for entry in draft.entries}
         )
@@ -99,10 +114,15 @@ class PostTransactions:
         taken = await transactions.taken(tx, ids)
         known = await transactions.read_stored(tx, taken) if taken else {}
         outcomes = [
-            self._kept_elsewhere(group) or _post_group(book, group, known=known) for group in groups
+            [
+                self._kept_elsewhere(group) or _post_group(book, group, known=known)
+                for group in bundle.groups
+            ]
+            for bundle in bundles
         ]
         await self._ledger.write(tx, book)
-        return outcomes
+        told = zip(bundles, outcomes, strict=True)
+        return outcomes, [event for pair in told for event in _events(*pair, book=book)]
 
     def _kept_elsewhere(self, group: Group) -> list[Outcome] | None:
         if all(draft.kind not in self._kept for draft in group):
@@ -110,12 +130,25 @@ class PostTransactions:
         return [KeptByItsContext() if d.kind in self._kept else LinkedRefused() for d in group]
 
 
-def _accounts_of(groups: Sequence[Group]) -> set[AccountId]:
-    return {entry.account_id for group in groups for draft in group for entry in draft.entries}
+def _accounts_of(bundle: _Bundle) -> set[AccountId]:
+    return {
+        entry.account_id for group in bundle.groups for draft in group for entry in draft.entries
+    }
 
 
-def _size(groups: Sequence[Group]) -> int:
-    return sum(len(group) for group in groups)
+def _size(bundle: _Bundle) -> int:
+    return sum(len(group) for group in bundle.groups)
+
+
+def _events(bundle: _Bundle, outcomes: _Outcomes, *, book: Book) -> list[Outgoing]:
+    new = [
+        draft
+        for group, done in zip(bundle.groups, outcomes, strict=True)
+        for draft, outcome in zip(group, done, strict=True)
+        if isinstance(outcome, Posted) and not outcome.is_replay
+    ]
+    tell = telling.posted_in_bulk if bundle.is_bulk else telling.posted
+    return tell(new, book=book, origin=bundle.origin)
 
 
 def _chunks(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:

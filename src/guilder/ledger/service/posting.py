@@ -175,37 +175,40 @@ class PostgresLedger:
         await books.write_floor(tx, account, change=change)
         return account
 
-    async def create_control(self, tx: Tx, control: NewControl) -> None:
-        """Create a control unless one has its id; that one then stays as it is.
+    async def create_control(self, tx: Tx, control: NewControl) -> bool:
+        """Create a control unless one has its id; that one then stays as it is. Was it created?
 
         The accounts of its subject are locked, so that nothing slips past it.
         """
         if await controls.control_exists(tx, control.id):
-            return
+            return False
         await books.lock_subjects(tx, [control.subject_id])
         accounts = await books.lock_accounts_of(tx, control.subject_id)
         if await controls.control_exists(tx, control.id):
-            return
+            return False
         # What was recorded up to now was not counted: every posting from here on waits for us.
         moved = [account.moved_at for account in accounts if account.moved_at is not None]
         now = max([await books.database_time(tx), *(moment + _MOMENT for moment in moved)])
         await controls.insert_control(tx, _new_control(control, now=now))
+        return True
 
-    async def set_control(self, tx: Tx, control: NewControl) -> None:
+    async def set_control(self, tx: Tx, control: NewControl) -> NewControl | None:
         """Create a control, or let the one with this id allow what this one says.
 
-        What is used is counted again from the entries where its kinds or its time zone change.
+        Answers what the one with this id said before; None: it is new. What is used is counted
+        again from the entries where its kinds or its time zone change.
 
         Raises:
             Conflict: the one with this id is on another subject, currency or direction.
         """
-        await self.create_control(tx, control)
+        is_new = await self.create_control(tx, control)
         # A posting locks the controls that its kinds are limited by, so one that this control is
         # about to limit may be under way: its account's lock is waited for.
         await books.lock_accounts_of(tx, control.subject_id)
         found = await controls.lock_control(tx, control.id)
         if found is None or _target(found) != _target(control):
             raise Conflict("The control limits something else.")
+        before = None if is_new else _said(found)
         is_recounted = (found.kinds, found.time_zone) != (control.kinds, control.time_zone)
         found.kinds, found.time_zone, found.limits = (
             control.kinds,
@@ -217,6 +220,7 @@ class PostgresLedger:
             used = await controls.used(tx, [found])
             found.day_used_minor, found.month_used_minor = used.get(found.id, (0, 0))
             await controls.change_control(tx, found)
+        return before
 
     async def balance_at(self, tx: Tx, account_id: AccountId, at: datetime) -> int:
         """The account's balance on its normal side after all entries recorded up to ``at``."""
@@ -275,6 +279,18 @@ def _new_control(control: NewControl, *, now: datetime) -> Control:
         time_zone=control.time_zone,
         created_at=now,
         used_at=now,
+    )
+
+
+def _said(control: Control) -> NewControl:
+    return NewControl(
+        id=control.id,
+        subject_id=control.subject_id,
+        currency=control.currency,
+        direction=control.direction,
+        limits=control.limits,
+        time_zone=control.time_zone,
+        kinds=control.kinds,
     )
 
 

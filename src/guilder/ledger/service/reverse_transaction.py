@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from guilder.ledger.api import Ledger, ReversalDraft, TransactionExists, TransactionNotFound
 from guilder.ledger.domain.transactions import StoredTransaction
+from guilder.ledger.service import telling
+from guilder.ledger.service.acts import perform
 from guilder.ledger.service.post_transactions import Posted
 from guilder.ledger.store import transactions
 from guilder.platform.db import Database, Tx
+from guilder.platform.outbox import Outgoing
 
 
 class ReverseTransaction:
@@ -30,9 +35,9 @@ class ReverseTransaction:
             InsufficientFunds: whoever received the money has spent it.
             AccountFrozen: money may not leave or enter one of its accounts.
         """
-        return await self._db.run(lambda tx: self._reverse(tx, draft))
+        return await perform(self._db, lambda tx: self._reverse(tx, draft))
 
-    async def _reverse(self, tx: Tx, draft: ReversalDraft) -> Posted:
+    async def _reverse(self, tx: Tx, draft: ReversalDraft) -> tuple[Posted, Sequence[Outgoing]]:
         book = await self._ledger.open_book(tx, [], originals=[draft.original_id])
         ids = {draft.id, draft.original_id}
         known = await transactions.read_stored(tx, ids)
@@ -41,12 +46,14 @@ class ReverseTransaction:
         if draft.id in known:
             if not _is_same(known[draft.id], draft):
                 raise TransactionExists(transaction_id=str(draft.id))
-            return Posted(id=draft.id, is_replay=True)
+            return Posted(id=draft.id, is_replay=True), ()
         refusal = book.reverse(draft)
         if refusal is not None:
             raise refusal
         await self._ledger.write(tx, book)
-        return Posted(id=draft.id, is_replay=False)
+        made = (await transactions.read_stored(tx, [draft.id]))[draft.id]
+        events = telling.reversed_by(draft, entries=made.lines, book=book)
+        return Posted(id=draft.id, is_replay=False), events
 
 
 def _is_same(known: StoredTransaction, draft: ReversalDraft) -> bool:

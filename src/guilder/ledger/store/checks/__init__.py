@@ -12,6 +12,7 @@ from guilder.ledger.store.checks import (
     accounts,
     chains,
     controls,
+    events,
     floors,
     heads,
     holds,
@@ -27,4 +28,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     *floors.CHECKS,
     *controls.CHECKS,
     *heads.CHECKS,
+    *events.CHECKS,
 )
