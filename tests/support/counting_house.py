@@ -84,6 +84,15 @@ def moved(source: str, target: str, amount: str) -> list[dict[str, str]]:
     return [entry(source, "debit", amount), entry(target, "credit", amount)]
 
 
+async def funded(house: CountingHouse, amount: str = "100.00", **changes: str) -> str:
+    """An account with money in it, from a bank that may be overdrawn."""
+    account = await house.open(**changes)
+    bank = await house.open("bank", type="asset", floor=None)
+    paid = await house.post("/transactions", entries=moved(bank, account, amount))
+    assert paid.status_code == 201, paid.text
+    return account
+
+
 @asynccontextmanager
 async def opened(db: Database) -> AsyncIterator[CountingHouse]:
     """The ledger on ``db``, called as operations, as long as the block lasts."""

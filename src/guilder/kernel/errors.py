@@ -99,6 +99,13 @@ class Conflict(Refusal):
     message = "This conflicts with what is already there."
 
 
+class IdempotencyKeyReused(Conflict):
+    """The key was used for another payload; ``details["fields"]`` names what differs."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    message = "This Idempotency-Key was used for a different request."
+
+
 class Overloaded(Refusal):
     """The queue is full or the database does not answer in time. Safe to repeat with the same key.
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from guilder.kernel.currencies import Currency
-from guilder.kernel.errors import Conflict, Family, NotFound, Refusal, ValidationFailed
+from guilder.kernel.errors import Family, NotFound, Refusal, ValidationFailed
 from guilder.kernel.ids import TransactionId, UserId, WalletId
 from guilder.platform.origin import NOWHERE, Origin
 
@@ -87,13 +87,6 @@ class Search(Struct, frozen=True, kw_only=True):
     currency: str | None = None
     text: str | None = None
     counterparty: WalletId | None = None
-
-
-class IdempotencyKeyReused(Conflict):
-    """The key was used for another payload; ``details["fields"]`` names what differs."""
-
-    code = "IDEMPOTENCY_KEY_REUSED"
-    message = "This Idempotency-Key was used for a different request."
 
 
 class PaymentNotFound(NotFound):

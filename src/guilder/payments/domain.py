@@ -14,7 +14,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from guilder.kernel.currencies import CURRENCIES, Currency, currency
-from guilder.kernel.errors import Refusal
+from guilder.kernel.errors import IdempotencyKeyReused, Refusal
 from guilder.kernel.ids import AccountId, TransactionId, UserId, WalletId
 from guilder.kernel.invariant import invariant
 from guilder.kernel.money import format_minor, parse_amount
@@ -33,7 +33,6 @@ from guilder.ledger.api import (
 from guilder.payments.api import (
     CurrencyMismatch,
     FundingUnavailable,
-    IdempotencyKeyReused,
     Outcome,
     Payment,
     PaymentOrder,

@@ -19,7 +19,7 @@ from guilder.identity.api.verifications import (
     token_digest,
 )
 from guilder.kernel.currencies import UnknownCurrency, currency
-from guilder.kernel.errors import Refusal, ValidationFailed
+from guilder.kernel.errors import IdempotencyKeyReused, Refusal, ValidationFailed
 from guilder.kernel.ids import TransactionId, UserId, WalletId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.kernel.money import BadAmount, format_minor, parse_amount
@@ -33,7 +33,6 @@ from guilder.ledger.api import (
 from guilder.payments.api import (
     CurrencyMismatch,
     FundingUnavailable,
-    IdempotencyKeyReused,
     Outcome,
     Payment,
     PaymentNotFound,

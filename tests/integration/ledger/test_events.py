@@ -13,7 +13,7 @@ from guilder.ledger.service.end_holds import EndHolds
 from guilder.ledger.store.checks import CHECKS
 from guilder.platform.checks import run_checks
 from guilder.platform.db import Database
-from tests.support.counting_house import CountingHouse, moved
+from tests.support.counting_house import CountingHouse, funded, moved
 from tests.support.ledger import Teller
 from tests.support.tampering import Connection, findings_of
 
@@ -48,18 +48,10 @@ def told(db: Database) -> Told:
     return Told(db)
 
 
-async def funded(house: CountingHouse) -> tuple[str, str]:
-    """Anna's account with 100.00 in it, and Ben's."""
-    anna, ben = await house.open(), await house.open()
-    bank = await house.open("bank", type="asset", floor=None, owner_id=str(uuid4()))
-    await house.post("/transactions", entries=moved(bank, anna, "100"))
-    return anna, ben
-
-
 async def test_a_transaction_is_told_once_however_often_it_is_sent(
     house: CountingHouse, told: Told, db: Database
 ):
-    anna, ben = await funded(house)
+    anna, ben = await funded(house), await house.open()
     before = await told.position()
 
     for _ in range(2):
@@ -98,7 +90,7 @@ async def test_a_transaction_is_told_once_however_often_it_is_sent(
 async def test_each_end_of_a_hold_is_told(
     house: CountingHouse, told: Told, db: Database, teller: Teller
 ):
-    anna, ben = await funded(house)
+    anna, ben = await funded(house), await house.open()
     before = await told.position()
     now = await teller.now()
     soon, late = now + timedelta(milliseconds=300), now + timedelta(hours=1)
@@ -134,7 +126,7 @@ async def test_each_end_of_a_hold_is_told(
 
 
 async def test_a_reversal_is_told_of_its_original(house: CountingHouse, told: Told):
-    anna, ben = await funded(house)
+    anna, ben = await funded(house), await house.open()
     paid = await house.post("/transactions", entries=moved(anna, ben, "10"))
     id_ = paid.json()["data"]["id"]
     before = await told.position()
@@ -158,7 +150,7 @@ async def test_a_reversal_is_told_of_its_original(house: CountingHouse, told: To
 
 
 async def test_what_is_posted_in_bulk_is_told_together(house: CountingHouse, told: Told):
-    anna, ben = await funded(house)
+    anna, ben = await funded(house), await house.open()
     items = [{"id": str(uuid4()), "entries": moved(anna, ben, "1")} for _ in range(5)]
     items[2]["entries"] = moved(anna, ben, "1000")
     before = await told.position()
@@ -225,7 +217,7 @@ TAKEN_OUT = {
 async def test_what_was_taken_out_whole_is_found_by_its_event(
     house: CountingHouse, teller: Teller, db: Database, superuser: Connection, edit: str
 ):
-    anna, ben = await funded(house)
+    anna, ben = await funded(house), await house.open()
     until = (await teller.now() + timedelta(hours=1)).isoformat()
     held = await house.post(
         "/transactions", pending=True, expires_at=until, entries=moved(anna, ben, "5")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 from hashlib import sha256
+from uuid import UUID
 
 import msgspec
 import pytest
 
 from guilder.kernel.currencies import CURRENCIES, INR
-from guilder.kernel.ids import AccountId
+from guilder.kernel.ids import AccountId, TransactionId
 from guilder.ledger.api import (
     AccountType,
     EntryDraft,
     NewAccount,
     OriginalTransaction,
     PlatformAccount,
+    ReversalDraft,
+    TransactionDraft,
     platform_account_id,
 )
 from guilder.ledger.domain import seals
@@ -90,31 +93,59 @@ def test_the_same_request_is_recognised_whatever_the_order_of_its_entries():
     known = stored(asked, recorded_at=NOON)
     turned = msgspec.structs.replace(asked, entries=asked.entries[::-1])
 
-    assert known.is_same_as(asked)
-    assert known.is_same_as(turned)
-    assert known.is_same_as(msgspec.structs.replace(asked, effective_at=NOON))
+    assert known.differing(asked) == []
+    assert known.differing(turned) == []
+    assert known.differing(msgspec.structs.replace(asked, effective_at=NOON)) == []
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("name", "change"),
     [
-        {"kind": "gift"},
-        {"description": "else"},
-        {"metadata": '{"a": 1}'},
-        {"effective_at": NOON - timedelta(days=1)},
-        {"expires_at": NOON + timedelta(days=1)},
-        {"reverses": OriginalTransaction(id=transfer(1).id, kind="x", recorded_at=NOON)},
-        {"entries": (EntryDraft(ANNA, 6), EntryDraft(BEN, -6))},
+        ("kind", {"kind": "gift"}),
+        ("description", {"description": "else"}),
+        ("metadata", {"metadata": '{"a": 1}'}),
+        ("effective_at", {"effective_at": NOON - timedelta(days=1)}),
+        ("expires_at", {"expires_at": NOON + timedelta(days=1)}),
+        (
+            "reverses_id",
+            {"reverses": OriginalTransaction(id=transfer(1).id, kind="x", recorded_at=NOON)},
+        ),
+        ("entries", {"entries": (EntryDraft(ANNA, 6), EntryDraft(BEN, -6))}),
     ],
 )
-def test_a_request_that_differs_in_anything_is_another(change: dict[str, object]):
+def test_a_request_that_differs_in_anything_is_another(name: str, change: dict[str, object]):
     asked = transfer(5)
 
     known = stored(asked, recorded_at=NOON)
 
-    assert not known.is_same_as(msgspec.structs.replace(asked, **change))
+    assert known.differing(msgspec.structs.replace(asked, **change)) == [name]
     changed = stored(msgspec.structs.replace(asked, **change), recorded_at=NOON)
-    assert changed.is_same_as(msgspec.structs.replace(asked, **change))
+    assert changed.differing(msgspec.structs.replace(asked, **change)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("transaction_id", {"original_id": TransactionId(UUID(int=9))}),
+        ("kind", {"kind": "gift"}),
+        ("description", {"description": "else"}),
+        ("metadata", {"metadata": '{"a": 1}'}),
+        ("amount", {"amount_minor": 4}),
+    ],
+)
+def test_a_reversal_that_differs_in_anything_is_another(name: str, change: dict[str, object]):
+    original = transfer(5)
+    entries = (EntryDraft(BEN, 5), EntryDraft(ANNA, -5))
+    draft = ReversalDraft(id=transfer(1).id, original_id=original.id)
+    reverses = OriginalTransaction(id=original.id, kind="transfer", recorded_at=NOON)
+    known = stored(
+        TransactionDraft(id=draft.id, kind="reversal", entries=entries, reverses=reverses),
+        recorded_at=NOON,
+    )
+
+    assert known.differing_reversal(draft) == []
+    assert known.differing_reversal(msgspec.structs.replace(draft, amount_minor=5)) == []
+    assert known.differing_reversal(msgspec.structs.replace(draft, **change)) == [name]
 
 
 def test_seals_tell_an_absent_value_from_an_empty_one():

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guilder.kernel.currencies import CURRENCIES
+from guilder.kernel.errors import IdempotencyKeyReused
 from guilder.kernel.ids import TransactionId, WalletId
 from guilder.ledger.api import InsufficientFunds
-from guilder.payments.api import IdempotencyKeyReused, PaymentStatus, PaymentType
+from guilder.payments.api import PaymentStatus, PaymentType
 from guilder.payments.domain import Numbered
 from guilder.platform.identifiers import new_id
 from tests.support.counter import ANNA, BEN, Counter, deposit, transfer

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from guilder.kernel.currencies import CURRENCIES, INR
-from guilder.kernel.errors import Refusal
+from guilder.kernel.errors import IdempotencyKeyReused, Refusal
 from guilder.kernel.ids import AccountId, ControlId, WalletId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.ledger.api import (
@@ -24,7 +24,6 @@ from guilder.ledger.domain.controls import Control
 from guilder.payments.api import (
     CurrencyMismatch,
     FundingUnavailable,
-    IdempotencyKeyReused,
     PaymentOrder,
 )
 from guilder.platform.identifiers import new_id

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from msgspec import Struct
 
 from guilder.kernel.ids import AccountId, TransactionId
-from guilder.ledger.api import EntryDraft, TransactionDraft
+from guilder.ledger.api import EntryDraft, ReversalDraft, TransactionDraft
 
 
 class StoredTransaction(Struct, frozen=True, kw_only=True):
@@ -23,22 +24,48 @@ class StoredTransaction(Struct, frozen=True, kw_only=True):
     reverses_id: TransactionId | None
     lines: tuple[EntryDraft, ...]
 
-    def is_same_as(self, draft: TransactionDraft) -> bool:
-        """Whether a draft with this id asks for this transaction again, and for nothing else.
+    def differing(self, draft: TransactionDraft) -> list[str]:
+        """What a draft with this id asks for otherwise; nothing: it asks for this one again.
 
         The order of the entries does not matter, and a draft without an effective time is the
         same as one that took effect when it was recorded.
         """
         reverses_id = None if draft.reverses is None else draft.reverses.id
-        return (
-            self.kind == draft.kind
-            and self.description == draft.description
-            and self.metadata == draft.metadata
-            and self.effective_at == (draft.effective_at or self.recorded_at)
-            and self.expires_at == draft.expires_at
-            and self.reverses_id == reverses_id
-            and _sorted(self.lines) == _sorted(draft.entries)
-        )
+        effective_at = draft.effective_at or self.recorded_at
+        return [
+            name
+            for name, stored_as, asked in (
+                ("kind", self.kind, draft.kind),
+                ("description", self.description, draft.description),
+                ("metadata", self.metadata, draft.metadata),
+                ("effective_at", self.effective_at, effective_at),
+                ("expires_at", self.expires_at, draft.expires_at),
+                ("reverses_id", self.reverses_id, reverses_id),
+                ("entries", _sorted(self.lines), _sorted(draft.entries)),
+            )
+            if stored_as != asked
+        ]
+
+    def differing_reversal(self, draft: ReversalDraft) -> list[str]:
+        """`differing` for a reversal; "all that is left" stands for what it was then."""
+        reversed_minor = sum(max(0, line.amount_minor) for line in self.lines)
+        amount_minor = reversed_minor if draft.amount_minor is None else draft.amount_minor
+        return [
+            name
+            for name, stored_as, asked in (
+                ("transaction_id", self.reverses_id, draft.original_id),
+                ("kind", self.kind, draft.kind),
+                ("description", self.description, draft.description),
+                ("metadata", self.metadata, draft.metadata),
+                ("amount", reversed_minor, amount_minor),
+            )
+            if stored_as != asked
+        ]
+
+
+def named(differing: Iterable[str]) -> dict[str, str]:
+    """What differs from what has an id, as the details of a refusal name it."""
+    return dict.fromkeys(differing, "differs from the first request")
 
 
 def stored(draft: TransactionDraft, *, recorded_at: datetime) -> StoredTransaction:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from msgspec import Meta, Struct
 
 from guilder.kernel.currencies import Currency, UnknownCurrency, currency
-from guilder.kernel.errors import Conflict, ValidationFailed
+from guilder.kernel.errors import Conflict, IdempotencyKeyReused, ValidationFailed
 from guilder.kernel.ids import AccountId, ControlId, UserId
 from guilder.kernel.money import BadAmount, parse_amount
 from guilder.ledger.api import (
@@ -26,7 +26,7 @@ from guilder.ledger.api import (
     NewAccount,
     NewControl,
 )
-from guilder.ledger.http.bodies import AccountBody, Kind, account_body, id_for, parse_floor
+from guilder.ledger.http.bodies import AccountBody, Kind, account_body, id_for, of_key, parse_floor
 from guilder.ledger.service.manage_accounts import ManageAccounts
 from guilder.ledger.service.read_ledger import ReadLedger
 from guilder.platform.http.fields import Amount, CurrencyCode
@@ -138,7 +138,13 @@ class AccountRoutes:
             answers=AccountBody,
             status=201,
             moves_money=True,
-            raises=(UnknownCurrency, BadAmount, AccountExists, KeptByItsContext),
+            raises=(
+                UnknownCurrency,
+                BadAmount,
+                AccountExists,
+                IdempotencyKeyReused,
+                KeptByItsContext,
+            ),
             listed=listed,
         )
 
@@ -171,7 +177,11 @@ class AccountRoutes:
             currency=unit,
             floor_minor=None if body.floor is None else parse_floor(body.floor, unit),
         )
-        return Answer(data=account_body(await self._accounts.open_account(account)))
+        try:
+            opened = await self._accounts.open_account(account)
+        except AccountExists as refusal:
+            raise of_key(refusal, given=body.id) from None
+        return Answer(data=account_body(opened))
 
     async def freeze(self, request: Request) -> Answer:
         """A frozen account takes part in nothing; ``debits_only`` still lets money in."""

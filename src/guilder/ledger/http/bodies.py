@@ -12,10 +12,17 @@ import msgspec
 from msgspec import Meta, Struct
 
 from guilder.kernel.currencies import Currency
-from guilder.kernel.errors import ValidationFailed
+from guilder.kernel.errors import IdempotencyKeyReused, Refusal, ValidationFailed
 from guilder.kernel.ids import AccountId, TransactionId, UserId
 from guilder.kernel.money import format_minor, parse_amount
-from guilder.ledger.api import Account, AccountNotFound, EntryDraft, TransactionDraft
+from guilder.ledger.api import (
+    Account,
+    AccountExists,
+    AccountNotFound,
+    EntryDraft,
+    TransactionDraft,
+    TransactionExists,
+)
 from guilder.ledger.service.read_ledger import EntryView, TransactionView
 from guilder.platform.http.fields import Amount, CurrencyCode, Description, Moment
 from guilder.platform.http.route import Request
@@ -175,6 +182,14 @@ def id_for(request: Request, *, given: UUID | None, place: str = "") -> Transact
         return TransactionId(given)
     name = f"{request.user.user_id}:{request.idempotency_key}:{place}"
     return TransactionId(uuid5(_IDS, name))
+
+
+def of_key(refusal: Refusal, *, given: UUID | None) -> Refusal:
+    """What is told to whom an id is taken: that of a key means that the key was used before."""
+    is_taken = isinstance(refusal, AccountExists | TransactionExists)
+    if given is None and is_taken and "fields" in refusal.details:
+        return IdempotencyKeyReused(**refusal.details)
+    return refusal
 
 
 def metadata_text(metadata: Mapping[str, Any] | None, *, field: str) -> str:

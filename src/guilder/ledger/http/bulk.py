@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import TransactionId
 from guilder.ledger.api import AccountNotFound, LinkedRefused, TransactionDraft
-from guilder.ledger.http.bodies import TransactionBody, accounts_named, draft_of, id_for
+from guilder.ledger.http.bodies import TransactionBody, accounts_named, draft_of, id_for, of_key
 from guilder.ledger.service.post_transactions import Outcome, Posted, PostTransactions
 from guilder.ledger.service.read_ledger import ReadLedger
 from guilder.platform.http.fields import Label
@@ -100,7 +100,11 @@ class BulkRoutes:
                 drafted.append(draft_of(item, id_=id_, currencies=currencies, field=field))
             except AccountNotFound as refusal:
                 drafted.append(refusal)
-        outcomes = await self._outcomes(_groups(body, drafted))
+        done = await self._outcomes(_groups(body, drafted))
+        outcomes = [
+            of_key(outcome, given=item.id) if isinstance(outcome, Refusal) else outcome
+            for item, outcome in zip(items, done, strict=True)
+        ]
         return Answer(data=_body(ids, outcomes))
 
     async def _outcomes(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from guilder.kernel.errors import Refusal
+from guilder.kernel.errors import IdempotencyKeyReused, Refusal
 from guilder.kernel.ids import TransactionId
 from guilder.kernel.money import BadAmount, parse_amount
 from guilder.ledger.api import (
@@ -29,6 +30,7 @@ from guilder.ledger.api import (
     TransactionNotFound,
     Unbalanced,
 )
+from guilder.ledger.domain.transactions import named
 from guilder.ledger.http.bodies import (
     StoredTransaction,
     TransactionBody,
@@ -36,9 +38,10 @@ from guilder.ledger.http.bodies import (
     draft_of,
     id_for,
     metadata_text,
+    of_key,
     transaction_body,
 )
-from guilder.ledger.service.end_holds import EndHolds
+from guilder.ledger.service.end_holds import Ended, EndHolds
 from guilder.ledger.service.post_transactions import PostTransactions
 from guilder.ledger.service.read_ledger import ReadLedger
 from guilder.ledger.service.reverse_transaction import ReverseTransaction
@@ -52,6 +55,7 @@ _POSTING: Final[tuple[type[Refusal], ...]] = (
     Unbalanced,
     AccountNotFound,
     TransactionExists,
+    IdempotencyKeyReused,
     LinkedRefused,
     AccountClosed,
     AccountFrozen,
@@ -114,6 +118,7 @@ class TransactionRoutes:
                 tag=_TAG,
                 body=PostHold,
                 answers=StoredTransaction,
+                moves_money=True,
                 raises=(HoldNotFound, HoldEnded, HoldExpired, AmountExceedsOriginal, AccountFrozen),
             ),
             Route(
@@ -124,6 +129,7 @@ class TransactionRoutes:
                 summary="Void a pending transaction",
                 tag=_TAG,
                 answers=StoredTransaction,
+                moves_money=True,
                 raises=(HoldNotFound, HoldEnded, HoldExpired),
             ),
             Route(
@@ -140,6 +146,7 @@ class TransactionRoutes:
                 raises=(
                     TransactionNotFound,
                     TransactionExists,
+                    IdempotencyKeyReused,
                     NotReversible,
                     AmountExceedsOriginal,
                     InsufficientFunds,
@@ -187,26 +194,45 @@ class TransactionRoutes:
             )
             for index, body in enumerate(bodies)
         ]
-        posted = await self._posting.post(drafts)
+        try:
+            posted = await self._posting.post(drafts)
+        except TransactionExists as refusal:
+            place = refusal.details.get("index")
+            body = bodies[place] if isinstance(place, int) else first
+            raise of_key(refusal, given=body.id) from None
+        is_replay = all(each.is_replay for each in posted)
+        if is_replay:
+            await self._require_whole(request, bodies)
         views = [await self._reading.transaction(each.id) for each in posted]
         answer = transaction_body(views[0])
         if len(views) > 1:
             answer.linked = [transaction_body(view) for view in views[1:]]
-        is_replay = all(each.is_replay for each in posted)
         return Answer(data=answer, headers=_REPLAYED if is_replay else ())
+
+    async def _require_whole(self, request: Request, bodies: Sequence[TransactionBody]) -> None:
+        """Refuse a repetition whose key had more linked transactions the first time."""
+        if any(body.id is None for body in bodies):
+            following = id_for(request, given=None, place=str(len(bodies)))
+            if await self._reading.is_stored(following):
+                raise IdempotencyKeyReused(fields=named(["linked"]))
 
     async def post_hold(self, request: Request) -> Answer:
         """The rest of what was held is free again. Posting it again alike changes nothing."""
         hold_id = TransactionId(request.id("transaction_id"))
         amount_minor = await self._amount(hold_id, request.body.amount)
-        await self._holds.settle(hold_id, amount_minor=amount_minor)
-        return Answer(data=transaction_body(await self._reading.transaction(hold_id)))
+        ended = await self._holds.settle(hold_id, amount_minor=amount_minor)
+        return await self._ended(hold_id, ended)
 
     async def void_hold(self, request: Request) -> Answer:
         """What was held is free again. Voiding it again changes nothing."""
         hold_id = TransactionId(request.id("transaction_id"))
-        await self._holds.void(hold_id)
-        return Answer(data=transaction_body(await self._reading.transaction(hold_id)))
+        return await self._ended(hold_id, await self._holds.void(hold_id))
+
+    async def _ended(self, hold_id: TransactionId, ended: Ended) -> Answer:
+        return Answer(
+            data=transaction_body(await self._reading.transaction(hold_id)),
+            headers=_REPLAYED if ended.is_replay else (),
+        )
 
     async def reverse(self, request: Request) -> Answer:
         """A new transaction that undoes this one; parts of it never add up to more than it.
@@ -222,7 +248,10 @@ class TransactionRoutes:
             description=body.description or "",
             metadata=metadata_text(body.metadata, field="metadata"),
         )
-        posted = await self._reversing.reverse(draft)
+        try:
+            posted = await self._reversing.reverse(draft)
+        except TransactionExists as refusal:
+            raise of_key(refusal, given=body.id) from None
         return Answer(
             data=transaction_body(await self._reading.transaction(posted.id)),
             headers=_REPLAYED if posted.is_replay else (),

@@ -16,6 +16,7 @@ from guilder.ledger.api import (
     Reserved,
 )
 from guilder.ledger.domain.chart import PLATFORM_ACCOUNTS, takes_a_place
+from guilder.ledger.domain.transactions import named
 from guilder.ledger.service import telling
 from guilder.ledger.service.acts import perform
 from guilder.platform.db import Database, Tx
@@ -107,15 +108,20 @@ class ManageAccounts:
             await self._ledger.open_account(tx, account)
             made = (await self._ledger.accounts(tx, [account.id]))[account.id]
             return made, telling.opened(made)
-        if not _is_same(found, account):
-            raise AccountExists(account_id=str(account.id))
+        differing = _differing(found, account)
+        if differing:
+            raise AccountExists(account_id=str(account.id), fields=named(differing))
         return found, ()
 
 
-def _is_same(found: Account, account: NewAccount) -> bool:
-    return (found.owner_id, found.code, found.type, found.currency) == (
-        account.owner_id,
-        account.code,
-        account.type,
-        account.currency,
-    )
+def _differing(found: Account, account: NewAccount) -> list[str]:
+    return [
+        name
+        for name, there, asked in (
+            ("owner_id", found.owner_id, account.owner_id),
+            ("code", found.code, account.code),
+            ("type", found.type, account.type),
+            ("currency", found.currency, account.currency),
+        )
+        if there != asked
+    ]

@@ -22,7 +22,7 @@ from guilder.ledger.api import (
     TransactionDraft,
     TransactionExists,
 )
-from guilder.ledger.domain.transactions import StoredTransaction, stored
+from guilder.ledger.domain.transactions import StoredTransaction, named, stored
 from guilder.ledger.service import telling
 from guilder.ledger.service.acts import perform
 from guilder.ledger.store import transactions
@@ -184,13 +184,13 @@ def _post_group(book: Book, group: Group, *, known: _Known) -> list[Outcome]:
 
 def _repeated(group: Group, *, known: _Known) -> list[Outcome]:
     """A group is repeated as a whole; a part of it under new companions is another group."""
-    same = [draft.id in known and known[draft.id].is_same_as(draft) for draft in group]
-    if all(same):
-        return [Posted(id=draft.id, is_replay=True) for draft in group]
     is_complete = all(draft.id in known for draft in group)
+    differing = [known[draft.id].differing(draft) if draft.id in known else [] for draft in group]
+    if is_complete and not any(differing):
+        return [Posted(id=draft.id, is_replay=True) for draft in group]
     return [
-        TransactionExists(transaction_id=str(draft.id))
-        if draft.id in known and not (is_same and is_complete)
+        TransactionExists(transaction_id=str(draft.id), fields=named(fields or ["linked"]))
+        if draft.id in known and (fields or not is_complete)
         else LinkedRefused()
-        for draft, is_same in zip(group, same, strict=True)
+        for draft, fields in zip(group, differing, strict=True)
     ]

@@ -21,7 +21,7 @@ from guilder.ledger.domain.chain import GENESIS
 from guilder.ledger.domain.listings import AccountFilter, TrialLine
 from guilder.ledger.store import reads, slices, views
 from guilder.ledger.store.slices import Slice
-from guilder.ledger.store.transactions import lines_of
+from guilder.ledger.store.transactions import lines_of, taken
 from guilder.platform.db import Database, Row, Tx
 
 VERIFIED_AT_ONCE: Final = 20_000
@@ -111,6 +111,11 @@ class ReadLedger:
                 return {**found, **await self.currencies(account_ids - found.keys())}
             self._currencies.update(found)
         return self._currencies
+
+    async def is_stored(self, transaction_id: TransactionId) -> bool:
+        """Whether there is a transaction of this id."""
+        async with self._db.snapshot() as tx:
+            return bool(await taken(tx, [transaction_id]))
 
     async def transaction(self, transaction_id: TransactionId) -> TransactionView:
         """One transaction with its entries.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from guilder.ledger.api import Ledger, ReversalDraft, TransactionExists, TransactionNotFound
-from guilder.ledger.domain.transactions import StoredTransaction
+from guilder.ledger.domain.transactions import named
 from guilder.ledger.service import telling
 from guilder.ledger.service.acts import perform
 from guilder.ledger.service.post_transactions import Posted
@@ -44,8 +44,9 @@ class ReverseTransaction:
         if draft.original_id not in known:
             raise TransactionNotFound(transaction_id=str(draft.original_id))
         if draft.id in known:
-            if not _is_same(known[draft.id], draft):
-                raise TransactionExists(transaction_id=str(draft.id))
+            differing = known[draft.id].differing_reversal(draft)
+            if differing:
+                raise TransactionExists(transaction_id=str(draft.id), fields=named(differing))
             return Posted(id=draft.id, is_replay=True), ()
         refusal = book.reverse(draft)
         if refusal is not None:
@@ -54,14 +55,3 @@ class ReverseTransaction:
         made = (await transactions.read_stored(tx, [draft.id]))[draft.id]
         events = telling.reversed_by(draft, entries=made.lines, book=book)
         return Posted(id=draft.id, is_replay=False), events
-
-
-def _is_same(known: StoredTransaction, draft: ReversalDraft) -> bool:
-    """Whether the stored reversal is this one; "all that is left" stands for what it was then."""
-    reversed_minor = sum(max(0, line.amount_minor) for line in known.lines)
-    return (
-        known.reverses_id == draft.original_id
-        and (known.kind, known.description) == (draft.kind, draft.description)
-        and known.metadata == draft.metadata
-        and draft.amount_minor in {None, reversed_minor}
-    )
