@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from guilder.kernel.currencies import CURRENCIES
-from guilder.kernel.errors import Refusal
+from guilder.kernel.errors import Refusal, ValidationFailed
 from guilder.kernel.ids import AccountId, TransactionId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.kernel.money import MAX_AMOUNT_MINOR
@@ -232,6 +232,18 @@ def test_a_hold_reserves_what_it_holds_and_moves_nothing():
     assert isinstance(here.post(transfer(401)), InsufficientFunds)
     assert isinstance(here.post(transfer(1, BEN, CARLA)), InsufficientFunds)
     assert isinstance(here.post(transfer(401, expires_at=LATER)), InsufficientFunds)
+
+
+@pytest.mark.parametrize("pending", [{}, {"expires_at": NOON + timedelta(hours=1)}])
+def test_nothing_takes_effect_after_it_is_recorded(pending: dict[str, datetime]):
+    book = LockedBook(accounts=people(), now=NOON)
+    late = transfer(100, effective_at=NOON + timedelta(microseconds=1), **pending)
+
+    refusal = book.post(late)
+
+    assert isinstance(refusal, ValidationFailed)
+    assert refusal.details["fields"] == {"effective_at": "must not lie in the future"}
+    assert book.post(transfer(100, effective_at=NOON, **pending)) is None
 
 
 def test_a_refused_hold_takes_back_what_it_reserved():

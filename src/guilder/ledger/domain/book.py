@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 
 from guilder.kernel.clock import epoch_microseconds
-from guilder.kernel.errors import Refusal
+from guilder.kernel.errors import Refusal, ValidationFailed
 from guilder.kernel.ids import AccountId, TransactionId
 from guilder.kernel.invariant import invariant
 from guilder.kernel.money import MAX_AMOUNT_MINOR
@@ -253,6 +253,8 @@ class LockedBook:
         return [(self._accounts[entry.account_id], entry.amount_minor) for entry in entries]
 
     def _misshapen(self, draft: TransactionDraft, lines: Iterable[Line]) -> Refusal | None:
+        if draft.effective_at is not None and draft.effective_at > self.now:
+            return ValidationFailed(fields={"effective_at": "must not lie in the future"})
         sums: dict[str, int] = {}
         for account, amount_minor in lines:
             if not 0 < abs(amount_minor) <= MAX_AMOUNT_MINOR:
