@@ -26,7 +26,11 @@ _ABSENT: Final = LENGTH(-1)
 
 
 def fingerprint(order: PaymentOrder) -> bytes:
-    """What a key stands for: everything that the caller asked for."""
+    """What a key stands for, but for when it counts, which its seal covers.
+
+    Seals of payments that count from before they were recorded are made of this as it is. Whether a
+    key comes again with everything the same is asked of the payment itself, its date included.
+    """
     source, destination = order.from_wallet_id, order.to_wallet_id
     return sha256(
         _ORDER(
