@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from guilder.platform import outbox
+from guilder.platform import failpoints, outbox
 from guilder.platform.db import Database, Tx
+
+CHANGED: Final = failpoints.declare(
+    "ledger.changed", "an act of the ledger is written, what is told of it is not"
+)
+BEFORE_COMMIT: Final = failpoints.declare(
+    "ledger.before_commit", "an act of the ledger and its events are written, not committed"
+)
+AFTER_COMMIT: Final = failpoints.declare(
+    "ledger.after_commit", "an act of the ledger is committed, nobody is answered yet"
+)
 
 Result = TypeVar("Result")
 Act = Callable[[Tx], Awaitable[tuple[Result, Sequence[outbox.Outgoing]]]]
@@ -20,9 +30,15 @@ async def perform(db: Database, act: Act[Result]) -> Result:
         Refusal: the act was refused; nothing of it is kept.
     """
 
-    async def work(tx: Tx) -> Result:
+    async def work(tx: Tx) -> tuple[Result, bool]:
         result, events = await act(tx)
-        await outbox.append(tx, events)
-        return result
+        if events:
+            await failpoints.reach(CHANGED)
+            await outbox.append(tx, events)
+            await failpoints.reach(BEFORE_COMMIT)
+        return result, bool(events)
 
-    return await db.run(work)
+    result, is_changed = await db.run(work)
+    if is_changed:
+        await failpoints.reach(AFTER_COMMIT)
+    return result

@@ -26,6 +26,7 @@ from guilder.ledger.domain.transactions import StoredTransaction, named, stored
 from guilder.ledger.service import telling
 from guilder.ledger.service.acts import perform
 from guilder.ledger.store import transactions
+from guilder.platform import failpoints
 from guilder.platform.batching import Batcher
 from guilder.platform.db import Database, Tx
 from guilder.platform.origin import Origin, current
@@ -33,6 +34,9 @@ from guilder.platform.outbox import Outgoing
 
 CHUNK: Final = 2_000
 """How many transactions one database transaction posts at most, linked groups apart."""
+AFTER_CHUNK: Final = failpoints.declare(
+    "ledger.after_chunk", "a chunk of a bulk posting is committed, the next is not begun"
+)
 
 
 class Posted(Struct, frozen=True, kw_only=True):
@@ -97,6 +101,7 @@ class PostTransactions:
         for chunk in _chunks(groups):
             bundle = _Bundle(groups=chunk, is_bulk=True, origin=current())
             outcomes += await self._queue.submit(bundle)
+            await failpoints.reach(AFTER_CHUNK)
         return outcomes
 
     async def _post_bundles(self, bundles: Sequence[_Bundle]) -> list[_Outcomes]:
