@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NewType
 from uuid import UUID
 
-from guilder.kernel.errors import Conflict, NotFound, ValidationFailed
+from guilder.kernel.errors import Conflict, Family, NotFound, Refusal, ValidationFailed
 
 EndpointId = NewType("EndpointId", UUID)
 DeliveryId = NewType("DeliveryId", UUID)
@@ -70,6 +70,14 @@ class StillPending(Conflict):
     """The delivery is on its way, so there is nothing to replay."""
 
     message = "The delivery is still on its way."
+
+
+class TooManyReplays(Refusal):
+    """The owner has sent as many deliveries again today as one may on a day (UTC)."""
+
+    code = "TOO_MANY_REPLAYS"
+    family = Family.TOO_MANY
+    message = "You have replayed as many deliveries today as one may; go on tomorrow."
 
 
 class UnknownEvents(ValidationFailed):

@@ -24,7 +24,7 @@ async def nothing_left(superuser: Connection) -> None:
     """What one test leaves unsent, the next does not send."""
     await superuser.execute(
         "TRUNCATE webhooks.endpoints, webhooks.deliveries, webhooks.attempts, webhooks.events, "
-        "webhooks.unrouted"
+        "webhooks.unrouted, webhooks.replays"
     )
 
 

@@ -14,9 +14,11 @@ from guilder.webhooks.api import (
     EndpointIsDisabled,
     EndpointNotFound,
     StillPending,
+    TooManyReplays,
 )
 from guilder.webhooks.service.clearing import KEPT_FOR, Clearing
 from guilder.webhooks.service.registration import Change
+from guilder.webhooks.service.replays import DeliveryLog
 from guilder.webhooks.store import deliveries
 from tests.support.post_office import PostOffice, paid, wallet_of
 from tests.support.receivers import Receiver, answering
@@ -55,6 +57,81 @@ async def test_a_replay_of_what_was_given_up_begins_the_schedule_again(
 
     assert await office.send() == 10
     assert (await office.log.view(anna, delivery_id=delivery_id)).attempts == 20
+
+
+async def test_of_many_attempts_the_last_answers_are_kept_and_shown(
+    office: PostOffice, receiver: Receiver, anna: UserId, db: Database
+):
+    receiver.answer = answering(500, body=b"out of order")
+    endpoint, _ = await office.register(anna, receiver)
+    delivery_id = await office.registration.send_test(anna, endpoint_id=endpoint.id)
+    await office.send()
+    for _ in range(2):
+        await office.log.replay(anna, delivery_id=delivery_id)
+        await office.send()
+
+    (listed,) = await office.deliveries(endpoint)
+    whole = await office.log.view(anna, delivery_id=delivery_id)
+
+    numbers = [attempt.number for attempt in whole.log]
+    answered = [attempt.number for attempt in whole.log if attempt.body]
+    assert (listed.attempts, whole.attempts) == (30, 30)
+    assert [attempt.number for attempt in listed.log] == list(range(21, 31))
+    assert (numbers, answered) == (list(range(1, 31)), list(range(21, 31)))
+    assert {(one.body, one.is_cut) for one in whole.log} == {("", True), ("out of order", False)}
+    assert {one.status for one in whole.log} == {500}
+    kept = "SELECT count(*) FROM webhooks.attempts WHERE body <> '' OR headers <> '[]'"
+    assert await db.fetchval(kept) == 10
+
+
+async def test_a_delivery_shows_no_more_attempts_than_its_last_hundred(
+    office: PostOffice, receiver: Receiver, anna: UserId, superuser: Connection
+):
+    endpoint, _ = await office.register(anna, receiver)
+    delivery_id = await office.registration.send_test(anna, endpoint_id=endpoint.id)
+    await office.send()
+    await superuser.execute(
+        "INSERT INTO webhooks.attempts SELECT delivery_id, n, started_at, duration_ms, status, "
+        "failure, headers, 'kept long ago', false FROM webhooks.attempts, generate_series(2, 150) n"
+    )
+    await superuser.execute("UPDATE webhooks.deliveries SET attempts = 150")
+
+    whole = await office.log.view(anna, delivery_id=delivery_id)
+
+    assert [attempt.number for attempt in whole.log] == list(range(51, 151))
+    assert [attempt.number for attempt in whole.log if attempt.body] == list(range(141, 151))
+
+
+async def test_nobody_replays_more_in_a_day_than_one_may(
+    office: PostOffice, receiver: Receiver, anna: UserId, ben: UserId, superuser: Connection
+):
+    log = DeliveryLog(office.db, at_once=4, most_a_day=3)
+    endpoints = {owner: (await office.register(owner, receiver))[0] for owner in (anna, ben)}
+    sent = {
+        owner: await office.registration.send_test(owner, endpoint_id=endpoint.id)
+        for owner, endpoint in endpoints.items()
+        for _ in range(2)
+    }
+    window = {"since": LONG_AGO, "until": LATER}
+    await office.send()
+    await log.replay_range(anna, endpoint_id=endpoints[anna].id, **window)
+    await office.send()
+
+    with pytest.raises(TooManyReplays):
+        await log.replay_range(anna, endpoint_id=endpoints[anna].id, **window)
+    await log.replay(anna, delivery_id=sent[anna])
+    await office.send()
+    with pytest.raises(TooManyReplays):
+        await log.replay(anna, delivery_id=sent[anna])
+    assert await log.replay_range(ben, endpoint_id=endpoints[ben].id, **window) == 2
+    await office.send()
+
+    assert len(receiver.requests) == 4 + 2 + 1 + 2
+    await superuser.execute("UPDATE webhooks.replays SET day = day - 1")
+    await log.replay(anna, delivery_id=sent[anna])
+    await Clearing(office.db).clear()
+    await office.send()
+    assert await office.db.fetchval("SELECT count(*) FROM webhooks.replays") == 1
 
 
 async def test_what_is_on_its_way_is_not_replayed(

@@ -39,8 +39,15 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     changed_at: datetime
 
 
+MOST_ANSWERS = 10
+"""Of how many attempts of a delivery the answers are kept, the last ones: a whole schedule's."""
+
+
 class AttemptRecord(Struct, frozen=True, kw_only=True):
-    """One request that was made, and what came back."""
+    """One request that was made, and what came back.
+
+    Of an attempt with `MOST_ANSWERS` behind it, headers and body are not kept.
+    """
 
     number: int
     started_at: datetime
@@ -53,7 +60,7 @@ class AttemptRecord(Struct, frozen=True, kw_only=True):
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
-    """A delivery with its log."""
+    """A delivery with its log, or the end of it: ``attempts`` counts all there were."""
 
     id: DeliveryId
     endpoint_id: EndpointId

@@ -84,7 +84,10 @@ class AttemptBody(Struct, kw_only=True):
 
 
 class DeliveryBody(Struct, kw_only=True):
-    """A delivery and its attempts. ``id`` is the webhook-id that the receiver sees."""
+    """A delivery and its last attempts, of ``attempts_made`` in all.
+
+    ``id`` is the webhook-id that the receiver sees.
+    """
 
     id: DeliveryId
     endpoint_id: EndpointId
@@ -95,6 +98,7 @@ class DeliveryBody(Struct, kw_only=True):
     next_attempt_at: datetime | None
     created_at: datetime
     ended_at: datetime | None
+    attempts_made: int
     attempts: list[AttemptBody]
 
 
@@ -174,6 +178,7 @@ def delivery_body(delivery: Delivery) -> DeliveryBody:
         next_attempt_at=delivery.due_at,
         created_at=delivery.created_at,
         ended_at=delivery.ended_at,
+        attempts_made=delivery.attempts,
         attempts=[_attempt(attempt) for attempt in delivery.log],
     )
 

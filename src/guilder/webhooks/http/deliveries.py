@@ -11,6 +11,7 @@ from guilder.webhooks.api import (
     EndpointNotFound,
     RangeTooLarge,
     StillPending,
+    TooManyReplays,
 )
 from guilder.webhooks.http.bodies import (
     TAG,
@@ -34,7 +35,7 @@ class DeliveryRoutes:
         self._log = log
 
     async def deliveries(self, request: Request) -> Answer:
-        """Newest first, each with its attempts and the beginning of what was answered."""
+        """Newest first, each with its last ten attempts and the beginning of what was answered."""
         query: DeliveriesQuery = request.query
         endpoint_id = endpoint_id_of(request)
         filters = {"list": "deliveries", "endpoint": endpoint_id, "state": query.state}
@@ -54,7 +55,7 @@ class DeliveryRoutes:
         )
 
     async def delivery(self, request: Request) -> Answer:
-        """With each answer's body as it was kept, up to 64 kB."""
+        """With its last hundred attempts, and the answers to the last ten, up to 64 kB of each."""
         found = await self._log.view(visible_owner(request), delivery_id=delivery_id_of(request))
         return Answer(data=delivery_body(found))
 
@@ -65,7 +66,7 @@ class DeliveryRoutes:
         return Answer(data=Begun(delivery_id=delivery_id))
 
     async def replay_range(self, request: Request) -> Answer:
-        """Also what was skipped while the endpoint was disabled. At most 10,000 at once."""
+        """Also what was skipped while disabled. At most 10,000 at once, and 50,000 on a day."""
         body: ReplayRange = request.body
         if body.until <= body.since:
             raise ValidationFailed(None, fields={"until": "must be later than since"})
@@ -111,7 +112,7 @@ class DeliveryRoutes:
                 tag=TAG,
                 answers=Begun,
                 status=202,
-                raises=(DeliveryNotFound, StillPending, EndpointIsDisabled),
+                raises=(DeliveryNotFound, StillPending, EndpointIsDisabled, TooManyReplays),
             ),
             Route(
                 method="POST",
@@ -123,7 +124,7 @@ class DeliveryRoutes:
                 body=ReplayRange,
                 answers=Replayed,
                 status=202,
-                raises=(EndpointNotFound, EndpointIsDisabled, RangeTooLarge),
+                raises=(EndpointNotFound, EndpointIsDisabled, RangeTooLarge, TooManyReplays),
                 example={"since": "2026-11-20T00:00:00Z", "until": "2026-11-21T00:00:00Z"},
             ),
         )

@@ -18,20 +18,24 @@ from guilder.webhooks.api import (
     EndpointStatus,
     RangeTooLarge,
     StillPending,
+    TooManyReplays,
 )
-from guilder.webhooks.domain.records import Delivery
+from guilder.webhooks.domain.records import Delivery, Endpoint
 from guilder.webhooks.events import ReplayRequested
 from guilder.webhooks.store import deliveries, endpoints, routing
 
 MOST_AT_ONCE: Final = 10_000
+MOST_A_DAY: Final = 50_000
+"""How many deliveries an owner may send again on one day (UTC), to all endpoints together."""
 
 
 class DeliveryLog:
     """What was sent to endpoints, and sending it again."""
 
-    def __init__(self, db: Database, *, at_once: int) -> None:
+    def __init__(self, db: Database, *, at_once: int, most_a_day: int = MOST_A_DAY) -> None:
         self._db = db
         self._at_once = at_once
+        self._most_a_day = most_a_day
 
     async def list_deliveries(
         self,
@@ -54,7 +58,7 @@ class DeliveryLog:
             return await deliveries.page(tx, endpoint_id, before=before, state=state, limit=limit)
 
     async def view(self, owner_id: UserId | None, *, delivery_id: DeliveryId) -> Delivery:
-        """One delivery with everything that was kept of its attempts; None as owner is staff.
+        """One delivery with what is kept of its last attempts; None as owner is staff.
 
         Raises:
             DeliveryNotFound: it does not exist, or its endpoint is somebody else's.
@@ -72,6 +76,7 @@ class DeliveryLog:
             DeliveryNotFound: it does not exist, or its endpoint is somebody else's.
             StillPending: it is on its way already.
             EndpointIsDisabled: nothing is sent to its endpoint.
+            TooManyReplays: the owner has replayed as much today as one may.
         """
 
         async def work(tx: Tx) -> None:
@@ -79,10 +84,10 @@ class DeliveryLog:
             if found is None or found[1] != owner_id:
                 raise DeliveryNotFound
             endpoint_id, _ = found
-            await self._lock_enabled(tx, owner_id, endpoint_id)
+            endpoint = await self._lock_enabled(tx, owner_id, endpoint_id)
             if await deliveries.replay_one(tx, endpoint_id, delivery_id=delivery_id) == 0:
                 raise StillPending
-            await self._announce(tx, owner_id, endpoint_id, count=1)
+            await self._begin_again(tx, endpoint, count=1)
 
         await self._db.run(work)
 
@@ -97,10 +102,11 @@ class DeliveryLog:
             EndpointNotFound: it does not exist or is somebody else's.
             EndpointIsDisabled: nothing is sent to it.
             RangeTooLarge: that would be more than `MOST_AT_ONCE`.
+            TooManyReplays: that would be more than the owner may replay on a day.
         """
 
         async def work(tx: Tx) -> int:
-            await self._lock_enabled(tx, owner_id, endpoint_id)
+            endpoint = await self._lock_enabled(tx, owner_id, endpoint_id)
             asked = await deliveries.count_range(
                 tx, endpoint_id, since=since, until=until, most=MOST_AT_ONCE + 1
             )
@@ -108,22 +114,27 @@ class DeliveryLog:
                 raise RangeTooLarge(None, most=MOST_AT_ONCE)
             count = await deliveries.replay_range(tx, endpoint_id, since=since, until=until)
             if count:
-                await self._announce(tx, owner_id, endpoint_id, count=count)
+                await self._begin_again(tx, endpoint, count=count)
             return count
 
         return await self._db.run(work)
 
-    async def _lock_enabled(self, tx: Tx, owner_id: UserId, endpoint_id: EndpointId) -> None:
+    async def _lock_enabled(self, tx: Tx, owner_id: UserId, endpoint_id: EndpointId) -> Endpoint:
         endpoint = await endpoints.lock(tx, endpoint_id)
         if endpoint is None or endpoint.owner_id != owner_id:
             raise EndpointNotFound
         if endpoint.status is not EndpointStatus.ENABLED:
             raise EndpointIsDisabled
+        return endpoint
 
-    async def _announce(
-        self, tx: Tx, owner_id: UserId, endpoint_id: EndpointId, *, count: int
-    ) -> None:
-        await routing.schedule(tx, [endpoint_id], at_once=self._at_once)
+    async def _begin_again(self, tx: Tx, endpoint: Endpoint, *, count: int) -> None:
+        # the budget is the person's, however many machine clients act for them
+        person = endpoint.acts_for or endpoint.owner_id
+        if await deliveries.count_replayed(tx, person, more=count) > self._most_a_day:
+            raise TooManyReplays
+        await routing.schedule(tx, [endpoint.id], at_once=self._at_once)
         await routing.wake(tx)
-        fact = ReplayRequested(endpoint_id=endpoint_id, owner_id=owner_id, deliveries=count)
-        await outbox.append(tx, [outbox.outgoing(fact, key=str(endpoint_id))])
+        fact = ReplayRequested(
+            endpoint_id=endpoint.id, owner_id=endpoint.owner_id, deliveries=count
+        )
+        await outbox.append(tx, [outbox.outgoing(fact, key=str(endpoint.id))])

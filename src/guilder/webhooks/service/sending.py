@@ -52,6 +52,7 @@ AFTER_SEND: Final = failpoints.declare(
 USER_AGENT: Final = "Guilder-Webhooks/1"
 _LOOK_EVERY_S: Final = 0.5
 _DRAIN_S: Final = 5.0
+_MOST_HEADERS: Final = 64
 _MOST_HEADER_CHARACTERS: Final = 8 * 1024
 _STATE_AFTER: Final = {
     Outcome.DELIVERED: DeliveryState.DELIVERED,
@@ -284,7 +285,7 @@ class Sending:
 
 def _kept(headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     kept, room = [], _MOST_HEADER_CHARACTERS
-    for name, text in headers:
+    for name, text in headers[:_MOST_HEADERS]:
         room -= len(name) + len(text)
         if room < 0:
             break

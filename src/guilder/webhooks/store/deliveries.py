@@ -12,11 +12,13 @@ import msgspec
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Row, Tx, rows_done
 from guilder.webhooks.api import DeliveryId, DeliveryState, EndpointId
-from guilder.webhooks.domain.records import AttemptRecord, Delivery
+from guilder.webhooks.domain.records import MOST_ANSWERS, AttemptRecord, Delivery
 
 EXCERPT: Final = 1_024
 """How much of each answer's body a list shows, in characters."""
 WHOLE: Final = 64 * 1_024
+MOST_SHOWN: Final = 100
+"""How many attempts are shown of one delivery, the last ones. A list shows those with answers."""
 
 _PAGE: Final = """
     SELECT d.id, d.endpoint_id, d.event_id, v.type, d.key, d.position, d.state, d.attempts,
@@ -26,10 +28,16 @@ _PAGE: Final = """
       AND ($3::text IS NULL OR d.state = $3)
     ORDER BY d.position DESC LIMIT $4
 """
+# Answers that code of a release before kept are not read: there may be any number of them.
 _ATTEMPTS: Final = """
-    SELECT delivery_id, number, started_at, duration_ms, status, failure, headers,
-        left(body, $2) AS body, is_cut OR length(body) > $2 AS is_cut
-    FROM webhooks.attempts WHERE delivery_id = ANY($1::uuid[]) ORDER BY delivery_id, number
+    SELECT a.delivery_id, a.number, a.started_at, a.duration_ms, a.status, a.failure,
+        CASE WHEN a.number > d.attempts - $4 THEN a.headers ELSE '[]' END AS headers,
+        CASE WHEN a.number > d.attempts - $4 THEN left(a.body, $2) ELSE '' END AS body,
+        CASE WHEN a.number > d.attempts - $4 THEN a.is_cut OR length(a.body) > $2
+            ELSE a.is_cut OR a.body <> '' END AS is_cut
+    FROM webhooks.deliveries d JOIN webhooks.attempts a ON a.delivery_id = d.id
+    WHERE d.id = ANY($1::uuid[]) AND a.number > d.attempts - $3
+    ORDER BY a.delivery_id, a.number
 """
 _ONE: Final = """
     SELECT d.id, d.endpoint_id, d.event_id, v.type, d.key, d.position, d.state, d.attempts,
@@ -95,6 +103,15 @@ _CLEAR_ENDPOINTS: Final = """
     DELETE FROM webhooks.endpoints e WHERE e.status = 'deleted'
       AND NOT EXISTS (SELECT FROM webhooks.deliveries d WHERE d.endpoint_id = e.id)
 """
+_SPEND: Final = """
+    INSERT INTO webhooks.replays AS r (owner_id, day, deliveries)
+    VALUES ($1, statement_timestamp()::date, $2)
+    ON CONFLICT (owner_id, day) DO UPDATE SET deliveries = r.deliveries + excluded.deliveries
+    RETURNING deliveries
+"""
+_CLEAR_REPLAYS: Final = """
+    DELETE FROM webhooks.replays WHERE day < statement_timestamp()::date
+"""
 _CLEAR_UNROUTED: Final = """
     DELETE FROM webhooks.unrouted WHERE occurred_at < clock_timestamp() - $1::interval
 """
@@ -108,21 +125,24 @@ async def page(
     state: DeliveryState | None,
     limit: int,
 ) -> list[Delivery]:
-    """An endpoint's deliveries, newest first, each with its attempts."""
+    """An endpoint's deliveries, newest first, each with its last attempts."""
     rows = await tx.fetch(_PAGE, endpoint_id, before, None if state is None else state.value, limit)
-    return await _with_attempts(tx, rows, body_characters=EXCERPT)
+    return await _with_attempts(tx, rows, most=MOST_ANSWERS, body_characters=EXCERPT)
 
 
 async def one(tx: Tx, delivery_id: DeliveryId) -> Delivery:
-    """A delivery with everything that was kept of its attempts."""
+    """A delivery with what is kept of its last attempts."""
     rows = await tx.fetch(_ONE, delivery_id)
-    (found,) = await _with_attempts(tx, rows, body_characters=WHOLE)
+    (found,) = await _with_attempts(tx, rows, most=MOST_SHOWN, body_characters=WHOLE)
     return found
 
 
-async def _with_attempts(tx: Tx, rows: Sequence[Row], *, body_characters: int) -> list[Delivery]:
+async def _with_attempts(
+    tx: Tx, rows: Sequence[Row], *, most: int, body_characters: int
+) -> list[Delivery]:
     attempts: dict[UUID, list[AttemptRecord]] = {row["id"]: [] for row in rows}
-    for row in await tx.fetch(_ATTEMPTS, list(attempts), body_characters):
+    found = await tx.fetch(_ATTEMPTS, list(attempts), body_characters, most, MOST_ANSWERS)
+    for row in found:
         attempts[row["delivery_id"]].append(_attempt(row))
     return [_delivery(row, attempts[row["id"]]) for row in rows]
 
@@ -151,12 +171,19 @@ async def count_range(
     return found
 
 
+async def count_replayed(tx: Tx, owner_id: UserId, *, more: int) -> int:
+    """How many deliveries somebody has sent again today (UTC), with these ``more``."""
+    found: int = await tx.fetchval(_SPEND, owner_id, more)
+    return found
+
+
 async def clear(tx: Tx, *, older_than: timedelta, most: int) -> int:
     """Delete deliveries that nobody needs any more, with their attempts and events."""
     cleared: int = await tx.fetchval(_CLEAR, older_than, most)
     cleared += rows_done(await tx.execute(_CLEAR_EVENTS, older_than, most))
     await tx.execute(_CLEAR_ENDPOINTS)
     await tx.execute(_CLEAR_UNROUTED, older_than)
+    await tx.execute(_CLEAR_REPLAYS)
     return cleared
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from guilder.platform.db import Row, Tx
 from guilder.webhooks.api import DeliveryId, DeliveryState, EndpointId
+from guilder.webhooks.domain.records import MOST_ANSWERS
 
 _DUE_ENDPOINTS: Final = """
     SELECT id FROM webhooks.endpoints
@@ -52,7 +53,13 @@ _SETTLE: Final = """
     WHERE id = $1 AND endpoint_id = $2 AND fence = $3 AND leased_until IS NOT NULL
     RETURNING attempts, key
 """
+# However often a delivery is replayed, its log holds a bounded number of answers.
 _NOTE: Final = """
+    WITH long_ago AS (
+        UPDATE webhooks.attempts
+        SET headers = '[]', body = '', is_cut = is_cut OR body <> ''
+        WHERE delivery_id = $1 AND number = $2 - $10::integer
+    )
     INSERT INTO webhooks.attempts (delivery_id, number, started_at, duration_ms, status, failure,
         headers, body, is_cut)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -126,6 +133,7 @@ async def settle(
         msgspec.json.encode(attempt.headers).decode(),
         attempt.body,
         attempt.is_cut,
+        MOST_ANSWERS,
     )
     if state is not DeliveryState.PENDING:
         await tx.execute(_NEXT_IN_LINE, taken.endpoint_id, row["key"])
