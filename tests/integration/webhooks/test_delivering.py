@@ -125,6 +125,26 @@ async def test_a_payment_heard_before_its_wallet_is_delivered_once_the_wallet_is
     ]
 
 
+async def test_a_payment_waits_behind_one_of_its_key_that_came_before_its_wallet(
+    office: PostOffice, receiver: Receiver, anna: UserId, ben: UserId
+):
+    annas, of_anna = wallet_of(anna)
+    bens, of_ben = wallet_of(ben)
+    await office.register(anna, receiver, "transaction.*")
+    first, second, third = paid(bens, annas), paid(bens, annas), paid(bens, annas)
+
+    await office.hear(of_ben, first)
+    await office.hear(of_anna, second)
+    await office.hear(third)
+    await office.send()
+    while await office.fan_out.route_parked():
+        await office.send()
+
+    assert [request.event["id"] for request in receiver.requests] == [
+        str(event.id) for event in (first, second, third)
+    ]
+
+
 async def test_what_is_sent_verifies_with_the_secret_and_with_no_other(
     office: PostOffice, receiver: Receiver, anna: UserId
 ):

@@ -32,20 +32,7 @@ class FanOut:
         await _learn_owners(tx, events)
         if not await endpoints.are_there_any(tx):
             return
-        wallets = {
-            wallet_id for event in events for wallet_id in catalogue.wallets(event.type, event.data)
-        }
-        owners = await routing.owners_of(tx, wallets) if wallets else {}
-        concerned: list[tuple[Event, UserId]] = []
-        parked: list[tuple[Event, WalletId]] = []
-        for event in events:
-            people = dict.fromkeys(catalogue.people(event.type, event.data))
-            for wallet_id in catalogue.wallets(event.type, event.data):
-                if wallet_id in owners:
-                    people[owners[wallet_id]] = None
-                else:
-                    parked.append((event, wallet_id))
-            concerned += ((event, person) for person in people)
+        concerned, parked = await _sorted_out(tx, events)
         if parked:
             await routing.park(tx, [(_heard(event), wallet_id) for event, wallet_id in parked])
         await self._deliver(tx, concerned)
@@ -54,7 +41,7 @@ class FanOut:
         """Deliver events that came before one knew whose wallets they are of; answer how many.
 
         Events of different keys may be heard in any order, so a payment can come before its
-        wallet.
+        wallet. Later ones of its key wait behind it, though their wallet is known by then.
         """
 
         async def work(tx: Tx) -> int:
@@ -86,6 +73,28 @@ class FanOut:
             kept = {delivery.event.id: delivery.event for delivery in addressed.values()}
             await routing.keep_events(tx, list(kept.values()))
             await routing.deliver(tx, list(addressed.values()), at_once=self._at_once)
+
+
+async def _sorted_out(
+    tx: Tx, events: Sequence[Event]
+) -> tuple[list[tuple[Event, UserId]], list[tuple[Event, WalletId]]]:
+    """Whom each event concerns, and which have to wait for word of a wallet."""
+    wallets = {
+        wallet_id for event in events for wallet_id in catalogue.wallets(event.type, event.data)
+    }
+    owners = await routing.owners_of(tx, wallets) if wallets else {}
+    waiting = await routing.parked_keys(tx, owners) if owners else set()
+    concerned: list[tuple[Event, UserId]] = []
+    parked: list[tuple[Event, WalletId]] = []
+    for event in events:
+        people = dict.fromkeys(catalogue.people(event.type, event.data))
+        for wallet_id in catalogue.wallets(event.type, event.data):
+            if wallet_id in owners and (wallet_id, event.key) not in waiting:
+                people[owners[wallet_id]] = None
+            else:
+                parked.append((event, wallet_id))
+        concerned += ((event, person) for person in people)
+    return concerned, parked
 
 
 async def _learn_owners(tx: Tx, events: Iterable[Event]) -> None:

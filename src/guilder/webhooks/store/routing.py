@@ -24,18 +24,23 @@ _OWNERS: Final = """
 """
 _PARK: Final = """
     INSERT INTO webhooks.unrouted (event_id, wallet_id, type, key, body, occurred_at)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[],
-        $6::timestamptz[])
+    SELECT event_id, wallet_id, type, key, body, occurred_at
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
+        WITH ORDINALITY AS p(event_id, wallet_id, type, key, body, occurred_at, nth)
+    ORDER BY nth
     ON CONFLICT DO NOTHING
+"""
+_PARKED: Final = """
+    SELECT DISTINCT wallet_id, key FROM webhooks.unrouted WHERE wallet_id = ANY($1::uuid[])
 """
 _UNPARK: Final = """
     DELETE FROM webhooks.unrouted AS u USING (
         SELECT p.event_id, p.wallet_id, o.owner_id FROM webhooks.unrouted p
         JOIN webhooks.owners o USING (wallet_id)
-        ORDER BY p.event_id LIMIT $1
+        ORDER BY p.place LIMIT $1
     ) AS known
     WHERE u.event_id = known.event_id AND u.wallet_id = known.wallet_id
-    RETURNING u.event_id AS id, u.type, u.key, u.body, u.occurred_at, known.owner_id
+    RETURNING u.event_id AS id, u.type, u.key, u.body, u.occurred_at, u.place, known.owner_id
 """
 _KEEP: Final = """
     INSERT INTO webhooks.events (id, type, key, body, occurred_at)
@@ -121,9 +126,14 @@ async def park(tx: Tx, parked: Sequence[tuple[Heard, WalletId]]) -> None:
     )
 
 
+async def parked_keys(tx: Tx, wallets: Collection[WalletId]) -> set[tuple[WalletId, str]]:
+    """For which of these wallets, and under which keys, events are put aside."""
+    return {(row["wallet_id"], row["key"]) for row in await tx.fetch(_PARKED, list(wallets))}
+
+
 async def unpark(tx: Tx, *, limit: int) -> list[tuple[Heard, UserId]]:
     """Take up events that were put aside and whose wallets are known by now, with their owners."""
-    rows = sorted(await tx.fetch(_UNPARK, limit), key=lambda row: row["id"])
+    rows = sorted(await tx.fetch(_UNPARK, limit), key=lambda row: row["place"])
     return [(_heard(row), row["owner_id"]) for row in rows]
 
 
