@@ -292,6 +292,32 @@ async def test_retry_after_is_honoured_where_it_is_longer_than_the_schedule(
     assert delivery.due_at - delivery.log[0].started_at >= timedelta(seconds=3600)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Mon, 01 Jan 2026 00:00:00 +99999999999999999999",
+        "soon",
+    ],
+)
+async def test_a_retry_after_that_is_no_time_is_passed_over_and_the_attempt_logged(
+    new_office: NewOffice, receiver: Receiver, anna: UserId, said: str
+):
+    receiver.answer = answering(503, retry_after=said)
+    office = new_office(waits_s=(3600,))
+    endpoint, _ = await office.register(anna, receiver)
+    await office.registration.send_test(anna, endpoint_id=endpoint.id)
+
+    assert await office.send() == 1
+
+    (delivery,) = await office.deliveries(endpoint)
+    assert [attempt.status for attempt in delivery.log] == [503]
+    assert delivery.state is DeliveryState.PENDING
+    assert (await office.endpoint(endpoint)).failing_since is not None
+
+
 async def test_gone_disables_an_endpoint_at_once_and_says_so(
     office: PostOffice, receiver: Receiver, anna: UserId, db: Database
 ):

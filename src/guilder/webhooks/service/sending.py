@@ -305,8 +305,8 @@ def _retry_after(reply: Reply | None, *, now: datetime) -> int | None:
         return int(text[:9])
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0, round((moment - now).total_seconds()))
+    except Exception:  # noqa: BLE001 - a stranger wrote it, and the attempt is written down anyhow
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0, round((moment - now).total_seconds()))
