@@ -168,6 +168,42 @@ async def test_streams_are_limited_by_person_and_by_process(stand: Newsstand, db
     assert await hub.open(anna.id, after=None)
 
 
+async def test_streams_opened_at_the_same_time_are_counted_before_they_are_open(
+    stand: Newsstand, db: Database
+) -> None:
+    anna, ben = await stand.person("Anna"), await stand.person("Ben")
+    hub = StreamHub(db, feed=stand.reading, most=5, most_of_one=3)
+
+    annas = await asyncio.gather(
+        *(hub.open(anna.id, after=None) for _ in range(20)), return_exceptions=True
+    )
+    bens = await asyncio.gather(
+        *(hub.open(ben.id, after=None) for _ in range(20)), return_exceptions=True
+    )
+
+    assert [type(one) for one in annas].count(Stream) == 3
+    assert [type(one) for one in annas].count(TooManyStreams) == 17
+    assert [type(one) for one in bens].count(Stream) == 2
+    assert [type(one) for one in bens].count(Overloaded) == 18
+
+
+async def test_a_stream_that_nobody_follows_or_that_fails_to_open_takes_no_place(
+    stand: Newsstand, db: Database
+) -> None:
+    anna = await stand.person("Anna")
+    hub = StreamHub(db, feed=stand.reading, most=1)
+
+    for _ in range(3):
+        await hub.open(anna.id, after=None)
+        opening = asyncio.create_task(hub.open(anna.id, after=None))
+        await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    assert await hub.open(anna.id, after=None)
+
+
 async def test_a_process_that_ends_ends_its_streams(stand: Newsstand, hub: StreamHub) -> None:
     anna = await stand.person("Anna")
     items = await following(hub, anna.id, after=None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Final
@@ -38,7 +39,7 @@ _log = structlog.get_logger(__name__)
 class Stream:
     """One open stream: where it has come to, and what it has not passed on yet."""
 
-    __slots__ = ("chosen", "cursor", "user_id", "waiting", "woken")
+    __slots__ = ("__weakref__", "chosen", "cursor", "user_id", "waiting", "woken")
 
     def __init__(self, user_id: UserId, cursor: int, *, chosen: Preferences) -> None:
         self.user_id = user_id
@@ -79,6 +80,7 @@ class StreamHub:
         self._most_of_one = most_of_one
         self._now = now
         self._streams: set[Stream] = set()
+        self._taken = 0
         self._of_one: Counter[UserId] = Counter()
         self._woken = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
@@ -91,17 +93,25 @@ class StreamHub:
             TooManyStreams: the person has as many as one may have.
             Overloaded: the process has as many as it takes, or is about to end.
         """
-        if self._is_closed or len(self._streams) >= self._most:
+        if self._is_closed or self._taken >= self._most:
             raise Overloaded(retry_after_s=5)
         if self._of_one[user_id] >= self._most_of_one:
             raise TooManyStreams
+        self._take_place(user_id)
 
         async def look(tx: Tx) -> Stream:
             last = await store.last_sequence(tx, user_id)
             chosen = await self._feed.chosen(tx, user_id)
             return Stream(user_id, last if after is None else min(after, last), chosen=chosen)
 
-        return await self._db.run(look)
+        try:
+            stream = await self._db.run(look)
+        except BaseException:
+            self._give_back(user_id)
+            raise
+        # whether it was followed to its end or never: once nobody has it, its place is free
+        weakref.finalize(stream, self._give_back, user_id).atexit = False
+        return stream
 
     async def follow(
         self, stream: Stream, *, until: float
@@ -140,18 +150,24 @@ class StreamHub:
         """How many streams are open."""
         return len(self._streams)
 
+    def _take_place(self, user_id: UserId) -> None:
+        self._taken += 1
+        self._of_one[user_id] += 1
+
+    def _give_back(self, user_id: UserId) -> None:
+        self._taken -= 1
+        self._of_one[user_id] -= 1
+        if not self._of_one[user_id]:
+            del self._of_one[user_id]
+
     def _join(self, stream: Stream) -> None:
         self._streams.add(stream)
-        self._of_one[stream.user_id] += 1
         self._woken.set()
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())
 
     async def _leave(self, stream: Stream) -> None:
         self._streams.discard(stream)
-        self._of_one[stream.user_id] -= 1
-        if not self._of_one[stream.user_id]:
-            del self._of_one[stream.user_id]
         if not self._streams and self._listening is not None:
             listening, self._listening = self._listening, None
             listening.cancel()
