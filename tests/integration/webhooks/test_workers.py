@@ -177,6 +177,56 @@ async def test_receivers_that_hang_delay_nobody_else(
             await stack.aclose()
 
 
+async def test_receivers_that_were_quick_and_hang_delay_nobody_else(
+    new_office: NewOffice, receiver: Receiver, anna: UserId, ben: UserId
+):
+    office = new_office(most=8, most_of_one=6, slow_ms=60_000)
+    bens, _ = await office.register(ben, receiver)
+    async with AsyncExitStack() as stack:
+        hers = [await stack.enter_async_context(receiving()) for _ in range(2)]
+        annas = [(await office.register(anna, one))[0] for one in hers]
+        for endpoint in (bens, *annas):
+            await office.registration.send_test(endpoint.owner_id, endpoint_id=endpoint.id)
+        await office.send()
+        for one, endpoint in zip(hers, annas, strict=True):
+            one.answer = receivers.hanging
+            for _ in range(8):
+                await office.registration.send_test(anna, endpoint_id=endpoint.id)
+        begun = await office.worker.send_due()
+
+        await office.registration.send_test(ben, endpoint_id=bens.id)
+        begun_then = await office.worker.send_due()
+        await receiver.received(2)
+
+        assert (begun, begun_then) == (6, 1)
+        await stack.aclose()
+        await office.worker.settled()
+
+
+async def test_a_request_that_lasts_gives_its_place_to_the_quick(
+    new_office: NewOffice, receiver: Receiver, anna: UserId, ben: UserId
+):
+    office, hurried = new_office(slow_ms=60_000), new_office(most=4, slow_ms=10)
+    bens, _ = await office.register(ben, receiver)
+    async with AsyncExitStack() as stack:
+        hers = await stack.enter_async_context(receiving())
+        annas, _ = await office.register(anna, hers)
+        for endpoint in (bens, annas):
+            await office.registration.send_test(endpoint.owner_id, endpoint_id=endpoint.id)
+        await office.send()
+        hers.answer = receivers.hanging
+        for _ in range(4):
+            await office.registration.send_test(anna, endpoint_id=annas.id)
+        async with working(hurried.worker):
+            await hers.received(5)
+            await office.registration.send_test(ben, endpoint_id=bens.id)
+            await receiver.received(2)
+
+            assert hurried.figure("guilder_webhook_requests_under_way", lane="slow") >= 1
+            # let go of the callers, so that the worker can end
+            await stack.aclose()
+
+
 async def test_an_endpoint_has_no_more_requests_under_way_than_it_may(
     new_office: NewOffice, receiver: Receiver, anna: UserId
 ):

@@ -3,8 +3,8 @@
 A delivery is taken in one transaction, sent in none, and settled in another, so a worker may die
 or freeze anywhere: the lease runs out, another sends it again under the same id, and the fence
 keeps a late answer from being written down. Receivers that have been slow, or have not yet shown
-that they are not, share places of their own, and no endpoint has more than a few requests under
-way.
+that they are not, share places of their own, and a request that turns out to be slow moves there.
+No endpoint has more than a few requests under way, and no owner's endpoints more than a part.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from time import monotonic
 from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 
+from guilder.kernel.ids import UserId
 from guilder.platform import failpoints, outbox
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys, Unreadable
@@ -41,7 +44,7 @@ from guilder.webhooks.service.figures import Figures
 from guilder.webhooks.service.messages import CONTENT_TYPE
 from guilder.webhooks.store import endpoints, routing, sending
 from guilder.webhooks.store.endpoints import Health
-from guilder.webhooks.store.sending import Attempt, Taken
+from guilder.webhooks.store.sending import Attempt, Room, Taken
 
 BEFORE_SEND: Final = failpoints.declare(
     "webhook.before_send", "a delivery is taken and committed, nothing is sent yet"
@@ -77,7 +80,10 @@ class Plan:
     """How many requests this process may have under way to endpoints that answer quickly."""
     most_slow: int = 128
     """The same for those that are new or were slow the last time, each with one at a time."""
+    most_of_one: int = 32
+    """How many requests this process may have under way to the endpoints of one owner."""
     slow_ms: int = 2_000
+    """A request that lasts longer leaves its place to the quick, and its endpoint was slow."""
 
     @property
     def waits_ms(self) -> tuple[int, ...]:
@@ -106,7 +112,8 @@ class Sending:
         self._jitter = jitter
         # as long again as a request can take, to write down what came of it
         self._lease_s = 2 * http.total_s + 1
-        self._under_way: dict[bool, set[asyncio.Task[None]]] = {False: set(), True: set()}
+        self._lanes = {False: _Lane("quick", figures), True: _Lane("slow", figures)}
+        self._of_owner: Counter[UserId] = Counter()
 
     async def run(self) -> None:
         """Send until cancelled; then what is under way is given a few seconds to end."""
@@ -129,7 +136,7 @@ class Sending:
         """
         begun = 0
         for slow, most in ((False, self._plan.most), (True, self._plan.most_slow)):
-            free = most - len(self._under_way[slow])
+            free = most - len(self._lanes[slow].tasks)
             if free > 0:
                 begun += await self._begin(slow=slow, most=free, then=then)
         return begun
@@ -140,28 +147,48 @@ class Sending:
 
     async def settled(self) -> None:
         """Wait until nothing is under way."""
-        while tasks := self._under_way[False] | self._under_way[True]:
+        while tasks := self._under_way():
             await asyncio.wait(tasks)
 
     async def _begin(self, *, slow: bool, most: int, then: Callable[[], object]) -> int:
         until = monotonic() + self._lease_s
         taken = await self._db.run(lambda tx: self._take(tx, slow=slow, most=most))
-        lane = self._under_way[slow]
-        under_way = self._figures.under_way.labels("slow" if slow else "quick")
         for delivery in taken:
             task = asyncio.create_task(self._send(delivery, until=until))
-            lane.add(task)
-            task.add_done_callback(lane.discard)
-            task.add_done_callback(lambda _: under_way.set(len(lane)))
+            self._lanes[slow].enter(task)
+            self._of_owner[delivery.owner_id] += 1
+            task.add_done_callback(partial(self._leave, delivery.owner_id))
             task.add_done_callback(lambda _: then())
-        under_way.set(len(lane))
+            if not slow:
+                asyncio.get_running_loop().call_later(
+                    max(0, self._plan.slow_ms) / 1000, self._turn_slow, task, then
+                )
         return len(taken)
 
+    def _under_way(self) -> set[asyncio.Task[None]]:
+        return self._lanes[False].tasks | self._lanes[True].tasks
+
+    def _turn_slow(self, task: asyncio.Task[None], then: Callable[[], object]) -> None:
+        if not task.done():
+            self._lanes[False].leave(task)
+            self._lanes[True].enter(task)
+            then()
+
+    def _leave(self, owner_id: UserId, task: asyncio.Task[None]) -> None:
+        for lane in self._lanes.values():
+            lane.leave(task)
+        self._of_owner[owner_id] -= 1
+        if not self._of_owner[owner_id]:
+            del self._of_owner[owner_id]
+
     async def _take(self, tx: Tx, *, slow: bool, most: int) -> list[Taken]:
-        at_once = 1 if slow else self._plan.at_once
-        taken, locked = await sending.take(
-            tx, slow=slow, most=most, at_once=at_once, lease_s=self._lease_s
+        room = Room(
+            most=most,
+            at_once=1 if slow else self._plan.at_once,
+            most_of_one=self._plan.most_of_one,
+            under_way=self._of_owner,
         )
+        taken, locked = await sending.take(tx, slow=slow, room=room, lease_s=self._lease_s)
         if locked:
             await routing.schedule(tx, locked, at_once=self._plan.at_once)
         return taken
@@ -275,12 +302,28 @@ class Sending:
         self._figures.disabled.labels(reason.value).inc()
 
     async def _drain(self) -> None:
-        tasks = self._under_way[False] | self._under_way[True]
+        tasks = self._under_way()
         if tasks:
             await asyncio.wait(tasks, timeout=_DRAIN_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Lane:
+    """Requests that share places, and the figure that tells how many they are."""
+
+    def __init__(self, name: str, figures: Figures) -> None:
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._figure = figures.under_way.labels(name)
+
+    def enter(self, task: asyncio.Task[None]) -> None:
+        self.tasks.add(task)
+        self._figure.set(len(self.tasks))
+
+    def leave(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        self._figure.set(len(self.tasks))
 
 
 def _kept(headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from guilder.kernel.ids import UserId
 from guilder.platform.db import Row, Tx
 from guilder.webhooks.api import DeliveryId, DeliveryState, EndpointId
 from guilder.webhooks.domain.records import MOST_ANSWERS
@@ -15,12 +17,15 @@ from guilder.webhooks.domain.records import MOST_ANSWERS
 _DUE_ENDPOINTS: Final = """
     SELECT id FROM webhooks.endpoints
     WHERE is_slow = $1 AND next_due_at <= statement_timestamp()
+      AND COALESCE(acts_for, owner_id) <> ALL($3::uuid[])
     ORDER BY next_due_at LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED
 """
-# One of each endpoint first, then a second one of each: nobody fills all places alone.
+# One of each endpoint first, then a second one of each, and of no owner more than may be: nobody
+# fills all places alone.
 _TAKE: Final = """
-    WITH chosen AS (
-        SELECT due.id FROM unnest($1::uuid[]) AS e(id) CROSS JOIN LATERAL (
+    WITH due AS (
+        SELECT due.id, due.nth, COALESCE(e.acts_for, e.owner_id) AS owner_id
+        FROM webhooks.endpoints e CROSS JOIN LATERAL (
             SELECT d.id, row_number() OVER (ORDER BY d.due_at, d.turn) AS nth
             FROM webhooks.deliveries d
             WHERE d.endpoint_id = e.id AND d.state = 'pending'
@@ -30,14 +35,23 @@ _TAKE: Final = """
                 SELECT count(*) FROM webhooks.deliveries l
                 WHERE l.endpoint_id = e.id AND l.leased_until > statement_timestamp()))
         ) AS due
-        ORDER BY due.nth LIMIT $3
+        WHERE e.id = ANY($1::uuid[])
+    ), counted AS (
+        SELECT id, nth, owner_id, row_number() OVER (PARTITION BY owner_id ORDER BY nth) AS place
+        FROM due
+    ), chosen AS (
+        SELECT c.id FROM counted c
+        LEFT JOIN unnest($6::uuid[], $7::integer[]) AS b(owner_id, under_way) USING (owner_id)
+        WHERE c.place <= $5::integer - COALESCE(b.under_way, 0)
+        ORDER BY c.nth LIMIT $3
     )
     UPDATE webhooks.deliveries AS d
     SET fence = d.fence + 1, leased_until = statement_timestamp() + make_interval(secs => $4),
         due_at = statement_timestamp() + make_interval(secs => $4)
     FROM chosen, webhooks.endpoints e, webhooks.events v
     WHERE d.id = chosen.id AND e.id = d.endpoint_id AND v.id = d.event_id
-    RETURNING d.id, d.endpoint_id, d.fence, d.attempts, d.failures, e.url, e.secret,
+    RETURNING d.id, d.endpoint_id, COALESCE(e.acts_for, e.owner_id) AS owner_id, d.fence,
+        d.attempts, d.failures, e.url, e.secret,
         CASE WHEN e.previous_until > statement_timestamp() THEN e.previous_secret END
             AS previous_secret,
         v.body, v.occurred_at
@@ -73,10 +87,14 @@ _NEXT_IN_LINE: Final = """
 
 
 class Taken(Struct, frozen=True, kw_only=True):
-    """A delivery that one worker may send, as long as its lease lasts."""
+    """A delivery that one worker may send, as long as its lease lasts.
+
+    ``owner_id`` is the person whose endpoint it is for, or whom the endpoint's client acts for.
+    """
 
     id: DeliveryId
     endpoint_id: EndpointId
+    owner_id: UserId
     fence: int
     attempts: int
     failures: int
@@ -99,14 +117,37 @@ class Attempt(Struct, frozen=True, kw_only=True):
     is_cut: bool
 
 
+class Room(Struct, frozen=True, kw_only=True):
+    """For how many requests there is room: in all, to one endpoint, and to one owner's.
+
+    ``under_way`` counts each owner's requests that this process has under way already.
+    """
+
+    most: int
+    at_once: int
+    most_of_one: int
+    under_way: Mapping[UserId, int]
+
+
 async def take(
-    tx: Tx, *, slow: bool, most: int, at_once: int, lease_s: float
+    tx: Tx, *, slow: bool, room: Room, lease_s: float
 ) -> tuple[list[Taken], list[EndpointId]]:
-    """Take up to ``most`` due deliveries, and say for which endpoints; these are locked now."""
-    endpoints = [row["id"] for row in await tx.fetch(_DUE_ENDPOINTS, slow, most)]
+    """Take due deliveries as far as there is room, and say for which endpoints; these are locked
+    now."""
+    full = [owner for owner, count in room.under_way.items() if count >= room.most_of_one]
+    endpoints = [row["id"] for row in await tx.fetch(_DUE_ENDPOINTS, slow, room.most, full)]
     if not endpoints:
         return [], []
-    rows = await tx.fetch(_TAKE, endpoints, at_once, most, lease_s)
+    rows = await tx.fetch(
+        _TAKE,
+        endpoints,
+        room.at_once,
+        room.most,
+        lease_s,
+        room.most_of_one,
+        list(room.under_way),
+        list(room.under_way.values()),
+    )
     return [_taken(row) for row in rows], endpoints
 
 
@@ -144,6 +185,7 @@ def _taken(row: Row) -> Taken:
     return Taken(
         id=row["id"],
         endpoint_id=row["endpoint_id"],
+        owner_id=row["owner_id"],
         fence=row["fence"],
         attempts=row["attempts"],
         failures=row["failures"],
