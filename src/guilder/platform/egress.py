@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Final, Protocol
 from urllib.parse import SplitResult, urlsplit
+from weakref import WeakValueDictionary
 
 from guilder.kernel.errors import ValidationFailed
 from guilder.platform.addresses import Address, is_public
@@ -26,6 +28,7 @@ _NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?", re.ASCII)
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _ALLOWED: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9.]+):(\*|\d{1,5})")
 _RESOLVERS: Final = 128
+_MOST_OF_ONE_DOMAIN: Final = 4
 _CHECK_S: Final = 3.0
 
 
@@ -56,18 +59,47 @@ class Resolver(Protocol):
 
 
 class SystemResolver:
-    """Asks the operating system, in threads of its own: a slow name delays no other work."""
+    """Asks the operating system, in threads of its own: a slow name delays no other work.
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_RESOLVERS, thread_name_prefix="resolver")
+    A look-up that was begun cannot be ended: it has its thread for as long as it takes, though
+    nobody waits for it any more. So the names of one domain, whose servers may all be slow, have a
+    few threads at a time, and wait for each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        look_up: Callable[[str, int], Sequence[str]] | None = None,
+        threads: int = _RESOLVERS,
+    ) -> None:
+        self._look_up = look_up or _look_up
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="resolver")
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def addresses(self, host: str, port: int) -> Sequence[Address]:
+        domain, free = _domain(host), asyncio.Semaphore(_MOST_OF_ONE_DOMAIN)
+        places = self._places.setdefault(domain, free)
+        await places.acquire()
+        asked = self._threads.submit(self._look_up, host, port)
         loop = asyncio.get_running_loop()
+
+        def give_back(_: object) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and nobody waits
+                loop.call_soon_threadsafe(places.release)
+
+        asked.add_done_callback(give_back)
         try:
-            found = await loop.run_in_executor(self._threads, _look_up, host, port)
+            found = await asyncio.wrap_future(asked)
         except (OSError, UnicodeError) as error:
             raise NoSuchHost(host) from error
         return [ip_address(address) for address in dict.fromkeys(found)]
+
+
+def _domain(host: str) -> str:
+    """What somebody registered of ``host``, by its form: example.com, example.co.uk."""
+    labels = host.split(".")
+    has_a_second_level = len(labels[-1]) == 2 and len(labels) > 2 and len(labels[-2]) <= 3
+    return ".".join(labels[-3:] if has_a_second_level else labels[-2:])
 
 
 def _look_up(host: str, port: int) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,7 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guilder.platform.addresses import Address
-from guilder.platform.egress import Egress, EgressRules, NoSuchHost, UrlRefused, allowed_receiver
+from guilder.platform.egress import (
+    Egress,
+    EgressRules,
+    NoSuchHost,
+    SystemResolver,
+    UrlRefused,
+    allowed_receiver,
+)
 
 PUBLIC = ip_address("93.184.215.14")
 LOOPBACK = ip_address("127.0.0.1")
@@ -166,6 +175,44 @@ async def test_a_name_without_an_address_passes_the_check_and_no_call():
     await gate.check("https://not-yet.example/")
     with pytest.raises(NoSuchHost):
         await gate.find("https://not-yet.example/")
+
+
+@dataclass
+class Hanging:
+    """A look-up that hangs for names of these domains until it is let go."""
+
+    domains: Sequence[str]
+    let_go: threading.Event = field(default_factory=threading.Event)
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, host: str, port: int) -> list[str]:
+        self.asked.append(host)
+        if host.endswith(tuple(self.domains)):
+            self.let_go.wait()
+        return [str(PUBLIC)]
+
+
+async def given_up(resolver: SystemResolver, host: str) -> None:
+    """Ask, and go away at once."""
+    asking = asyncio.create_task(resolver.addresses(host, 443))
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+
+
+@pytest.mark.parametrize("domain", ["slow.example", "slow.co.uk"])
+async def test_names_of_one_domain_that_hang_leave_threads_for_other_names(domain: str):
+    hanging = Hanging([domain])
+    resolver = SystemResolver(look_up=hanging, threads=5)
+    for number in range(20):
+        await given_up(resolver, f"{number}.{domain}")
+
+    found = await resolver.addresses("good.co.uk", 443)
+
+    assert found == [PUBLIC]
+    assert len(hanging.asked) <= 5
+    hanging.let_go.set()
+    assert await resolver.addresses(f"later.{domain}", 443) == [PUBLIC]
 
 
 async def test_a_listed_receiver_may_be_called_and_its_neighbours_may_not():
