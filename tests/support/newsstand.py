@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -96,6 +97,20 @@ class Tray:
 
     async def close(self) -> None:
         pass
+
+
+class Stuck(Tray):
+    """A sender whose provider answers nothing until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+        self.asked = asyncio.Semaphore(0)
+
+    async def send(self, message: Message) -> str:
+        self.asked.release()
+        await self.let_go.wait()
+        return await super().send(message)
 
 
 class Newsstand:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from guilder.notifications.api import Channel
 from guilder.platform.db import Database
 from tests.support.newsstand import Newsstand, Tray
+from tests.support.tampering import Connection
 
 Trays = dict[Channel, Tray]
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def nothing_left(superuser: Connection) -> None:
+    """What one test leaves unsent, the next does not send."""
+    await superuser.execute("TRUNCATE notifications.deliveries, notifications.sandbox_outbox")
 
 
 @pytest.fixture

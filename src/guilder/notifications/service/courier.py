@@ -3,6 +3,9 @@
 A message is sent at least once: whoever dies between sending and recording leaves it to be sent
 again, under the same id, by which providers and mail programs tell it is the same. What goes to
 the sandbox outbox never leaves the database, so there all three are one transaction.
+
+Channels do not wait for each other, nor does a message for others of its channel: whenever one has
+ended, the next is claimed.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ AFTER_SEND: Final = failpoints.declare(
 LEASE_S: Final = 30.0
 """After this a message whose courier died is due again; nobody sends for longer than half of it."""
 _AT_ONCE: Final = 16
+_LOOK_EVERY_S: Final = 0.25
 _LAID_OUT_AT_ONCE: Final = 500
 _KEPT_IN_SANDBOX: Final = timedelta(days=7)
 KEPT_FOR: Final = timedelta(days=90)
@@ -88,19 +92,68 @@ class Courier:
         }
         self._recorder = Batcher[Ended, None](self._record, max_batch=_AT_ONCE, lanes=1)
 
+    @property
+    def channels(self) -> list[Channel]:
+        """Channels whose messages leave the house; the others' are laid out."""
+        outgoing = (channel for channel in Channel if channel is not Channel.IN_APP)
+        return [channel for channel in outgoing if channel not in self._outboxes]
+
     async def deliver(self) -> None:
         """Send everything that is due."""
+        await self.lay_out()
+        async with asyncio.TaskGroup() as group:
+            for channel in self.channels:
+                group.create_task(self.deliver_by(channel))
+
+    async def lay_out(self) -> None:
+        """Put everything that is due and leaves the house nowhere into the sandbox outbox."""
         while self._outboxes:
             laid_out = await self._db.run(self._lay_out)
             self._figures.count(laid_out)
             if len(laid_out) < _LAID_OUT_AT_ONCE:
                 break
-        while claimed := await self._db.run(self._claim):
-            found, book, readers = claimed
-            async with asyncio.TaskGroup() as group:
-                for delivery in found:
-                    reader = readers[delivery.user_id]
-                    group.create_task(self._carry(delivery, book=book, reader=reader))
+
+    async def deliver_by(self, channel: Channel) -> None:
+        """Send everything that is due by one channel, and what becomes due meanwhile."""
+        under_way: set[asyncio.Task[None]] = set()
+        failures: list[BaseException] = []
+
+        def end(task: asyncio.Task[None]) -> None:
+            under_way.discard(task)
+            if not task.cancelled() and (failure := task.exception()) is not None:
+                failures.append(failure)
+
+        try:
+            # not a group of tasks: that would cut off the claim, and what it claimed would wait
+            while not failures:
+                free = _AT_ONCE - len(under_way)
+                begun = await self._begin(channel, most=free) if free else []
+                under_way.update(begun)
+                for task in begun:
+                    task.add_done_callback(end)
+                if not under_way:
+                    break
+                if not begun:
+                    await asyncio.wait(
+                        under_way, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+                    )
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+        if failures:
+            raise failures[0]
+
+    async def _begin(self, channel: Channel, *, most: int) -> list[asyncio.Task[None]]:
+        """Begin to send what is due, up to so many."""
+        claimed = await self._db.run(lambda tx: self._claim(tx, channel, most=most))
+        if claimed is None:
+            return []
+        found, book, readers = claimed
+        return [
+            asyncio.create_task(self._carry(one, book=book, reader=readers[one.user_id]))
+            for one in found
+        ]
 
     async def clear_sandbox(self) -> None:
         """Empty the sandbox outbox of what is older than a week."""
@@ -156,11 +209,9 @@ class Courier:
         return Ended(delivery=delivery, status=SENT, reference=reference(letter))
 
     async def _claim(
-        self, tx: Tx
+        self, tx: Tx, channel: Channel, *, most: int
     ) -> tuple[list[Delivery], AddressBook, Mapping[UserId, Reader]] | None:
-        found = await deliveries.claim(
-            tx, limit=_AT_ONCE, lease_s=self._lease_s, besides=self._outboxes
-        )
+        found = await deliveries.claim(tx, channel, limit=most, lease_s=self._lease_s)
         if not found:
             return None
         book = await AddressBook.read(tx, found)

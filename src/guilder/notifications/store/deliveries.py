@@ -47,11 +47,20 @@ _COLUMNS: Final = """
     d.id, d.user_id, d.channel, d.device_id, d.template, d.category, d.data, d.status, d.attempts,
     d.due_at, d.reason, d.created_at, d.ended_at
 """
+# Two looks, each along an index of its own: how much else waits does not matter to security.
 _CLAIM: Final = f"""
-    WITH due AS (
+    WITH urgent AS (
         SELECT id FROM notifications.deliveries
-        WHERE status = 'queued' AND due_at <= clock_timestamp() AND channel <> ALL($3::text[])
+        WHERE status = 'queued' AND category = 'security'
+          AND channel = $3 AND due_at <= statement_timestamp()
         ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
+    ), others AS (
+        SELECT id FROM notifications.deliveries
+        WHERE status = 'queued' AND category <> 'security'
+          AND channel = $3 AND due_at <= statement_timestamp()
+        ORDER BY due_at, id LIMIT $1 - (SELECT count(*) FROM urgent) FOR UPDATE SKIP LOCKED
+    ), due AS (
+        SELECT id FROM urgent UNION ALL SELECT id FROM others
     )
     UPDATE notifications.deliveries d
     SET attempts = d.attempts + 1, due_at = clock_timestamp() + $2::interval
@@ -167,15 +176,12 @@ async def put(tx: Tx, deliveries: Sequence[NewDelivery]) -> None:
     )
 
 
-async def claim(
-    tx: Tx, *, limit: int, lease_s: float, besides: Collection[Channel]
-) -> list[Delivery]:
-    """Take messages that are due, of all channels but some.
+async def claim(tx: Tx, channel: Channel, *, limit: int, lease_s: float) -> list[Delivery]:
+    """Take messages of a channel that are due, security first.
 
     Unless they end, they are due again when the lease is over.
     """
-    left_out = [channel.value for channel in besides]
-    rows = await tx.fetch(_CLAIM, limit, timedelta(seconds=lease_s), left_out)
+    rows = await tx.fetch(_CLAIM, limit, timedelta(seconds=lease_s), channel.value)
     return [_delivery(row) for row in rows]
 
 
