@@ -23,17 +23,20 @@ from guilder.platform.http.reply import JSON, Reply
 from tests.support.http_server import serving
 
 PROJECT = "guilder-test"
+_FCM = "type.googleapis.com/google.firebase.fcm.v1"
 
 
 @dataclass
 class Providers:
-    """Texts and pushes it took. ``answers`` are statuses for the next requests instead of yes."""
+    """Texts and pushes it took. ``answers`` are statuses for the next requests instead of yes;
+    the app was removed from devices whose tokens are ``unregistered``."""
 
     url: str = ""
     texts: list[dict[str, str]] = field(default_factory=list)
     pushes: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
+    unregistered: set[str] = field(default_factory=set)
     tokens_given: int = 0
     key: rsa.RSAPrivateKey = field(default_factory=lambda: rsa.generate_private_key(65537, 2048))
 
@@ -75,6 +78,10 @@ class Providers:
         if incoming.path == f"/v1/projects/{PROJECT}/messages:send":
             if said != f"Bearer token-{self.tokens_given}":
                 return _reply(401, {"error": "who are you"})
+            if json.loads(body)["message"]["token"] in self.unregistered:
+                detail = {"@type": f"{_FCM}.FcmError", "errorCode": "UNREGISTERED"}
+                error = {"code": 404, "status": "NOT_FOUND", "details": [detail]}
+                return _reply(404, {"error": error})
             self.pushes.append(json.loads(body)["message"])
             return _reply(200, {"name": f"projects/{PROJECT}/messages/{len(self.pushes)}"})
         return _reply(404, {})

@@ -8,9 +8,11 @@ from pathlib import Path
 import asyncpg
 
 from guilder.notifications.api import Channel
+from guilder.notifications.service.channels.http_push import HttpPush, ServiceAccount
 from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
 from tests.support.newsstand import Newsstand, Stuck, Tray, new_device, payment
+from tests.support.providers import providing
 
 
 async def test_a_provider_that_hangs_delays_no_other_channel_and_no_other_message(
@@ -35,6 +37,32 @@ async def test_a_provider_that_hangs_delays_no_other_channel_and_no_other_messag
     push.let_go.set()
     await pushing
     assert {message.user_id for message in push.messages} == {anna.id, ben.id}
+
+
+async def test_a_device_is_forgotten_when_the_provider_knows_it_no_more_and_after_no_other_404(
+    db: Database, key_folder: Path, tmp_path: Path
+) -> None:
+    async with providing() as providers:
+        account = ServiceAccount.read(providers.write_account(tmp_path / "account.json"))
+        push = HttpPush(providers.push_url, account=account)
+        stand = Newsstand(db, keys=key_folder, senders={Channel.PUSH: push})
+        anna, ben = await stand.person("Anna"), await stand.person("Ben")
+        for person in (anna, ben):
+            await stand.choosing.add_device(person.id, token=f"of-{person.id}", label="phone")
+        courier = stand.courier()
+        providers.answers.append(404)
+        await stand.hear(payment(None, anna.wallet))
+        await courier.deliver()
+        providers.unregistered.add(f"of-{ben.id}")
+        await stand.hear(payment(None, ben.wallet))
+
+        await courier.deliver()
+        await courier.close()
+
+        assert await stand.statuses(anna) == [("deposit_received", "push", "queued", "http_404")]
+        assert await stand.statuses(ben) == [("deposit_received", "push", "failed", "device_gone")]
+        assert len(await stand.choosing.devices(anna.id)) == 1
+        assert await stand.choosing.devices(ben.id) == []
 
 
 async def test_security_goes_before_what_has_waited_longer(

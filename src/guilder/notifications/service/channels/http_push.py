@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import httpx2
+import msgspec
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from msgspec import Struct
@@ -21,7 +22,8 @@ _SCOPE: Final = "https://www.googleapis.com/auth/firebase.messaging"
 _GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _TOKEN_LIFE_S: Final = 3600
 _RENEWED_BEFORE_S: Final = 120
-_OUR_FAULT: Final = frozenset({401, 403, 408, 429})
+_OUR_FAULT: Final = frozenset({401, 403, 404, 408, 429})
+_UNREGISTERED: Final = "UNREGISTERED"
 
 
 class ServiceAccount(Struct, frozen=True, kw_only=True):
@@ -68,7 +70,7 @@ class HttpPush:
         """Hand a push message to the provider; devices collapse repetitions by its id.
 
         Raises:
-            NotDelivered: it cannot be reached, is busy, or does not know us.
+            NotDelivered: it cannot be reached, is busy, or does not know us or the project.
             AddressGone: the app was removed from the device.
             Undeliverable: it refuses this message.
         """
@@ -91,8 +93,9 @@ class HttpPush:
         status = answer.status_code
         if status == 401:
             self._renew_at = 0.0
-        if status == 404:
+        if status == 404 and _is_unregistered(_said(answer)):
             raise AddressGone("device_gone")
+        # any other 404 is about the URL or the project, as after a mistake in our settings
         if status in _OUR_FAULT or status >= 500 or 300 <= status < 400:
             raise NotDelivered(f"http_{status}")
         if status >= 400:
@@ -129,6 +132,27 @@ class HttpPush:
         }
         key = RSAKey.import_key(self._account.private_key)
         return jwt.encode({"alg": "RS256", "typ": "JWT"}, claims, key)
+
+
+class _Detail(Struct, frozen=True):
+    code: str = msgspec.field(name="errorCode", default="")
+
+
+class _Error(Struct, frozen=True):
+    details: tuple[_Detail, ...] = ()
+
+
+class _Refused(Struct, frozen=True):
+    error: _Error = _Error()
+
+
+def _is_unregistered(said: Mapping[str, Any]) -> bool:
+    """Whether the provider says that it knows the device's token no more."""
+    try:
+        refused = msgspec.convert(said, _Refused)
+    except msgspec.ValidationError:
+        return False
+    return any(detail.code == _UNREGISTERED for detail in refused.error.details)
 
 
 def _said(answer: httpx2.Response) -> dict[str, Any]:
