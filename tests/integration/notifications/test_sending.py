@@ -157,6 +157,8 @@ async def test_texts_and_pushes_go_out_by_http(
         assert len(set(providers.keys)) == 2
         assert [push["token"] for push in providers.pushes] == ["phone-of-anna"] * 2
         assert providers.pushes[0]["notification"]["title"] == "₹100.00 deposited"
+        assert len({push["data"]["message_id"] for push in providers.pushes}) == 2
+        assert not any("android" in push for push in providers.pushes)
         assert providers.tokens_given == 1
         assert {status for _, _, status, _ in await stand.statuses(anna)} == {"sent"}
 

@@ -67,7 +67,7 @@ class HttpPush:
         self._renewing = asyncio.Lock()
 
     async def send(self, message: Message) -> str:
-        """Hand a push message to the provider; devices collapse repetitions by its id.
+        """Hand a push message to the provider; apps tell repetitions by its id.
 
         Raises:
             NotDelivered: it cannot be reached, is busy, or does not know us or the project.
@@ -79,7 +79,7 @@ class HttpPush:
                 "token": message.to,
                 "notification": {"title": message.title, "body": message.short},
                 "data": {"message_id": str(message.id)},
-                "android": {"collapse_key": str(message.id)},
+                # no collapse key for Android: of a device that is away, FCM keeps only a few of them
                 "apns": {"headers": {"apns-collapse-id": str(message.id)}},
             }
         }
