@@ -474,7 +474,8 @@ async def test_values_have_to_be_those_of_the_template(stand: Newsstand) -> None
     with pytest.raises(TemplateNotFound):
         await stand.sending.send(anna.id, channel=Channel.EMAIL, template="none", values={})
     sample = dict(TEMPLATES["deposit_received"].sample)
-    for wrong in ({"amount": "much"}, {"currency": "XXY"}, {"at": "noon"}):
+    year_one = {"at": "0001-01-01T00:00:00Z"}
+    for wrong in ({"amount": "NaN"}, {"currency": "XXY"}, {"at": "noon"}, year_one):
         with pytest.raises(ValidationFailed):
             await stand.sending.send(
                 anna.id,

@@ -18,6 +18,7 @@ from guilder.notifications.api import (
 from guilder.notifications.domain.notices import TEMPLATES
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.domain.records import Delivery
+from guilder.notifications.domain.values import problems
 from guilder.notifications.service.newsroom import targets
 from guilder.notifications.service.wording import Writer
 from guilder.notifications.store import deliveries, people
@@ -111,6 +112,8 @@ class Sending:
 
     def _refuse_unsayable(self, template: str, values: Mapping[str, str]) -> None:
         """Refuse amounts, currencies and times that are none, before they are queued."""
+        if found := problems(values):
+            raise ValidationFailed(fields={f"values.{name}": why for name, why in found.items()})
         chosen = self._default
         try:
             self._writer.headline(

@@ -79,7 +79,7 @@ class HttpPush:
                 "token": message.to,
                 "notification": {"title": message.title, "body": message.short},
                 "data": {"message_id": str(message.id)},
-                # no collapse key for Android: of a device that is away, FCM keeps only a few of them
+                # no collapse key for Android: for a device that is away, FCM keeps only a few
                 "apns": {"headers": {"apns-collapse-id": str(message.id)}},
             }
         }
