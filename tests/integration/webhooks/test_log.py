@@ -20,8 +20,9 @@ from guilder.webhooks.service.clearing import KEPT_FOR, Clearing
 from guilder.webhooks.service.registration import Change
 from guilder.webhooks.service.replays import DeliveryLog
 from guilder.webhooks.store import deliveries
+from tests.integration.webhooks.conftest import NewOffice
 from tests.support.post_office import PostOffice, paid, wallet_of
-from tests.support.receivers import Receiver, answering
+from tests.support.receivers import Receiver, answering, receiving
 from tests.support.tampering import Connection
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -144,6 +145,54 @@ async def test_what_is_on_its_way_is_not_replayed(
         await office.log.replay(anna, delivery_id=delivery_id)
 
     assert await office.send() == 1
+
+
+async def test_what_would_be_tried_again_tomorrow_is_tried_now_when_its_owner_says_so(
+    new_office: NewOffice, receiver: Receiver, anna: UserId
+):
+    office = new_office(waits_s=(86_400.0,))
+    receiver.answer = answering(500)
+    annas, of_anna = wallet_of(anna)
+    endpoint, _ = await office.register(anna, receiver, "transaction.*")
+    await office.hear(of_anna, paid(annas, None), paid(annas, None))
+    await office.send()
+    first, second = await office.deliveries(endpoint)
+    receiver.answer = answering(200)
+
+    with pytest.raises(StillPending):
+        await office.log.replay(anna, delivery_id=second.id)
+    await office.log.replay(anna, delivery_id=first.id)
+    await office.send()
+
+    assert receiver.ids == [str(first.id), str(first.id), str(second.id)]
+    assert await office.findings() == []
+
+
+async def test_another_url_has_not_failed_yet_and_gets_at_once_what_waits(
+    new_office: NewOffice, receiver: Receiver, anna: UserId
+):
+    office = new_office(waits_s=(86_400.0,))
+    receiver.answer = answering(500)
+    endpoint, _ = await office.register(anna, receiver)
+    await office.registration.send_test(anna, endpoint_id=endpoint.id)
+    await office.send()
+    failing = await office.endpoint(endpoint)
+    async with receiving() as elsewhere:
+        await office.registration.change(
+            anna, endpoint_id=endpoint.id, change=Change(description="the old server")
+        )
+        still = await office.endpoint(endpoint)
+
+        await office.registration.change(
+            anna, endpoint_id=endpoint.id, change=Change(url=elsewhere.url)
+        )
+        changed = await office.endpoint(endpoint)
+        await office.send()
+
+        assert failing.failing_since == still.failing_since is not None
+        assert changed.failing_since is None
+        assert elsewhere.ids == receiver.ids
+    assert await office.states(endpoint) == ["delivered"]
 
 
 async def test_a_replay_waits_behind_what_is_pending_for_its_key(

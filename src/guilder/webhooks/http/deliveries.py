@@ -60,7 +60,10 @@ class DeliveryRoutes:
         return Answer(data=delivery_body(found))
 
     async def replay(self, request: Request) -> Answer:
-        """It keeps its webhook-id, and goes behind what is waiting for the same key."""
+        """It keeps its webhook-id, and goes behind what is waiting for the same key.
+
+        One that would be tried again later is tried now.
+        """
         delivery_id = delivery_id_of(request)
         await self._log.replay(request.user.actor_id, delivery_id=delivery_id)
         return Answer(data=Begun(delivery_id=delivery_id))

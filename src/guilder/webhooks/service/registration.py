@@ -37,7 +37,7 @@ from guilder.webhooks.events import (
 )
 from guilder.webhooks.service import signatures
 from guilder.webhooks.service.messages import message
-from guilder.webhooks.store import endpoints, routing
+from guilder.webhooks.store import deliveries, endpoints, routing
 from guilder.webhooks.store.routing import Addressed
 
 MOST_ENDPOINTS: Final = 20
@@ -145,6 +145,9 @@ class Registration:
     ) -> Endpoint:
         """Change an endpoint. Enabling it goes on with what was waiting.
 
+        Another URL is another server: it has not failed yet, and what waits to be tried again is
+        tried there at once, with the schedule before it.
+
         Raises:
             EndpointNotFound: it does not exist or is somebody else's.
             UrlRefused: Guilder does not call this URL.
@@ -168,6 +171,8 @@ class Registration:
                 return before
             after = structs.replace(after, changed_at=await endpoints.database_time(tx))
             await endpoints.change(tx, after)
+            if after.url != before.url:
+                await deliveries.hasten(tx, after.id)
             await routing.schedule(tx, [after.id], at_once=self._at_once)
             await routing.wake(tx)
             fact = EndpointChanged(endpoint_id=after.id, owner_id=owner_id, changed=names)
@@ -287,6 +292,8 @@ def _changed(endpoint: Endpoint, change: Change) -> Endpoint:
         description=endpoint.description if change.description is None else change.description,
         events=endpoint.events if change.events is None else change.events,
     )
+    if after.url != endpoint.url:  # another server has not failed yet
+        after = structs.replace(after, failing_since=None)
     if change.enabled is None or change.enabled is (after.status is EndpointStatus.ENABLED):
         return after
     if change.enabled:

@@ -72,6 +72,8 @@ class DeliveryLog:
     async def replay(self, owner_id: UserId, *, delivery_id: DeliveryId) -> None:
         """Send a delivery again, with its old id, behind what is waiting for the same key.
 
+        One that failed and would be tried again later is tried now.
+
         Raises:
             DeliveryNotFound: it does not exist, or its endpoint is somebody else's.
             StillPending: it is on its way already.
@@ -85,7 +87,8 @@ class DeliveryLog:
                 raise DeliveryNotFound
             endpoint_id, _ = found
             endpoint = await self._lock_enabled(tx, owner_id, endpoint_id)
-            if await deliveries.replay_one(tx, endpoint_id, delivery_id=delivery_id) == 0:
+            begun = await deliveries.replay_one(tx, endpoint_id, delivery_id=delivery_id)
+            if not begun and not await deliveries.hasten(tx, endpoint_id, only=delivery_id):
                 raise StillPending
             await self._begin_again(tx, endpoint, count=1)
 
