@@ -260,7 +260,16 @@ async def test_an_answer_that_is_no_success_is_logged_and_tried_again(
 
 
 @pytest.mark.parametrize(
-    "answer", [receivers.flooding, receivers.gzip_bomb(), answering(200, body=b"\x00\xff")]
+    "answer",
+    [
+        receivers.flooding,
+        receivers.gzip_bomb(),
+        answering(200, body=b"\x00\xff" * 4),
+        answering(200, body=b"\xff" * 65_536),
+        answering(200, body=b"\x00" * 65_536),
+        answering(200, body="₹".encode() * 21_845),
+    ],
+    ids=["no end", "a bomb", "no text", "much that is no text", "zeros", "three bytes each"],
 )
 async def test_whatever_a_body_is_two_hundred_is_done(
     office: PostOffice, receiver: Receiver, anna: UserId, answer
@@ -274,7 +283,7 @@ async def test_whatever_a_body_is_two_hundred_is_done(
     (delivery,) = await office.deliveries(endpoint)
     whole = await office.log.view(anna, delivery_id=delivery.id)
     assert whole.state is DeliveryState.DELIVERED
-    assert len(whole.log[0].body) <= 64 * 1024
+    assert len(whole.log[0].body.encode()) <= 64 * 1024
     assert "\x00" not in whole.log[0].body
 
 

@@ -34,7 +34,7 @@ def problems(values: Values) -> dict[str, str]:
 
 def _is_moment(text: str) -> bool:
     try:
-        moment = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
+        moment: datetime = msgspec.convert(text, Annotated[datetime, Meta(tz=True)])
     except msgspec.ValidationError:
         return False
     return _FIRST_YEAR <= moment.year <= _LAST_YEAR

@@ -55,6 +55,7 @@ AFTER_SEND: Final = failpoints.declare(
 USER_AGENT: Final = "Guilder-Webhooks/1"
 _LOOK_EVERY_S: Final = 0.5
 _DRAIN_S: Final = 5.0
+_MOST_BODY_BYTES: Final = 64 * 1024
 _MOST_HEADERS: Final = 64
 _MOST_HEADER_CHARACTERS: Final = 8 * 1024
 _STATE_AFTER: Final = {
@@ -220,6 +221,7 @@ class Sending:
         if taken.attempts == 0:
             waited = began - taken.occurred_at
             self._figures.delays.observe(max(0.0, waited.total_seconds()))
+        body, is_cut = _text(reply)
         return (
             Attempt(
                 started_at=began,
@@ -227,8 +229,8 @@ class Sending:
                 status=None if reply is None else reply.status,
                 failure=failure,
                 headers=() if reply is None else _kept(reply.headers),
-                body="" if reply is None else _text(reply.body),
-                is_cut=reply is not None and reply.is_cut,
+                body=body,
+                is_cut=is_cut,
             ),
             reply,
         )
@@ -336,9 +338,14 @@ def _kept(headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     return tuple(kept)
 
 
-def _text(body: bytes) -> str:
+def _text(reply: Reply | None) -> tuple[str, bool]:
+    """A body as it is kept, and whether it was cut: what is no text takes more room as one."""
+    if reply is None:
+        return "", False
     # no text of the database holds NUL
-    return body.decode("utf-8", errors="replace").replace("\x00", "\ufffd")
+    text = reply.body.decode("utf-8", errors="replace").replace("\x00", "\ufffd")
+    kept = text.encode()[:_MOST_BODY_BYTES].decode("utf-8", errors="ignore")
+    return kept, reply.is_cut or len(kept) < len(text)
 
 
 def _retry_after(reply: Reply | None, *, now: datetime) -> int | None:
