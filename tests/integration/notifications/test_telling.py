@@ -19,7 +19,15 @@ from guilder.platform.bus import Event
 from guilder.platform.checks import run_checks
 from guilder.platform.identifiers import new_id
 from guilder.webhooks.events import EndpointDisabled
-from tests.support.newsstand import Newsstand, ended, failure, new_device, payment, registration
+from tests.support.newsstand import (
+    DEFAULT,
+    Newsstand,
+    ended,
+    failure,
+    new_device,
+    payment,
+    registration,
+)
 
 
 async def test_both_sides_are_told_in_their_feeds_and_by_mail(stand: Newsstand) -> None:
@@ -158,6 +166,22 @@ async def test_quiet_hours_delay_what_is_sent_but_not_security(stand: Newsstand)
     )
     assert [tuple(row) for row in rows] == [("deposit_received", True), ("new_device", False)]
     assert len(await stand.feed(anna)) == 2
+
+
+async def test_who_chose_a_time_zone_that_is_not_known_here_is_told_by_the_default(
+    stand: Newsstand,
+) -> None:
+    anna, ben = await stand.person("Anna"), await stand.person("Ben")
+    lost = Preferences(
+        language="en", time_zone="Mars/Olympus", quiet=QuietHours(start=time(22), end=time(7))
+    )
+    await stand.choosing.choose(anna.id, lost)
+
+    await stand.hear(payment(anna.wallet, ben.wallet))
+
+    assert [told.template for told in await stand.feed(anna)] == ["payment_sent"]
+    assert [told.template for told in await stand.feed(ben)] == ["payment_received"]
+    assert (await stand.choosing.preferences(anna.id)).time_zone == DEFAULT.time_zone
 
 
 async def test_reading_counts_once_and_only_for_its_owner(stand: Newsstand) -> None:

@@ -7,7 +7,13 @@ from datetime import UTC, datetime, time
 import pytest
 
 from guilder.notifications.api import Category, Channel
-from guilder.notifications.domain.preferences import Preferences, QuietHours, is_fixed
+from guilder.notifications.domain.preferences import (
+    Preferences,
+    QuietHours,
+    is_fixed,
+    is_known,
+    time_zones,
+)
 
 NIGHT = QuietHours(start=time(22), end=time(7))
 KOLKATA = "Asia/Kolkata"
@@ -22,6 +28,21 @@ def chosen(
         category, _, channel = name.partition("_")
         by_pair[Category(category), Channel(channel)] = wanted
     return Preferences(language="en", time_zone=time_zone, quiet=quiet, choices=by_pair)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["localtime", "posixrules", "Factory", "right/UTC", "posix/UTC", "../UTC", "Mars/Olympus", ""],
+)
+def test_a_time_zone_that_not_every_machine_has_cannot_be_chosen(name: str) -> None:
+    assert name not in time_zones()
+    assert time_zones() >= {KOLKATA, "UTC", "America/Argentina/Buenos_Aires"}
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "../UTC", "", "Asia"])
+def test_a_time_zone_of_another_machine_is_not_known(name: str) -> None:
+    assert not is_known(name)
+    assert is_known(KOLKATA)
 
 
 @pytest.mark.parametrize(

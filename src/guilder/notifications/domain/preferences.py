@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from guilder.notifications.api import Category, Channel
 
 LANGUAGES: Final = ("en", "hi")
 """Languages that templates exist in. The first is what others fall back to."""
+
+_OF_MACHINES: Final = frozenset({"localtime", "posixrules", "Factory"})
+_OF_FILES: Final = ("posix/", "right/")
 
 Choices = Mapping[tuple[Category, Channel], bool]
 
@@ -71,6 +75,29 @@ class Preferences:
         if local.time() >= self.quiet.end:
             ends += timedelta(days=1)
         return max(now, ends.astimezone(UTC))
+
+
+@lru_cache(maxsize=1)
+def time_zones() -> frozenset[str]:
+    """The time zones one may choose: those of the tz database, which every machine has.
+
+    A machine may know others, of its own or of the file system.
+    """
+    return frozenset(
+        name
+        for name in available_timezones()
+        if name not in _OF_MACHINES and not name.startswith(_OF_FILES)
+    )
+
+
+@lru_cache(maxsize=1024)
+def is_known(time_zone: str) -> bool:
+    """Whether this machine can tell the time there."""
+    try:
+        ZoneInfo(time_zone)
+    except (LookupError, OSError, ValueError):
+        return False
+    return True
 
 
 def is_fixed(category: Category, channel: Channel) -> bool:

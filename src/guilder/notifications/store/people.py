@@ -12,7 +12,7 @@ import msgspec
 
 from guilder.kernel.ids import UserId, WalletId
 from guilder.notifications.api import Category, Channel, DeviceId
-from guilder.notifications.domain.preferences import Choices, Preferences, QuietHours
+from guilder.notifications.domain.preferences import Choices, Preferences, QuietHours, is_known
 from guilder.notifications.domain.records import Device
 from guilder.platform.db import Row, Tx
 
@@ -203,7 +203,8 @@ def _reader(row: Row, default: Preferences) -> Reader:
             quiet = QuietHours(start=row["quiet_from"], end=row["quiet_until"])
         preferences = Preferences(
             language=row["language"],
-            time_zone=row["time_zone"],
+            # one chosen where it was known, which it is not here
+            time_zone=row["time_zone"] if is_known(row["time_zone"]) else default.time_zone,
             quiet=quiet,
             choices=_choices(msgspec.json.decode(row["choices"])),
         )
