@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from guilder.identity.api.sessions import EndReason
+from guilder.identity.events import PasswordChanged
 from guilder.kernel.ids import EventId, WalletId
 from guilder.notifications.api import Category, Channel, NoticeNotFound
 from guilder.notifications.consumers import subscriptions
@@ -182,6 +183,15 @@ async def test_who_chose_a_time_zone_that_is_not_known_here_is_told_by_the_defau
     assert [told.template for told in await stand.feed(anna)] == ["payment_sent"]
     assert [told.template for told in await stand.feed(ben)] == ["payment_received"]
     assert (await stand.choosing.preferences(anna.id)).time_zone == DEFAULT.time_zone
+
+
+async def test_old_news_of_security_are_sent_all_the_same(stand: Newsstand) -> None:
+    anna = await stand.person("Anna")
+    long_ago = datetime.now(UTC) - timedelta(days=30)
+
+    await stand.hear(PasswordChanged(user_id=anna.id, by="reset", changed_at=long_ago))
+
+    assert await stand.statuses(anna) == [("password_changed", "email", "queued", None)]
 
 
 async def test_reading_counts_once_and_only_for_its_owner(stand: Newsstand) -> None:

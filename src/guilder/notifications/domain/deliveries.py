@@ -13,7 +13,8 @@ MOST_ATTEMPTS: Final = len(_PAUSES) + 1
 """How often a message is tried before it is given up."""
 
 NEWS_FOR: Final = timedelta(hours=24)
-"""What happened longer ago stands in the feed and is not sent after people any more."""
+"""What happened longer ago stands in the feed and is not sent after people any more, unless it is
+security: that is always sent."""
 
 
 def next_pause(attempts: int) -> timedelta | None:

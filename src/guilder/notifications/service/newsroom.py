@@ -121,7 +121,8 @@ class Newsroom:
                 plan = plans[named] = self._plan(readers[notice.user_id], named[1], now=now)
             if plan.in_app:
                 items.append(_item(notice))
-            if plan.goals and now - notice.at < NEWS_FOR:
+            is_news = named[1] is Category.SECURITY or now - notice.at < NEWS_FOR
+            if plan.goals and is_news:
                 outgoing += (_delivery(notice, goal, due_at=plan.due_at) for goal in plan.goals)
         if items:
             await feed.add(tx, items)
