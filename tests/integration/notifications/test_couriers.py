@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 
-from guilder.notifications.api import Channel
+from guilder.notifications.api import Category, Channel, NotDelivered
+from guilder.notifications.domain.preferences import Preferences, QuietHours
 from guilder.notifications.service.channels.http_push import HttpPush, ServiceAccount
 from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
+from tests.integration.notifications.conftest import Trays
 from tests.support.newsstand import Newsstand, Stuck, Tray, new_device, payment
 from tests.support.providers import providing
 
@@ -63,6 +66,41 @@ async def test_a_device_is_forgotten_when_the_provider_knows_it_no_more_and_afte
         assert await stand.statuses(ben) == [("deposit_received", "push", "failed", "device_gone")]
         assert len(await stand.choosing.devices(anna.id)) == 1
         assert await stand.choosing.devices(ben.id) == []
+
+
+async def test_what_was_chosen_while_a_message_waited_holds_for_it(
+    stand: Newsstand, trays: Trays
+) -> None:
+    anna, ben = await stand.person("Anna"), await stand.person("Ben")
+    trays[Channel.EMAIL].failures += [NotDelivered("busy")] * 3
+    await stand.hear(payment(anna.wallet, ben.wallet), new_device(anna))
+    await stand.courier().deliver()
+    now = datetime.now(UTC)
+    quiet = QuietHours(
+        start=(now - timedelta(hours=1)).time(), end=(now + timedelta(hours=1)).time()
+    )
+    await stand.choosing.choose(anna.id, Preferences(language="en", time_zone="UTC", quiet=quiet))
+    off = {(Category.PAYMENTS, Channel.EMAIL): False}
+    await stand.choosing.choose(ben.id, Preferences(language="en", time_zone="UTC", choices=off))
+    await stand.db.fetch(
+        "UPDATE notifications.deliveries SET due_at = clock_timestamp() RETURNING id"
+    )
+
+    await stand.courier().deliver()
+
+    assert await stand.statuses(ben) == [("payment_received", "email", "failed", "switched_off")]
+    assert sorted(await stand.statuses(anna)) == [
+        ("new_device", "email", "sent", None),
+        ("payment_sent", "email", "queued", "busy"),
+    ]
+    waits = await stand.db.fetchrow(
+        "SELECT attempts, due_at > $2 AS later FROM notifications.deliveries "
+        "WHERE user_id = $1 AND template = 'payment_sent'",
+        anna.id,
+        now + timedelta(minutes=30),
+    )
+    assert waits is not None
+    assert tuple(waits) == (1, True)
 
 
 async def test_security_goes_before_what_has_waited_longer(

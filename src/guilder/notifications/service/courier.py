@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -20,6 +20,7 @@ import structlog
 from guilder.kernel.ids import UserId
 from guilder.notifications.api import (
     AddressGone,
+    Category,
     Channel,
     Message,
     NotDelivered,
@@ -222,7 +223,12 @@ class Courier:
         if delivery.attempts > MOST_ATTEMPTS:
             await self._fail(delivery, "tried_too_often")
             return
+        later = self._later(delivery, chosen=reader.preferences)
+        if later is not None:
+            await self._db.run(lambda tx: deliveries.defer(tx, delivery, until=later))
+            return
         try:
+            _refuse_unwanted(delivery, chosen=reader.preferences)
             message = self._message(delivery, book=book, chosen=reader.preferences)
             await failpoints.reach(BEFORE_SEND)
             named = await self._send(message)
@@ -242,6 +248,12 @@ class Courier:
             await failpoints.reach(AFTER_SEND)
             ended = Ended(delivery=delivery, status=SENT, reference=named or None)
             await self._recorder.submit(ended)
+
+    def _later(self, delivery: Delivery, *, chosen: Preferences) -> datetime | None:
+        """When this message may be sent, if not now: quiet hours may have come since it was due."""
+        now = delivery.due_at - timedelta(seconds=self._lease_s)
+        at = chosen.send_at(now, Category(delivery.category))
+        return at if at > now else None
 
     def _message(self, delivery: Delivery, *, book: AddressBook, chosen: Preferences) -> Message:
         refuse_late(delivery, lease_s=self._lease_s)
@@ -296,3 +308,15 @@ class Courier:
         await self._db.run(lambda tx: record(tx, ended, held=False))
         self._figures.count(ended)
         return [None] * len(ended)
+
+
+def _refuse_unwanted(delivery: Delivery, *, chosen: Preferences) -> None:
+    """Refuse to send what its reader has switched off since it was queued. Nobody can switch off
+    security, nor codes, which go where they were asked for.
+
+    Raises:
+        Undeliverable: it is not wanted any more.
+    """
+    category = Category(delivery.category)
+    if category is not Category.SECURITY and not chosen.wants(category, delivery.channel):
+        raise Undeliverable("switched_off")

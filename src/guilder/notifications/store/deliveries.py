@@ -89,6 +89,10 @@ _POSTPONE: Final = """
     UPDATE notifications.deliveries SET due_at = clock_timestamp() + $3::interval, reason = $4
     WHERE id = $1 AND attempts = $2 AND ended_at IS NULL
 """
+_DEFER: Final = """
+    UPDATE notifications.deliveries SET due_at = $3, attempts = attempts - 1
+    WHERE id = $1 AND attempts = $2 AND ended_at IS NULL
+"""
 _ONE: Final = f"SELECT {_COLUMNS} FROM notifications.deliveries d WHERE d.id = $1"
 _SEVERAL: Final = f"""
     SELECT {_COLUMNS} FROM notifications.deliveries d WHERE d.id = ANY($1::uuid[]) ORDER BY d.id
@@ -211,6 +215,11 @@ async def end(tx: Tx, ended: Sequence[Ended], *, held: bool) -> dict[DeliveryId,
 async def postpone(tx: Tx, claimed: Delivery, *, pause: timedelta, reason: str) -> None:
     """Let a message be tried again after a pause."""
     await tx.execute(_POSTPONE, claimed.id, claimed.attempts, pause, reason)
+
+
+async def defer(tx: Tx, claimed: Delivery, *, until: datetime) -> None:
+    """Let a message wait until a time, as if it had not been claimed."""
+    await tx.execute(_DEFER, claimed.id, claimed.attempts, until)
 
 
 async def clear(tx: Tx, *, older_than: timedelta, most: int) -> int:
