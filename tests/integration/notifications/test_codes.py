@@ -17,7 +17,7 @@ from guilder.notifications.service.channels.simulated import SandboxOutbox
 from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
 from tests.integration.notifications.conftest import Trays
-from tests.support.newsstand import Newsstand, Person
+from tests.support.newsstand import Newsstand, Person, payment
 
 CODE = "847291"
 
@@ -146,6 +146,20 @@ async def test_sandbox_shows_the_code_to_its_reader(db: Database, key_folder: Pa
 
     assert letter.recipient == anna.phone
     assert CODE in wording.short
+
+
+async def test_sandbox_shows_no_code_to_anybody_else(db: Database, key_folder: Path) -> None:
+    outbox = SandboxOutbox(db)
+    stand = Newsstand(db, keys=key_folder, senders={Channel.SMS: outbox, Channel.EMAIL: outbox})
+    anna = await stand.person("Anna")
+    await stand.hear(issued(stand, anna), payment(None, anna.wallet))
+    await stand.courier().deliver()
+
+    own = await stand.sandbox.page(anna.id, before=new_id(), limit=5)
+    seen = await stand.sandbox.page(anna.id, before=new_id(), limit=5, to_others=True)
+
+    assert {letter.template for letter, _ in own} == {"login_code", "deposit_received"}
+    assert {letter.template for letter, _ in seen} == {"deposit_received"}
 
 
 async def test_changed_password_is_told_everywhere_it_can_be(

@@ -107,12 +107,17 @@ class SandboxReading:
         self._default = default
 
     async def page(
-        self, user_id: UserId, *, before: UUID, limit: int
+        self, user_id: UserId, *, before: UUID, limit: int, to_others: bool = False
     ) -> list[tuple[LaidOut, Wording]]:
-        """Messages to this person in the sandbox outbox, newest first."""
+        """Messages to this person in the sandbox outbox, newest first.
+
+        ``to_others``: somebody else reads them, for whom those of security are left out.
+        """
 
         async def read(tx: Tx) -> list[tuple[LaidOut, Wording]]:
-            found = await sandbox.laid_out(tx, user_id, before=before, limit=limit)
+            found = await sandbox.laid_out(
+                tx, user_id, before=before, limit=limit, with_security=not to_others
+            )
             readers = await people.readers(tx, [user_id], default=self._default)
             contacts = await people.contacts(tx, [user_id])
             name = self._name(user_id, contacts.get(user_id))

@@ -20,7 +20,8 @@ _LAY_OUT: Final = """
 _LAID_OUT: Final = """
     SELECT o.id, o.user_id, o.channel, o.recipient, o.sent_at, d.template, d.data
     FROM notifications.sandbox_outbox o JOIN notifications.deliveries d USING (id)
-    WHERE o.user_id = $1 AND o.id < $2 ORDER BY o.id DESC LIMIT $3
+    WHERE o.user_id = $1 AND o.id < $2 AND ($4 OR d.category <> 'security')
+    ORDER BY o.id DESC LIMIT $3
 """
 _CLEAR: Final = """
     DELETE FROM notifications.sandbox_outbox WHERE sent_at < clock_timestamp() - $1::interval
@@ -38,9 +39,11 @@ async def lay_out(tx: Tx, letters: Sequence[Letter]) -> None:
     )
 
 
-async def laid_out(tx: Tx, user_id: UserId, *, before: UUID, limit: int) -> list[LaidOut]:
+async def laid_out(
+    tx: Tx, user_id: UserId, *, before: UUID, limit: int, with_security: bool
+) -> list[LaidOut]:
     """A person's messages in the sandbox outbox, newest first."""
-    rows = await tx.fetch(_LAID_OUT, user_id, before, limit)
+    rows = await tx.fetch(_LAID_OUT, user_id, before, limit, with_security)
     return [LaidOut(**{**row, "data": msgspec.json.decode(row["data"])}) for row in rows]
 
 
