@@ -25,12 +25,15 @@ from msgspec import Struct
 
 from guilder.kernel.currencies import CURRENCIES
 from guilder.notifications.api import TemplateNotFound
+from guilder.notifications.domain.greeting import is_greeted_by
 from guilder.notifications.domain.notices import TEMPLATES, Values
 from guilder.notifications.domain.preferences import LANGUAGES
 
 _FOLDER: Final = Path(__file__).resolve().parents[1] / "templates"
 _CONTENT: Final = "[[content]]"
 _SHOWN_OF_AN_ID: Final = 6
+_ANYBODY: Final = {"en": "there", "hi": "ग्राहक"}
+"""How somebody is greeted who is not greeted by name."""
 
 
 class Wording(Struct, frozen=True, kw_only=True):
@@ -74,14 +77,14 @@ class Writer:
     def write(
         self, template: str, values: Values, *, language: str, time_zone: str, name: str
     ) -> Wording:
-        """The whole notice, to somebody called ``name``.
+        """The whole notice, to somebody called ``name``, if one is greeted by such a name.
 
         Raises:
             TemplateNotFound: no template has this name.
         """
         found = self._text(template, language)
         words = self._in_words(values, language=language, time_zone=time_zone)
-        words["name"] = name
+        words["name"] = name if is_greeted_by(name) else _ANYBODY[_spoken(language)]
         title, short = _line(_block(found, "title", words)), _block(found, "short", words)
         html = self._mail(template, language).render(words | {"title": title, "short": short})
         return Wording(title=title, short=short, text=_block(found, "text", words), html=html)
