@@ -31,6 +31,13 @@ class Here:
         return [ip_address("127.0.0.1")]
 
 
+class Both:
+    """Every name has two addresses of this machine."""
+
+    async def addresses(self, host: str, port: int) -> Sequence[Address]:
+        return [ip_address("127.0.0.1"), ip_address("127.0.0.2")]
+
+
 def outward(
     *, limits: CallLimits = PATIENT, tls: ssl.SSLContext | None = None, allow: str = "127.0.0.1:*"
 ) -> OutwardHttp:
@@ -175,6 +182,30 @@ async def test_interim_answers_are_passed_over(receiver: Receiver):
 
     assert (reply.status, reply.body) == (201, b"ok")
     assert [name for name, _ in reply.headers] == ["content-length"]
+
+
+async def test_of_two_answers_in_one_piece_the_first_counts(receiver: Receiver):
+    receiver.answer = raw(
+        b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\nno"
+        b"HTTP/1.1 200 OK\r\nx-more: a\r\ncontent-length: 3\r\n\r\nyes"
+    )
+
+    reply = await outward().post(receiver.url, headers={}, body=b"{}")
+
+    assert (reply.status, reply.body, reply.is_cut) == (500, b"no", False)
+    assert [name for name, _ in reply.headers] == ["content-length"]
+
+
+async def test_an_address_that_hangs_leaves_time_for_the_next(receiver: Receiver, tmp_path: Path):
+    ours, theirs = _tls(tmp_path, name="hooks.example")
+    receiver.answer = receivers.hanging
+    rules = EgressRules(https_only=False, allow=["127.0.0.1:*", "127.0.0.2:*"])
+    limits = CallLimits(connect_s=6, total_s=30)
+    caller = OutwardHttp(Egress(rules, resolver=Both()), limits=limits, tls=ours)
+    async with receiving(tls=theirs, host="127.0.0.2", port=receiver.port) as secure:
+        reply = await caller.post(f"https://hooks.example:{secure.port}/", headers={}, body=b"{}")
+
+        assert (reply.status, len(secure.requests)) == (200, 1)
 
 
 async def test_a_certificate_is_checked_for_the_name_in_the_url(tmp_path: Path):

@@ -83,7 +83,11 @@ async def _read(reader: asyncio.StreamReader) -> Received:
 
 @asynccontextmanager
 async def receiving(
-    answer: Answer | None = None, *, tls: ssl.SSLContext | None = None
+    answer: Answer | None = None,
+    *,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[Receiver]:
     """A receiver until the block ends; it says 200 unless told otherwise."""
     receiver = Receiver(answer or answering(200), scheme="https" if tls else "http")
@@ -100,7 +104,7 @@ async def receiving(
         finally:
             running.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(serve, host, port, ssl=tls)
     receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver

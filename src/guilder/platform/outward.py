@@ -100,10 +100,11 @@ class OutwardHttp:
         return reading.reply()
 
     async def _connect(self, url: str) -> tuple[Target, asyncio.StreamReader, asyncio.StreamWriter]:
-        async with asyncio.timeout(self._limits.connect_s):
+        deadline = asyncio.get_running_loop().time() + self._limits.connect_s
+        async with asyncio.timeout_at(deadline):
             try:
                 target, addresses = await self._egress.find(url)
-                reader, writer = await self._first(addresses, target)
+                reader, writer = await self._first(addresses, target, deadline=deadline)
             except UrlRefused as error:
                 raise CallFailed("address_refused") from error
             except NoSuchHost as error:
@@ -115,12 +116,18 @@ class OutwardHttp:
         return target, reader, writer
 
     async def _first(
-        self, addresses: Sequence[Address], target: Target
+        self, addresses: Sequence[Address], target: Target, *, deadline: float
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the first address that takes one, and to no other host."""
-        for address in addresses[:-1]:
+        """A connection to the first address that takes one, and to no other host.
+
+        Each has its share of the time that is left, so that one which hangs leaves some to others.
+        """
+        now = asyncio.get_running_loop().time
+        for place, address in enumerate(addresses[:-1]):
+            share_s = (deadline - now()) / (len(addresses) - place)
             with contextlib.suppress(OSError):
-                return await self._open(address, target)
+                async with asyncio.timeout(share_s):
+                    return await self._open(address, target)
         return await self._open(addresses[-1], target)
 
     async def _open(
@@ -175,19 +182,23 @@ class _Reading:
         self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[str, str]] = []
         self._body = bytearray()
-        self._is_cut = False
+        self._is_full = False
         self._head_bytes = 0
 
     @property
     def is_done(self) -> bool:
-        return self.is_whole or self._is_cut
+        return self.is_whole or self._is_full
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there was more of the body, or was to be: the connection ended before it did."""
+        return self._is_full or (not self.is_whole and self._promised_more())
 
     def take(self, chunk: bytes) -> None:
         """Read ``chunk``; an empty one is the end of the connection."""
         if not chunk:
             if self.status is None:
                 raise CallFailed("connection")
-            self._is_cut = not self.is_whole and self._promised_more()
             return
         if self.status is None:
             self._head_bytes += len(chunk)
@@ -196,7 +207,7 @@ class _Reading:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self.status is None:
                 raise CallFailed("not_http") from error
-            self._is_cut = True
+            self._is_full = not self.is_whole
         if self.status is None and self._head_bytes > _MOST_HEAD_BYTES:
             raise CallFailed("head_too_large")
 
@@ -206,13 +217,15 @@ class _Reading:
 
     def on_headers_complete(self) -> None:
         status = int(self._parser.get_status_code())
-        if status >= 200 or status == 101:
+        if self.status is None and (status >= 200 or status == 101):
             self.status = status
 
     def on_body(self, body: bytes) -> None:
+        if self.is_whole:  # of another answer behind it, which nobody asked for
+            return
         room = self._most_bytes - len(self._body)
         self._body += body[:room]
-        self._is_cut = self._is_cut or len(body) > room
+        self._is_full = self._is_full or len(body) > room
 
     def on_message_complete(self) -> None:
         if self.status is None:  # an interim answer (100, 103): the real one is still to come
@@ -227,7 +240,7 @@ class _Reading:
             status=self.status,
             headers=tuple(self._headers),
             body=bytes(self._body),
-            is_cut=self._is_cut or not (self.is_whole or not self._promised_more()),
+            is_cut=self.is_cut,
         )
 
     def _promised_more(self) -> bool:
