@@ -17,7 +17,6 @@ _EMPTY_CONTACTS: Final = """
 _FORGET: Final = tuple(
     f"DELETE FROM notifications.{table} WHERE user_id = ANY($1::uuid[])"
     for table in (
-        "known_devices",
         "preferences",
         "devices",
         "deliveries",
@@ -30,8 +29,7 @@ _CAME_LATE: Final = """
     SELECT c.user_id FROM notifications.contacts c
     WHERE c.changed_at = 'infinity' AND (
         EXISTS (SELECT FROM notifications.feed f WHERE f.user_id = c.user_id)
-        OR EXISTS (SELECT FROM notifications.deliveries d WHERE d.user_id = c.user_id)
-        OR EXISTS (SELECT FROM notifications.known_devices k WHERE k.user_id = c.user_id))
+        OR EXISTS (SELECT FROM notifications.deliveries d WHERE d.user_id = c.user_id))
     ORDER BY c.user_id LIMIT $1
 """
 
