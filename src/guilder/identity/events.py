@@ -240,7 +240,10 @@ def code_place(user_id: UserId) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordChanged:
-    """A user has another password: ``by`` change, knowing the old one, or by reset."""
+    """A user has another password: ``by`` change, knowing the old one, or by reset.
+
+    By reclaim: there is none, since the one before may have been a stranger's (`AccountReclaimed`).
+    """
 
     TYPE: ClassVar[str] = "com.guilder.user.password_changed"
 
@@ -262,9 +265,10 @@ class ContactVerified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountReclaimed:
-    """Who has an email that nobody had proved set a password: the account is theirs from now on.
+    """Who has an address that nobody had proved has shown it: the account is theirs from now on.
 
-    Whatever was attached to it up to ``reclaimed_at`` may be a stranger's and ends.
+    They reset the password, or signed in with a code and nothing else. Whatever was attached to
+    it up to ``reclaimed_at`` may be a stranger's and ends.
     """
 
     TYPE: ClassVar[str] = "com.guilder.user.reclaimed"

@@ -10,7 +10,7 @@ import httpx2
 import pytest_asyncio
 
 from guilder.identity import module
-from guilder.identity.service.contact_checks import prove
+from guilder.identity.service.first_proofs import prove
 from guilder.identity.service.one_time_codes import PAUSE
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database

@@ -173,6 +173,12 @@ def test_guesses_at_codes_and_another_password_are_about_security() -> None:
     assert (of_change.template, of_change.category) == ("password_changed", Category.SECURITY)
 
 
+def test_whose_password_may_have_been_a_strangers_hears_that_it_opens_nothing_any_more() -> None:
+    (notice,) = of_password(PasswordChanged(user_id=ANNA, by="reclaim", changed_at=NOW))
+
+    assert (notice.template, notice.category) == ("password_voided", Category.SECURITY)
+
+
 def test_who_runs_a_failing_webhook_hears_that_it_is_switched_off() -> None:
     fact = WebhookDisabled(endpoint_id=uuid4(), owner_id=BEN)
 

@@ -21,6 +21,7 @@ class EndReason(StrEnum):
     PASSWORD_CHANGED = "password_changed"  # noqa: S105 - a reason, not a secret
     PASSWORD_RESET = "password_reset"  # noqa: S105 - a reason, not a secret
     FACTORS_CHANGED = "factors_changed"
+    RECLAIMED = "reclaimed"
     FROZEN = "frozen"
     ERASED = "erased"
 

@@ -67,8 +67,10 @@ def build_code_services(
         sign_in=CodeSignIn(
             db=db,
             users=users,
+            passwords=passwords,
             codes=made,
             sessions=sessions,
+            verifying=verifying,
             factors=factors,
             lockout=lockout,
             default_region=default_region,

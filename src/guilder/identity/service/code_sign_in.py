@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from guilder.identity.api import AccountView, SignedIn
 from guilder.identity.api.second_factors import Challenge, InvalidOtp, SecondFactors
+from guilder.identity.api.sessions import EndReason
+from guilder.identity.api.verifications import VerificationId
 from guilder.identity.service.code_sending import Named, opened_by_code, read_name
-from guilder.identity.service.contact_checks import prove
+from guilder.identity.service.first_proofs import claim, prove
 from guilder.identity.service.lockout import Attempt, Lockout
+from guilder.identity.service.new_passwords import put_password
 from guilder.identity.service.one_time_codes import OneTimeCodes, Purpose
+from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.sessions import Sessions
+from guilder.identity.service.verifications import Verifying
+from guilder.identity.store import second_factors
 from guilder.identity.store.users import UserStore
 from guilder.platform.db import Database, Tx
+from guilder.platform.identifiers import new_id
+
+_BY_CODE: Final = ("otp",)
 
 
 class CodeSignIn:
-    """Opens sessions of customers for codes. A second factor is asked for as ever."""
+    """Opens sessions of customers for codes. A second factor is asked for as ever.
+
+    Who shows nothing but the code, and is the first to prove the address, has the account to
+    themselves from then on: its password, which a stranger may have chosen, opens nothing any more.
+    """
 
     def __init__(
         self,
         *,
         db: Database,
         users: UserStore,
+        passwords: Passwords,
         codes: OneTimeCodes,
         sessions: Sessions,
+        verifying: Verifying,
         factors: SecondFactors,
         lockout: Lockout,
         default_region: str,
     ) -> None:
         self._db = db
         self._users = users
+        self._passwords = passwords
         self._codes = codes
         self._sessions = sessions
+        self._verifying = verifying
         self._factors = factors
         self._lockout = lockout
         self._default_region = default_region
@@ -66,21 +86,41 @@ class CodeSignIn:
         if account is None or not is_right:
             await self._lockout.failed(attempt)
             raise InvalidOtp
-        epoch = account.sign_in_epoch
-        await self._db.run(
-            lambda tx: prove(tx, account.user_id, contact=named.contact, epoch=epoch)
-        )
         demand = await self._factors.demand(
-            account, otp=second_factor, client_address=client_address, methods=("otp",)
+            account, otp=second_factor, client_address=client_address, methods=_BY_CODE
         )
         if isinstance(demand, Challenge):
             return demand
+        proved = await self._proved(account, named, is_alone=demand.methods == _BY_CODE)
         return await self._sessions.open(
-            account,
-            user_agent=user_agent,
-            client_address=client_address,
-            methods=demand.methods,
+            proved, user_agent=user_agent, client_address=client_address, methods=demand.methods
         )
+
+    async def _proved(self, account: AccountView, named: Named, *, is_alone: bool) -> AccountView:
+        """The account, now that the address is proved; ``is_alone``: by the code and no more."""
+        user_id, epoch, attempt = account.user_id, account.sign_in_epoch, new_id()
+        unknown = self._passwords.nobodys()
+        ended: list[VerificationId] = []
+
+        async def work(tx: Tx) -> AccountView:
+            # Factors before the user's row, and that before anything of theirs, as everybody does.
+            await second_factors.lock(tx, user_id)
+            if not await second_factors.was_done(tx, attempt):
+                if not is_alone:
+                    await prove(tx, user_id, contact=named.contact, epoch=epoch)
+                    return account
+                if not await claim(tx, account, contact=named.contact, epoch=epoch):
+                    return account
+                await self._sessions.end(tx, user_id=user_id, reason=EndReason.RECLAIMED)
+                ended[:] = await put_password(tx, user_id, password_hash=unknown, by="reclaim")
+                await second_factors.mark_done(tx, attempt)
+            claimed = await self._users.account(tx, account.id) or account
+            # The one end that does not void the code: this very proof has caused it.
+            return replace(claimed, sign_in_epoch=epoch + 1)
+
+        proved = await self._db.run(work)
+        await self._verifying.wipe(ended)
+        return proved
 
     async def _begin(
         self, tx: Tx, named: Named, *, client_address: str

@@ -14,18 +14,17 @@ from guilder.identity.api.codes import (
     TooManyCodesSent,
 )
 from guilder.identity.api.second_factors import InvalidOtp
-from guilder.identity.events import ContactVerified
 from guilder.identity.service.code_sending import publish_code
+from guilder.identity.service.first_proofs import prove
 from guilder.identity.service.one_time_codes import PAUSE, OneTimeCodes, Purpose
 from guilder.identity.service.sealed_codes import sealed_code
 from guilder.identity.store import credentials
 from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import Unauthenticated
 from guilder.kernel.ids import UserId
-from guilder.platform.db import Database, Tx
+from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.identifiers import new_id
-from guilder.platform.outbox import append, outgoing
 
 _LIFE = timedelta(seconds=CODE_LIFE_S)
 
@@ -103,20 +102,6 @@ class ContactChecks:
         if account is None:
             raise Unauthenticated
         return account
-
-
-async def prove(tx: Tx, user_id: UserId, *, contact: str, epoch: int | None = None) -> bool:
-    """Somebody has shown that an address is this user's; whether nobody had before.
-
-    It proves nothing when the user's sessions were ended since ``epoch``: what ended them may
-    have been to shut out whoever has the address.
-    """
-    verified_at = await credentials.verify_contact(tx, user_id, contact=contact, epoch=epoch)
-    if verified_at is None:
-        return False
-    event = ContactVerified(user_id=user_id, contact=contact, verified_at=verified_at)
-    await append(tx, [outgoing(event, key=str(user_id))])
-    return True
 
 
 def _subject(account: AccountView, contact: Contact) -> str:

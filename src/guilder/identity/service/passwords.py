@@ -104,6 +104,7 @@ class Passwords:
             if apart
             else HashingThreads(cost, at_once=at_once)
         )
+        self._cost = cost
         self.decoy = _decoy(cost)
         self._most = at_once + waiting
         self._running: set[asyncio.Task[Any]] = set()
@@ -125,6 +126,10 @@ class Passwords:
         text = stored or self.decoy
         matches = await self._admitted(self._hashing.verify(password, stored=text))
         return matches and stored is not None
+
+    def nobodys(self) -> str:
+        """A text to store that no password matches; finding so costs as much as ever."""
+        return _decoy(self._cost)
 
     async def close(self) -> None:
         """Stop what hashes, once it has done what it is doing. Nobody waits for the rest."""

@@ -10,25 +10,18 @@ from guilder.identity.api.codes import ResetTokenUnusable
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.api.verifications import VerificationId, token_digest
 from guilder.identity.domain.applicants import Malformed, read_new_password
-from guilder.identity.events import AccountReclaimed
-from guilder.identity.service.clients import forget_clients
-from guilder.identity.service.contact_checks import prove
-from guilder.identity.service.factor_reset import end_factors
+from guilder.identity.service.first_proofs import claim
 from guilder.identity.service.new_passwords import put_password, telling_words
-from guilder.identity.service.outside_sign_in import end_links
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.service.verifications import Verifying
 from guilder.identity.store import credentials, second_factors
-from guilder.identity.store.users import UserStore, database_time
+from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import ValidationFailed
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
-from guilder.platform.outbox import append, outgoing
-from guilder.platform.permissions import CUSTOMER, USER_ADMIN
 
 _KEPT: Final = timedelta(days=1)
-_USUAL: Final = frozenset({CUSTOMER, USER_ADMIN})
 
 
 class RecoveryOfAccess:
@@ -79,8 +72,7 @@ class RecoveryOfAccess:
             if not await credentials.use_reset(tx, digest, used_by=attempt):
                 raise ResetTokenUnusable
             await credentials.void_resets(tx, user_id, but=digest)
-            if await prove(tx, user_id, contact="email"):
-                await _end_ways_in(tx, account)
+            await claim(tx, account, contact="email")
             return await put_password(tx, user_id, password_hash=password_hash, by="reset")
 
         await self._verifying.wipe(await self._db.run(work))
@@ -92,18 +84,3 @@ class RecoveryOfAccess:
     async def _whose(self, tx: Tx, digest: bytes) -> AccountView | None:
         user_id = await credentials.reset_of(tx, digest)
         return None if user_id is None else await self._users.account(tx, user_id)
-
-
-async def _end_ways_in(tx: Tx, account: AccountView) -> None:
-    """Until now anybody may have registered with this email, to keep a way in.
-
-    Nobody but their employer named the email of staff: a mailbox does not end their factors.
-    """
-    user_id = account.user_id
-    await forget_clients(tx, user_id=user_id)
-    await end_links(tx, user_id=user_id)
-    if _USUAL.issuperset(account.roles):
-        await end_factors(tx, user_id=user_id)
-    await credentials.doubt_phone(tx, user_id)
-    event = AccountReclaimed(user_id=user_id, reclaimed_at=await database_time(tx))
-    await append(tx, [outgoing(event, key=str(user_id))])

@@ -101,6 +101,7 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
         "new_device": _template(Category.SECURITY, at=_AT, account_type="customer"),
         "session_stolen": _template(Category.SECURITY, at=_AT),
         "password_changed": _template(Category.SECURITY, at=_AT),
+        "password_voided": _template(Category.SECURITY, at=_AT),
         "second_factor_changed": _template(Category.SECURITY, at=_AT, change="totp_added"),
         "second_factor_guessed": _template(Category.SECURITY, at=_AT),
         "login_code": _template(Category.SECURITY, code="847291", at=_AT),
@@ -197,10 +198,11 @@ def of_guesses(fact: SecondFactorGuessed, *, at: datetime) -> list[Notice]:
 
 
 def of_password(fact: PasswordChanged) -> list[Notice]:
-    """Whoever did not change it themselves has to know at once."""
+    """Whoever did not change it themselves has to know at once; who has none now, too."""
     at = fact.changed_at
     values = {"at": _written(at)}
-    return [Notice(user_id=fact.user_id, template="password_changed", values=values, at=at)]
+    template = "password_voided" if fact.by == "reclaim" else "password_changed"
+    return [Notice(user_id=fact.user_id, template=template, values=values, at=at)]
 
 
 def of_new_device(fact: NewDeviceUsed) -> list[Notice]:
