@@ -1,7 +1,8 @@
 """A session proves itself again before it may change what protects the account.
 
 Whoever has second factors proves one of them; whoever has none, the password. Adding a factor is
-also open to a session that has just begun, since signing in was such a proof.
+also open to a session that has just begun with either, since signing in was such a proof. A code by
+mail or SMS and a provider's word are none: whoever has the phone for a minute has not the password.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from guilder.platform.identifiers import new_id
 
 PROOF_LIFE: Final = timedelta(minutes=5)
 SIGN_IN_COUNTS_FOR: Final = timedelta(minutes=10)
+_COUNTING: Final = ("pwd", "mfa")
+"""What a session has to have begun by, so that its beginning counts (RFC 8176)."""
 
 
 class StepUp:
@@ -116,12 +119,14 @@ class StepUp:
         return await self._db.run(work)
 
     async def require_recent(self, tx: Tx, asker: Asker) -> None:
-        """Go on if the session has just begun, or has proved itself.
+        """Go on if the session has just begun by a password or a factor, or has proved itself.
 
         Raises:
             StepUpRequired: neither.
         """
-        if await factor_moments.began_within(tx, asker.session_id, age=SIGN_IN_COUNTS_FOR):
+        if await factor_moments.began_within(
+            tx, asker.session_id, age=SIGN_IN_COUNTS_FOR, by=_COUNTING
+        ):
             return
         factors = await second_factors.factors(tx, asker.user_id)
         await _require_proof(tx, asker, by_factor=factors.is_enrolled)

@@ -47,7 +47,8 @@ _USE_CEREMONY: Final = """
         AND used_at IS NULL AND expires_at > clock_timestamp()
 """
 _SESSION_AGE: Final = """
-    SELECT started_at > clock_timestamp() - $2::interval FROM identity.sessions WHERE id = $1
+    SELECT started_at > clock_timestamp() - $2::interval AND methods && $3::text[]
+    FROM identity.sessions WHERE id = $1
 """
 _PROOF: Final = """
     SELECT by_factor, failures, blocked_until,
@@ -187,9 +188,9 @@ async def use_ceremony(
     return rows_done(used) > 0
 
 
-async def began_within(tx: Tx, session_id: SessionId, *, age: timedelta) -> bool:
-    """Whether the session began so lately."""
-    return bool(await tx.fetchval(_SESSION_AGE, session_id, age))
+async def began_within(tx: Tx, session_id: SessionId, *, age: timedelta, by: Sequence[str]) -> bool:
+    """Whether the session began so lately, by one of these methods at least."""
+    return bool(await tx.fetchval(_SESSION_AGE, session_id, age, list(by)))
 
 
 async def proof(tx: Tx, session_id: SessionId, *, age: timedelta) -> ProofRow | None:
