@@ -9,12 +9,13 @@ import asyncpg
 import httpx2
 import pytest
 
-from guilder.identity.domain.lockout import Backoff, Backoffs
+from guilder.identity.domain.lockout import Backoff, Backoffs, Guessing
 from guilder.identity.service.lockout import Lockout
 from guilder.identity.service.session_clearing import SessionClearing
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
-from tests.support.town import Town, data, error
+from tests.support.portal import settle
+from tests.support.town import PASSWORD, Town, data, error
 
 Superuser = asyncpg.Connection
 WRONG = "WrongPass123"
@@ -296,7 +297,9 @@ async def test_an_attempt_that_was_never_judged_does_not_count(
 
     for _ in range(5):
         attempt = await db.run(
-            lambda tx: lockout.admit(tx, name="swati", client_address=here, device_id=None)
+            lambda tx: lockout.admit(
+                tx, guessing=Guessing.PASSWORD, name="swati", client_address=here
+            )
         )
         await lockout.withdrawn(attempt)
 
@@ -353,3 +356,21 @@ async def test_what_is_old_is_forgotten(
         "refresh_tokens": 1,
     }
     assert data(await elsewhere.post("/auth/refresh", refresh_token=recent["refresh_token"]))
+
+
+@pytest.mark.parametrize("name", ["password change|{}", "{}"])
+async def test_no_name_that_a_stranger_writes_holds_up_a_change_of_password(
+    name: str, town: Town
+) -> None:
+    anna = await settle(town, "Anna")
+
+    for _ in range(5):
+        guesses = await guess(town.at(next(_addresses)), name.format(anna.id), times=4)
+        assert set(guesses) == {401}
+    change = await anna.app.post(
+        "/auth/password/change",
+        current_password=PASSWORD,
+        new_password="Another long passphrase",
+    )
+
+    assert data(change, 202)["verification_required"] is True

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 _V6_BITS: Final = 64
 _DOUBLINGS: Final = 20
+
+
+class Guessing(StrEnum):
+    """What is guessed at. Failures at one count for no other, whatever name was written."""
+
+    PASSWORD = "sign-in"  # noqa: S105 - a kind of attempt, not a secret
+    PASSWORD_CHANGE = "password change"  # noqa: S105 - a kind of attempt, not a secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
-from uuid import UUID
 
 from guilder.identity.api import AccountType, AccountView
 from guilder.identity.api.codes import WrongPassword
@@ -19,6 +18,7 @@ from guilder.identity.api.verifications import (
     token_digest,
 )
 from guilder.identity.domain.applicants import Malformed, read_new_password, read_password
+from guilder.identity.domain.lockout import Guessing
 from guilder.identity.domain.verifications import Status
 from guilder.identity.service.lockout import Attempt, Lockout
 from guilder.identity.service.new_passwords import put_password, telling_words
@@ -115,9 +115,9 @@ class PasswordChange:
             raise NotPermitted
         attempt = await self._lockout.admit(
             tx,
-            name=f"password change|{account.user_id}",
+            guessing=Guessing.PASSWORD_CHANGE,
+            name=str(account.user_id),
             client_address=wish.client_address,
-            device_id=None,
         )
         return _Known(account=account, stored=stored, attempt=attempt)
 
@@ -178,7 +178,7 @@ class PasswordChange:
         if await credentials.password(tx, user_id) not in {known.stored, password_hash}:
             raise WrongPassword
         verdicts = await self._tokens.spend(tx, [spending])
-        refusal = verdicts[UUID(bytes=spending.used_by.bytes)]
+        refusal = verdicts[spending.used_by]
         if refusal is not None:
             raise refusal
         await credentials.void_resets(tx, user_id)

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from guilder.identity.api.sessions import TooManySignIns
 from guilder.identity.domain import lockout as rules
-from guilder.identity.domain.lockout import Backoff, Backoffs, Failures
+from guilder.identity.domain.lockout import Backoff, Backoffs, Failures, Guessing
 from guilder.identity.store import lockout as store
 from guilder.identity.store.users import database_time
 from guilder.platform.db import Database, Tx
@@ -44,7 +44,13 @@ class Lockout:
         self._backoffs = backoffs or Backoffs()
 
     async def admit(
-        self, tx: Tx, *, name: str, client_address: str, device_id: UUID | None
+        self,
+        tx: Tx,
+        *,
+        guessing: Guessing,
+        name: str,
+        client_address: str,
+        device_id: UUID | None = None,
     ) -> Attempt:
         """Let an attempt on ``name`` in, counted as failed until it is said to have succeeded.
 
@@ -53,7 +59,7 @@ class Lockout:
         Raises:
             TooManySignIns: it has to wait. It does not count then.
         """
-        attempt = self._attempt(name=name, client_address=client_address, device_id=device_id)
+        attempt = self._attempt(guessing, name, address=client_address, device_id=device_id)
         address = None if attempt.address is None else await store.read(tx, attempt.address)
         known = await store.lock(tx, list(attempt.counted))
         at = await database_time(tx)
@@ -129,16 +135,18 @@ class Lockout:
         while await self._db.run(work) == _PURGED_AT_ONCE:
             pass
 
-    def _attempt(self, *, name: str, client_address: str, device_id: UUID | None) -> Attempt:
+    def _attempt(
+        self, guessing: Guessing, name: str, *, address: str, device_id: UUID | None
+    ) -> Attempt:
         if device_id is not None:
             key = self._keys.pseudonym(f"sign-in|device|{device_id}")
             return Attempt(counted={key: self._backoffs.device}, address=None)
-        origin = rules.origin_of(client_address)
-        here = self._keys.pseudonym(f"sign-in|name|{origin}|{name}")
-        anywhere = self._keys.pseudonym(f"sign-in|name|*|{name}")
+        origin = rules.origin_of(address)
+        here = self._keys.pseudonym(f"{guessing}|name|{origin}|{name}")
+        anywhere = self._keys.pseudonym(f"{guessing}|name|*|{name}")
         return Attempt(
             counted={here: self._backoffs.name_here, anywhere: self._backoffs.name},
-            address=self._address(client_address),
+            address=self._address(address),
         )
 
     def _address(self, client_address: str) -> UUID:

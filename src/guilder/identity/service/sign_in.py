@@ -9,6 +9,7 @@ from guilder.identity.api.second_factors import Challenge, SecondFactors
 from guilder.identity.domain import applicants
 from guilder.identity.domain import sessions as rules
 from guilder.identity.domain.applicants import Malformed
+from guilder.identity.domain.lockout import Guessing
 from guilder.identity.service.lockout import Attempt, Lockout
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.sessions import Sessions
@@ -97,6 +98,7 @@ class SignIn:
         )
         attempt = await self._lockout.admit(
             tx,
+            guessing=Guessing.PASSWORD,
             name=email_key or phone or _as_written(credentials),
             client_address=client_address,
             device_id=await _remembered(tx, credentials, row=row),
