@@ -100,3 +100,12 @@ def test_an_address_waits_for_what_is_beyond_its_allowance(
 )
 def test_an_address_counts_for_its_household(address: str, origin: str) -> None:
     assert origin_of(address) == origin
+
+
+def test_what_turns_out_to_be_no_failure_leaves_the_allowance_as_it_was() -> None:
+    before, at = failed(3, every=timedelta(0))
+
+    after = THREE.one_less(THREE.one_more(before, at=at))
+
+    assert after == before
+    assert THREE.one_less(failures(0)) == failures(0)

@@ -50,6 +50,15 @@ class Allowance:
         count = 1 if failures is None else failures.count + 1
         return Failures(count=count, last_at=at, blocked_until=max(before, full) + self.pause)
 
+    def one_less(self, failures: Failures) -> Failures:
+        """What is kept when one that was counted turns out to be no failure."""
+        blocked_until = failures.blocked_until
+        return Failures(
+            count=max(0, failures.count - 1),
+            last_at=failures.last_at,
+            blocked_until=None if blocked_until is None else blocked_until - self.pause,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoffs:

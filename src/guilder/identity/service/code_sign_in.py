@@ -19,6 +19,7 @@ from guilder.identity.service.sessions import Sessions
 from guilder.identity.service.verifications import Verifying
 from guilder.identity.store import second_factors
 from guilder.identity.store.users import UserStore
+from guilder.kernel.errors import Overloaded
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
 
@@ -82,10 +83,15 @@ class CodeSignIn:
         account, attempt = await self._db.run(
             lambda tx: self._begin(tx, named, client_address=client_address)
         )
-        is_right = await self._codes.take(Purpose.LOGIN, subject=named.subject, code=code)
+        try:
+            is_right = await self._codes.take(Purpose.LOGIN, subject=named.subject, code=code)
+        except Overloaded:
+            await self._lockout.withdrawn(attempt)
+            raise
         if account is None or not is_right:
             await self._lockout.failed(attempt)
             raise InvalidOtp
+        await self._lockout.succeeded(attempt)
         demand = await self._factors.demand(
             account, otp=second_factor, client_address=client_address, methods=_BY_CODE
         )

@@ -33,6 +33,8 @@ class Attempt:
     counted: Mapping[UUID, Backoff]
     address: UUID | None
     """What is counted only once it has failed; None for a remembered device."""
+    is_counted_there: bool = False
+    """Whether the address has counted it as failed already."""
 
 
 class Lockout:
@@ -79,19 +81,26 @@ class Lockout:
     async def admit_from(self, tx: Tx, *, client_address: str) -> Attempt:
         """Let an attempt in that only its address is held up by: its name has tries of its own.
 
+        It counts as failed there until it is said to have succeeded: such an attempt costs so
+        little that any number of them could be under way before the first has failed.
+
         Raises:
-            TooManySignIns: too much has failed from there.
+            TooManySignIns: too much has failed from there. It does not count then.
         """
         address = self._address(client_address)
-        known = await store.read(tx, address)
-        left = rules.wait(known, at=await database_time(tx))
+        known = (await store.lock(tx, [address])).get(address)
+        at = await database_time(tx)
+        left = rules.wait(known, at=at)
         if left:
             raise TooManySignIns(retry_after_s=math.ceil(left.total_seconds()))
-        return Attempt(counted={}, address=address)
+        await store.put(tx, {address: self._backoffs.address.one_more(known, at=at)})
+        return Attempt(counted={}, address=address, is_counted_there=True)
 
     async def failed(self, attempt: Attempt) -> None:
-        """The attempt has failed: its address has one failure more."""
+        """The attempt has failed: its address has one failure more, unless it has it already."""
         address, allowance = attempt.address, self._backoffs.address
+        if attempt.is_counted_there:
+            return
 
         async def work(tx: Tx) -> None:
             if address is not None:
@@ -106,7 +115,10 @@ class Lockout:
         """The name was proved by whoever has it: what failed before is forgotten."""
 
         async def work(tx: Tx) -> None:
-            await store.forgive(tx, list(attempt.counted), at=await database_time(tx))
+            known = await self._locked(tx, attempt)
+            cleared = Failures(count=0, last_at=await database_time(tx), blocked_until=None)
+            put = dict.fromkeys(known.keys() & attempt.counted.keys(), cleared)
+            await store.put(tx, {**put, **self._given_back(attempt, known)})
 
         await self._db.run(work)
 
@@ -114,13 +126,14 @@ class Lockout:
         """The attempt was never judged, so it does not count."""
 
         async def work(tx: Tx) -> None:
-            known = await store.lock(tx, list(attempt.counted))
+            known = await self._locked(tx, attempt)
             at = await database_time(tx)
             fewer = {
-                key: _one_less(failures, at=at, backoff=attempt.counted[key])
-                for key, failures in known.items()
+                key: _one_less(known[key], at=at, backoff=backoff)
+                for key, backoff in attempt.counted.items()
+                if key in known
             }
-            await store.put(tx, fewer)
+            await store.put(tx, {**fewer, **self._given_back(attempt, known)})
 
         await self._db.run(work)
 
@@ -134,6 +147,20 @@ class Lockout:
 
         while await self._db.run(work) == _PURGED_AT_ONCE:
             pass
+
+    async def _locked(self, tx: Tx, attempt: Attempt) -> Mapping[UUID, Failures]:
+        """All that counted the attempt when it began, locked at once, in the order of everybody."""
+        there = [attempt.address] if attempt.address and attempt.is_counted_there else []
+        return await store.lock(tx, [*attempt.counted, *there])
+
+    def _given_back(
+        self, attempt: Attempt, known: Mapping[UUID, Failures]
+    ) -> Mapping[UUID, Failures]:
+        """What the address keeps when an attempt that it counted has not failed."""
+        address = attempt.address
+        if address is None or address not in known:
+            return {}
+        return {address: self._backoffs.address.one_less(known[address])}
 
     def _attempt(
         self, guessing: Guessing, name: str, *, address: str, device_id: UUID | None

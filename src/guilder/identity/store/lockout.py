@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -56,12 +55,6 @@ async def put(tx: Tx, counted: Mapping[UUID, Failures]) -> None:
     """Keep what failed, in the rows that `lock` has locked."""
     for key, failures in counted.items():
         await tx.execute(_PUT, key, failures.count, failures.last_at, failures.blocked_until)
-
-
-async def forgive(tx: Tx, ids: Collection[UUID], *, at: datetime) -> None:
-    """Nothing has failed for any of these."""
-    cleared = Failures(count=0, last_at=at, blocked_until=None)
-    await put(tx, dict.fromkeys(await lock(tx, ids), cleared))
 
 
 async def purge(tx: Tx, *, kept_s: float, limit: int) -> int:
