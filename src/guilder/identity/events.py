@@ -186,6 +186,20 @@ class SecondFactorGuessed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignInCodesGuessed:
+    """So many wrong codes to sign in with came in a row for one of a user's addresses.
+
+    Whoever sent them need not know more than the address.
+    """
+
+    TYPE: ClassVar[str] = "com.guilder.user.sign_in_codes_guessed"
+
+    user_id: UserId
+    failures: int
+    guessed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerificationRequested:
     """An operation waits until somebody confirms it with a code. The code is not in here."""
 

@@ -46,6 +46,7 @@ from guilder.identity.service.factor_clearing import FactorClearing, FactorResea
 from guilder.identity.service.factor_reset import FactorResetByOperator
 from guilder.identity.service.factor_services import FactorServices, build_factors
 from guilder.identity.service.freezes import Freezes
+from guilder.identity.service.guess_alarms import TELL_OF_GUESSES
 from guilder.identity.service.key_rotation import KeyRotation
 from guilder.identity.service.lockout import Lockout
 from guilder.identity.service.outside_sign_in import OutsideSignIn
@@ -206,7 +207,10 @@ def build(
         routes=_routes(shared, parts, issuing=issuing),
         jobs=(*_jobs(shared, parts), *_rotations(keys, after_s=rotate_keys_after_s)),
         checks=(*SESSION_CHECKS, *ROLE_CHECKS, *PERSONAL_CHECKS, *CLIENT_CHECKS),
-        tasks=(Task(name=SEND_CODE, perform=parts.codes.sending.send),),
+        tasks=(
+            Task(name=SEND_CODE, perform=parts.codes.sending.send),
+            Task(name=TELL_OF_GUESSES, perform=parts.codes.alarms.tell),
+        ),
         on_stop=(shared.passwords.close, shared.codes.close),
     )
 

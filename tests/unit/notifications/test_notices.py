@@ -12,6 +12,7 @@ from guilder.identity.events import (
     PasswordChanged,
     SecondFactorGuessed,
     SessionsEnded,
+    SignInCodesGuessed,
     UserRegistered,
 )
 from guilder.kernel.ids import SessionId, TransactionId, UserId, WalletId
@@ -24,6 +25,7 @@ from guilder.notifications.domain.notices import (
     WebhookDisabled,
     of_disabled_webhook,
     of_failure,
+    of_guessed_codes,
     of_guesses,
     of_new_device,
     of_password,
@@ -171,6 +173,12 @@ def test_guesses_at_codes_and_another_password_are_about_security() -> None:
 
     assert (of_guess.template, of_guess.category) == ("second_factor_guessed", Category.SECURITY)
     assert (of_change.template, of_change.category) == ("password_changed", Category.SECURITY)
+
+
+def test_whose_sign_in_codes_are_guessed_at_hears_of_it() -> None:
+    (notice,) = of_guessed_codes(SignInCodesGuessed(user_id=ANNA, failures=10, guessed_at=NOW))
+
+    assert (notice.template, notice.category) == ("login_code_guessed", Category.SECURITY)
 
 
 def test_whose_password_may_have_been_a_strangers_hears_that_it_opens_nothing_any_more() -> None:

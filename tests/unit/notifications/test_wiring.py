@@ -77,6 +77,7 @@ def test_every_event_that_is_heard_is_one_that_is_published() -> None:
         "com.guilder.user.second_factor_removed",
         "com.guilder.user.second_factors_reset",
         "com.guilder.user.second_factor_guessed",
+        "com.guilder.user.sign_in_codes_guessed",
         "com.guilder.user.recovery_codes_replaced",
         "com.guilder.user.recovery_code_used",
         "com.guilder.account.created",

@@ -152,12 +152,12 @@ class CodeSending:
 
     async def _send_code(self, held: Held, account: AccountView, named: Named) -> None:
         subject = named.subject
-        may = await held.checkpoint(
-            lambda tx: self._codes.may_send(
+        wait = await held.checkpoint(
+            lambda tx: self._codes.wait_to_send(
                 tx, Purpose.LOGIN, subject=subject, attempt=UUID(held.arguments["attempt"])
             )
         )
-        if not may:
+        if wait:
             return
         code = await self._codes.make(Purpose.LOGIN, subject=subject)
         channel = "email" if named.contact == "email" else "sms"
@@ -178,7 +178,7 @@ class CodeSending:
         life = timedelta(seconds=RESET_LIFE_S)
 
         async def write(tx: Tx) -> None:
-            if await self._codes.may_send(
+            if not await self._codes.wait_to_send(
                 tx, purpose, subject=str(user_id), attempt=UUID(held.arguments["attempt"])
             ):
                 await credentials.add_reset(tx, user_id, token=token_digest(token), life=life)

@@ -10,6 +10,7 @@ from guilder.identity.service.code_sending import CodeSending
 from guilder.identity.service.code_sign_in import CodeSignIn
 from guilder.identity.service.code_stores import CodeStore
 from guilder.identity.service.contact_checks import ContactChecks
+from guilder.identity.service.guess_alarms import GuessAlarms
 from guilder.identity.service.lockout import Lockout
 from guilder.identity.service.one_time_codes import OneTimeCodes
 from guilder.identity.service.passwords import Passwords
@@ -30,6 +31,7 @@ class CodeServices:
     codes: OneTimeCodes
     verifying: Verifying
     sending: CodeSending
+    alarms: GuessAlarms
     sign_in: CodeSignIn
     checks: ContactChecks
     recovery: RecoveryOfAccess
@@ -57,6 +59,7 @@ def build_code_services(
     """Codes for the people of one database, kept in ``codes``. ``keys`` encrypt and digest them."""
     made = OneTimeCodes(codes=codes, keys=keys)
     verifying = Verifying(db=db, keys=keys, codes=codes)
+    alarms = GuessAlarms(db=db, users=users, keys=keys)
     return CodeServices(
         db=db,
         codes=made,
@@ -64,6 +67,7 @@ def build_code_services(
         sending=CodeSending(
             db=db, users=users, codes=made, keys=keys, default_region=default_region
         ),
+        alarms=alarms,
         sign_in=CodeSignIn(
             db=db,
             users=users,
@@ -73,6 +77,7 @@ def build_code_services(
             verifying=verifying,
             factors=factors,
             lockout=lockout,
+            alarms=alarms,
             default_region=default_region,
         ),
         checks=ContactChecks(db=db, users=users, codes=made, keys=keys),

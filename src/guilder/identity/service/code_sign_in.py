@@ -9,8 +9,10 @@ from guilder.identity.api import AccountView, SignedIn
 from guilder.identity.api.second_factors import Challenge, InvalidOtp, SecondFactors
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.api.verifications import VerificationId
+from guilder.identity.domain.lockout import Guessing
 from guilder.identity.service.code_sending import Named, opened_by_code, read_name
 from guilder.identity.service.first_proofs import claim, prove
+from guilder.identity.service.guess_alarms import GuessAlarms
 from guilder.identity.service.lockout import Attempt, Lockout
 from guilder.identity.service.new_passwords import put_password
 from guilder.identity.service.one_time_codes import OneTimeCodes, Purpose
@@ -23,6 +25,8 @@ from guilder.kernel.errors import Overloaded
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
 
+TOLD_AT: Final = 10
+"""After so many wrong codes in a row for a name, whoever has it is told: two codes' worth."""
 _BY_CODE: Final = ("otp",)
 
 
@@ -44,6 +48,7 @@ class CodeSignIn:
         verifying: Verifying,
         factors: SecondFactors,
         lockout: Lockout,
+        alarms: GuessAlarms,
         default_region: str,
     ) -> None:
         self._db = db
@@ -54,6 +59,7 @@ class CodeSignIn:
         self._verifying = verifying
         self._factors = factors
         self._lockout = lockout
+        self._alarms = alarms
         self._default_region = default_region
 
     async def sign_in(
@@ -72,7 +78,8 @@ class CodeSignIn:
             ValidationFailed: it is no name.
             InvalidOtp: nobody has the name, or the code is wrong, used, tried too often or late;
                 or the code is right, and that of the second factor is wrong.
-            TooManySignIns: too much has failed from this address, whatever the names.
+            TooManySignIns: too much has failed from this address, whatever the names, or too
+                many codes for this name, wherever from.
             TooManyCodes: the code is right, and too many of the second factor were wrong before.
             UserFrozen: the code is right, and staff have frozen the user.
             Overloaded: the store of codes does not answer.
@@ -89,7 +96,8 @@ class CodeSignIn:
             await self._lockout.withdrawn(attempt)
             raise
         if account is None or not is_right:
-            await self._lockout.failed(attempt)
+            if attempt.failures == TOLD_AT:
+                await self._alarms.leave(named, failures=attempt.failures)
             raise InvalidOtp
         await self._lockout.succeeded(attempt)
         demand = await self._factors.demand(
@@ -132,6 +140,8 @@ class CodeSignIn:
         self, tx: Tx, named: Named, *, client_address: str
     ) -> tuple[AccountView | None, Attempt]:
         """Whose code it would be, and leave to try it."""
-        attempt = await self._lockout.admit_from(tx, client_address=client_address)
+        attempt = await self._lockout.admit(
+            tx, guessing=Guessing.CODE, name=named.subject, client_address=client_address
+        )
         # Read before the code is, so that what ends sessions meanwhile voids the code, too.
         return await opened_by_code(tx, named, users=self._users), attempt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from enum import StrEnum
 
@@ -16,7 +17,7 @@ from guilder.identity.api.codes import (
 from guilder.identity.api.second_factors import InvalidOtp
 from guilder.identity.service.code_sending import publish_code
 from guilder.identity.service.first_proofs import prove
-from guilder.identity.service.one_time_codes import PAUSE, OneTimeCodes, Purpose
+from guilder.identity.service.one_time_codes import OneTimeCodes, Purpose
 from guilder.identity.service.sealed_codes import sealed_code
 from guilder.identity.store import credentials
 from guilder.identity.store.users import UserStore
@@ -59,10 +60,11 @@ class ContactChecks:
         account = await self._account(account_id)
         subject, purpose = _subject(account, contact), Purpose(contact.value)
         attempt = new_id()
-        if not await self._db.run(
-            lambda tx: self._codes.may_send(tx, purpose, subject=subject, attempt=attempt)
-        ):
-            raise TooManyCodesSent(retry_after_s=int(PAUSE.total_seconds()))
+        wait = await self._db.run(
+            lambda tx: self._codes.wait_to_send(tx, purpose, subject=subject, attempt=attempt)
+        )
+        if wait:
+            raise TooManyCodesSent(retry_after_s=math.ceil(wait.total_seconds()))
         code = await self._codes.make(purpose, subject=subject)
         sealed = sealed_code(account.user_id, code, keys=self._keys)
         channel = "email" if contact is Contact.EMAIL else "sms"

@@ -1,6 +1,7 @@
 """Sign-ins back off: who guesses at a name waits, and whoever has the name is not shut out.
 
-Failures are counted per name and address, per name from anywhere, and per address. All of it is
+Failures are counted per name and address, per name from anywhere, and per address; those of codes
+that sign in per name from anywhere, in a count of their own, and per address. All of it is
 kept for names that nobody has, too, in the same way, so no answer tells whether a user exists. A
 device that was remembered after a sign-in is counted by itself: no stranger's failures hold it up.
 An attempt counts as failed when it begins, so parallel guesses are no way around.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -35,6 +36,8 @@ class Attempt:
     """What is counted only once it has failed; None for a remembered device."""
     is_counted_there: bool = False
     """Whether the address has counted it as failed already."""
+    failures: int = 0
+    """How many have failed in a row for what is counted, this one being the last."""
 
 
 class Lockout:
@@ -56,45 +59,31 @@ class Lockout:
     ) -> Attempt:
         """Let an attempt on ``name`` in, counted as failed until it is said to have succeeded.
 
+        A code counts for its address as well from its beginning: it costs so little to check that
+        any number of them could be under way before the first has failed.
+
         ``device_id`` is a remembered device of the very user who is named.
 
         Raises:
             TooManySignIns: it has to wait. It does not count then.
         """
         attempt = self._attempt(guessing, name, address=client_address, device_id=device_id)
-        address = None if attempt.address is None else await store.read(tx, attempt.address)
-        known = await store.lock(tx, list(attempt.counted))
+        there = attempt.address
+        is_read = there is not None and not attempt.is_counted_there
+        address = await store.read(tx, there) if there is not None and is_read else None
+        known = await self._locked(tx, attempt)
         at = await database_time(tx)
-        held_up_by = [address, *(known.get(key) for key in attempt.counted)]
-        left = max(rules.wait(failures, at=at) for failures in held_up_by)
+        left = max(rules.wait(failures, at=at) for failures in (address, *known.values()))
         if left:
             raise TooManySignIns(retry_after_s=math.ceil(left.total_seconds()))
-        await store.put(
-            tx,
-            {
-                key: rules.one_more(known.get(key), at=at, backoff=backoff)
-                for key, backoff in attempt.counted.items()
-            },
-        )
-        return attempt
-
-    async def admit_from(self, tx: Tx, *, client_address: str) -> Attempt:
-        """Let an attempt in that only its address is held up by: its name has tries of its own.
-
-        It counts as failed there until it is said to have succeeded: such an attempt costs so
-        little that any number of them could be under way before the first has failed.
-
-        Raises:
-            TooManySignIns: too much has failed from there. It does not count then.
-        """
-        address = self._address(client_address)
-        known = (await store.lock(tx, [address])).get(address)
-        at = await database_time(tx)
-        left = rules.wait(known, at=at)
-        if left:
-            raise TooManySignIns(retry_after_s=math.ceil(left.total_seconds()))
-        await store.put(tx, {address: self._backoffs.address.one_more(known, at=at)})
-        return Attempt(counted={}, address=address, is_counted_there=True)
+        more = {
+            key: rules.one_more(known.get(key), at=at, backoff=backoff)
+            for key, backoff in attempt.counted.items()
+        }
+        if there is not None and attempt.is_counted_there:
+            more[there] = self._backoffs.address.one_more(known.get(there), at=at)
+        await store.put(tx, more)
+        return replace(attempt, failures=max(more[key].count for key in attempt.counted))
 
     async def failed(self, attempt: Attempt) -> None:
         """The attempt has failed: its address has one failure more, unless it has it already."""
@@ -140,7 +129,9 @@ class Lockout:
     async def purge(self) -> None:
         """Forget failures that count no more."""
         every = self._backoffs
-        kept = max(backoff.forgets for backoff in (every.name_here, every.name, every.device))
+        kept = max(
+            backoff.forgets for backoff in (every.name_here, every.name, every.device, every.code)
+        )
 
         async def work(tx: Tx) -> int:
             return await store.purge(tx, kept_s=kept.total_seconds(), limit=_PURGED_AT_ONCE)
@@ -168,6 +159,13 @@ class Lockout:
         if device_id is not None:
             key = self._keys.pseudonym(f"sign-in|device|{device_id}")
             return Attempt(counted={key: self._backoffs.device}, address=None)
+        if guessing is Guessing.CODE:
+            key = self._keys.pseudonym(f"{guessing}|name|*|{name}")
+            return Attempt(
+                counted={key: self._backoffs.code},
+                address=self._address(address),
+                is_counted_there=True,
+            )
         origin = rules.origin_of(address)
         here = self._keys.pseudonym(f"{guessing}|name|{origin}|{name}")
         anywhere = self._keys.pseudonym(f"{guessing}|name|*|{name}")

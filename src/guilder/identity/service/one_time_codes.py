@@ -8,8 +8,10 @@ like one with another code, and costs the same.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -21,11 +23,12 @@ from guilder.platform.db import Tx
 from guilder.platform.envelopes import OuterKeys
 
 MOST_TRIES: Final = 5
-MOST_SENT: Final = 5
-"""So many within an hour, to one subject: twenty-five guesses at a million codes."""
-WITHIN: Final = timedelta(hours=1)
 PAUSE: Final = timedelta(seconds=30)
 _KEPT: Final = timedelta(days=1)
+PACES: Final[Mapping[int, timedelta]] = MappingProxyType(
+    {1: PAUSE, 5: timedelta(hours=1), 20: _KEPT}
+)
+"""In which time how many are sent to one subject: each of them bears five guesses at a million."""
 
 
 class Purpose(StrEnum):
@@ -44,19 +47,14 @@ class OneTimeCodes:
         self._codes = codes
         self._keys = keys
 
-    async def may_send(self, tx: Tx, purpose: Purpose, *, subject: str, attempt: UUID) -> bool:
-        """Whether another code may be sent now; if so, it counts as sent when this commits.
+    async def wait_to_send(
+        self, tx: Tx, purpose: Purpose, *, subject: str, attempt: UUID
+    ) -> timedelta:
+        """How long another code has to wait; zero: it counts as sent when this commits.
 
         Of one attempt that is repeated, because an answer was lost, only the first time counts.
         """
-        return await store.may_issue(
-            tx,
-            self._name(purpose, subject),
-            attempt=attempt,
-            most=MOST_SENT,
-            within=WITHIN,
-            pause=PAUSE,
-        )
+        return await store.issue(tx, self._name(purpose, subject), attempt=attempt, paces=PACES)
 
     async def make(self, purpose: Purpose, *, subject: str) -> str:
         """A new code, in place of the one there was.

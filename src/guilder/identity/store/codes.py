@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -35,10 +35,15 @@ _TAKE: Final = "DELETE FROM identity.one_time_codes WHERE name = $1 AND secret =
 _DROP: Final = "DELETE FROM identity.one_time_codes WHERE name = ANY($1::text[])"
 _CLEAR: Final = "DELETE FROM identity.one_time_codes WHERE expires_at <= clock_timestamp()"
 _ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
-_ISSUES: Final = """
-    SELECT count(*) AS within, COALESCE(bool_or(id = $4), false) AS is_it,
-        COALESCE(bool_or(issued_at > clock_timestamp() - $3::interval), false) AS just_now
-    FROM identity.code_issues WHERE name = $1 AND issued_at > clock_timestamp() - $2::interval
+_WAS_ISSUED: Final = "SELECT EXISTS (SELECT FROM identity.code_issues WHERE id = $1)"
+# Once the n-th newest is older than the time in which there may be n, there may be one more.
+_WAIT: Final = """
+    SELECT max(nth.issued_at + pace.within) - clock_timestamp()
+    FROM unnest($2::int[], $3::interval[]) AS pace(most, within)
+    CROSS JOIN LATERAL (
+        SELECT issued_at FROM identity.code_issues WHERE name = $1
+        ORDER BY issued_at DESC OFFSET pace.most - 1 LIMIT 1
+    ) AS nth
 """
 _ISSUE: Final = "INSERT INTO identity.code_issues (id, name) VALUES ($1, $2)"
 _FORGET_ISSUES: Final = """
@@ -79,18 +84,19 @@ async def clear(tx: Tx) -> None:
     await tx.execute(_CLEAR)
 
 
-async def may_issue(
-    tx: Tx, name: str, *, attempt: UUID, most: int, within: timedelta, pause: timedelta
-) -> bool:
-    """Whether a code may be sent under this name now; if so, this attempt counts as sent, once."""
+async def issue(tx: Tx, name: str, *, attempt: UUID, paces: Mapping[int, timedelta]) -> timedelta:
+    """How long a code under this name has to wait; zero: this attempt counts as sent, once.
+
+    ``paces`` say in which time there may be how many.
+    """
     await tx.execute(_ONE_AT_A_TIME, f"identity.code_issues|{name}")
-    row = await tx.fetchrow(_ISSUES, name, within, pause, attempt)
-    if row is None or row["is_it"]:
-        return True
-    if row["within"] >= most or row["just_now"]:
-        return False
+    if await tx.fetchval(_WAS_ISSUED, attempt):
+        return timedelta(0)
+    wait: timedelta | None = await tx.fetchval(_WAIT, name, list(paces), list(paces.values()))
+    if wait is not None and wait > timedelta(0):
+        return wait
     await tx.execute(_ISSUE, attempt, name)
-    return True
+    return timedelta(0)
 
 
 async def forget_issues(tx: Tx, *, after: timedelta) -> None:

@@ -25,6 +25,7 @@ from guilder.identity.events import (
     SecondFactorRemoved,
     SecondFactorsReset,
     SessionsEnded,
+    SignInCodesGuessed,
     UserRegistered,
 )
 from guilder.kernel.ids import EventId, UserId, WalletId
@@ -104,6 +105,7 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
         "password_voided": _template(Category.SECURITY, at=_AT),
         "second_factor_changed": _template(Category.SECURITY, at=_AT, change="totp_added"),
         "second_factor_guessed": _template(Category.SECURITY, at=_AT),
+        "login_code_guessed": _template(Category.SECURITY, at=_AT),
         "login_code": _template(Category.SECURITY, code="847291", at=_AT),
         "contact_code": _template(Category.SECURITY, code="847291", at=_AT),
         "verification_code": _template(Category.SECURITY, code="847291", at=_AT),
@@ -195,6 +197,13 @@ def of_guesses(fact: SecondFactorGuessed, *, at: datetime) -> list[Notice]:
     """Whoever guesses at codes knew the password."""
     values = {"at": _written(at)}
     return [Notice(user_id=fact.user_id, template="second_factor_guessed", values=values, at=at)]
+
+
+def of_guessed_codes(fact: SignInCodesGuessed) -> list[Notice]:
+    """Whoever guesses at sign-in codes knew an address and no more."""
+    at = fact.guessed_at
+    values = {"at": _written(at)}
+    return [Notice(user_id=fact.user_id, template="login_code_guessed", values=values, at=at)]
 
 
 def of_password(fact: PasswordChanged) -> list[Notice]:

@@ -26,6 +26,7 @@ from guilder.identity.events import (
     SecondFactorRemoved,
     SecondFactorsReset,
     SessionsEnded,
+    SignInCodesGuessed,
     UserContactChanged,
     UserRegistered,
 )
@@ -53,6 +54,7 @@ Fact: TypeAlias = (
     | told.FactorChange
     | told.AccessChange
     | SecondFactorGuessed
+    | SignInCodesGuessed
     | WalletCreated
     | TransactionCompleted
     | TransactionFailed
@@ -239,6 +241,8 @@ def _security_notices(item: Heard) -> list[Notice]:
             found = told.of_stolen_session(fact)
         case SecondFactorGuessed():
             found = told.of_guesses(fact, at=item.at)
+        case SignInCodesGuessed():
+            found = told.of_guessed_codes(fact)
         case (
             SecondFactorAdded()
             | SecondFactorRemoved()
