@@ -155,12 +155,13 @@ def is_high(order: PaymentOrder, *, high_value: Mapping[str, int]) -> bool:
 
 
 def verified_parameters(order: PaymentOrder) -> dict[str, str]:
-    """All that the verification of a transfer is bound to."""
+    """All that the verification of a transfer is bound to: all that the portal shows of it."""
     return {
         "from_wallet_id": str(order.from_wallet_id),
         "to_wallet_id": str(order.to_wallet_id),
         "amount": format_minor(order.amount_minor, order.currency),
         "currency": order.currency.code,
+        "description": order.description,
     }
 
 

@@ -256,7 +256,7 @@ class PaymentRoutes:
             account_id=order.caller_id,
             operation=Operation.HIGH_VALUE_TRANSFER,
             parameters=parameters,
-            shown={**parameters, "description": order.description},
+            shown=parameters,
         )
         return Answer(data=await self._verifications.demand(asked), status=202)
 

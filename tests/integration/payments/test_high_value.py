@@ -210,20 +210,34 @@ async def test_asking_does_not_use_the_key_up(payer: Payer) -> None:
     assert lower["amount"] == "10.00"
 
 
-@pytest.mark.parametrize("changed", ["amount", "to_wallet_id", "from_wallet_id"])
+@pytest.mark.parametrize("changed", ["amount", "to_wallet_id", "from_wallet_id", "description"])
 async def test_token_is_for_this_very_transfer(changed: str, payer: Payer) -> None:
-    token = await payer.verified()
+    token = await payer.verified(description="The rent")
     other = await payer.banks[0].open(payer.anna.id, funds_minor=100_000_00)
     changes = {
         "amount": {"amount": "60000.01"},
         "to_wallet_id": {"to_wallet_id": str(other)},
         "from_wallet_id": {"from_wallet_id": str(other)},
+        "description": {"description": "Loan of 2019, settled in full"},
     }[changed]
 
-    refusal = await payer.transfer(**{"verification_token": token, **changes})
+    refusal = await payer.transfer(
+        **{"description": "The rent", "verification_token": token, **changes}
+    )
 
     assert error(refusal, 403)["code"] == "INVALID_VERIFICATION_TOKEN"
-    data(await payer.transfer(verification_token=token), 201)
+    data(await payer.transfer(description="The rent", verification_token=token), 201)
+
+
+async def test_another_description_is_another_verification(payer: Payer) -> None:
+    rent = data(await payer.transfer(description="The rent"), 202)
+    gift = data(await payer.transfer(description="A gift"), 202)
+
+    assert rent["verification_id"] != gift["verification_id"]
+    assert [found["details"]["description"] for found in await payer.anna.pending()] == [
+        "A gift",
+        "The rent",
+    ]
 
 
 @pytest.mark.parametrize("token", ["ver_made_up", "x", "\u0661"])

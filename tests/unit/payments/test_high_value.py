@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from guilder.apps.compose import build_house
 from guilder.identity.api.verifications import InvalidVerificationToken
@@ -158,12 +159,13 @@ def test_the_verification_is_judged_before_the_state_of_the_wallet(
     assert verified.payment.failure is not None
 
 
-def test_a_verification_is_bound_to_both_wallets_and_the_amount_as_it_is_written() -> None:
-    sent = order(125_000_50)
+def test_a_verification_is_bound_to_all_that_the_portal_shows_of_a_transfer() -> None:
+    sent = replace(order(125_000_50), description="The rent")
 
     assert verified_parameters(sent) == {
         "from_wallet_id": str(sent.from_wallet_id),
         "to_wallet_id": str(sent.to_wallet_id),
         "amount": "125000.50",
         "currency": "INR",
+        "description": "The rent",
     }

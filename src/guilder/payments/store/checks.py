@@ -206,6 +206,15 @@ _TOLD: Final = f"""
        OR told.at::timestamptz IS DISTINCT FROM due.created_at
 """
 
+
+def _verified(*more: str) -> str:
+    """SQL for the digest of what the verification of transfer ``p`` is bound to."""
+    return f"""platform.seal(v.operation,
+            'amount', {_in_major_units()}, 'currency', p.currency, {"".join(more)}
+            'from_wallet_id', p.from_wallet_id::text, 'to_wallet_id', p.to_wallet_id::text)"""
+
+
+# Those spent before the description was bound are forgotten a day after; until then they may be so.
 _VERIFIED: Final = f"""
     SELECT v.id::text AS row,
         CASE WHEN p.id IS NULL THEN 'what it was spent on is no completed transfer of its account'
@@ -214,9 +223,8 @@ _VERIFIED: Final = f"""
     LEFT JOIN payments.transactions p ON p.id = v.used_by AND p.owner_id = v.account_id
         AND p.type = '{PaymentType.TRANSFER.value}' AND p.status = 'completed'
     WHERE v.operation = '{Operation.HIGH_VALUE_TRANSFER.value}' AND v.status = 'used'
-        AND v.parameters IS DISTINCT FROM platform.seal(v.operation,
-            'amount', {_in_major_units()}, 'currency', p.currency,
-            'from_wallet_id', p.from_wallet_id::text, 'to_wallet_id', p.to_wallet_id::text)
+        AND v.parameters IS DISTINCT FROM {_verified("'description', p.description,")}
+        AND v.parameters IS DISTINCT FROM {_verified()}
 """
 
 CHECKS: Final[tuple[Check, ...]] = (
