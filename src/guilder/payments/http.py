@@ -20,7 +20,7 @@ from guilder.identity.api.verifications import (
 )
 from guilder.kernel.currencies import UnknownCurrency, currency
 from guilder.kernel.errors import IdempotencyKeyReused, Refusal, ValidationFailed
-from guilder.kernel.ids import TransactionId, UserId, WalletId
+from guilder.kernel.ids import SessionId, TransactionId, UserId, WalletId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.kernel.money import BadAmount, format_minor, parse_amount
 from guilder.ledger.api import (
@@ -247,13 +247,14 @@ class PaymentRoutes:
         )
         outcome = await self._payments.pay(order)
         if outcome.needs_verification:
-            return await self._ask(order)
+            return await self._ask(order, session_id=request.user.session_id)
         return _answer(outcome)
 
-    async def _ask(self, order: PaymentOrder) -> Answer:
+    async def _ask(self, order: PaymentOrder, *, session_id: SessionId | None) -> Answer:
         parameters = verified_parameters(order)
         asked = Asked(
             account_id=order.caller_id,
+            session_id=session_id,
             operation=Operation.HIGH_VALUE_TRANSFER,
             parameters=parameters,
             shown=parameters,

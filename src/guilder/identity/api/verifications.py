@@ -19,7 +19,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from guilder.kernel.errors import Family, NotFound, NotPermitted, Refusal
-from guilder.kernel.ids import UserId
+from guilder.kernel.ids import SessionId, UserId
 from guilder.platform.db import Tx
 
 VerificationId = NewType("VerificationId", UUID)
@@ -64,7 +64,7 @@ class InvalidVerificationToken(NotPermitted):
 
 
 class TooManyVerifications(Refusal):
-    """The user began many verifications and completed few.
+    """Many verifications were begun and few completed, or many codes were wrong, in this session.
 
     ``details["retry_after_s"]`` says when another may begin.
     """
@@ -81,10 +81,12 @@ class TooManyVerifications(Refusal):
 class Asked:
     """An operation that an account wants to do. ``parameters`` are all that the proof is bound to.
 
-    ``shown`` is what the user-admin account sees of them.
+    ``shown`` is what the user-admin account sees of them. ``session_id`` is the session that asks,
+    by which verifications that come to nothing are counted; None for a program.
     """
 
     account_id: UserId
+    session_id: SessionId | None = None
     operation: Operation
     parameters: Mapping[str, str] = field(repr=False)
     shown: Mapping[str, str] = field(default_factory=dict)

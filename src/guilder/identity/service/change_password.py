@@ -146,6 +146,7 @@ class PasswordChange:
         user_id = known.account.user_id
         return Asked(
             account_id=wish.account_id,
+            session_id=wish.session_id,
             operation=Operation.PASSWORD_CHANGE,
             parameters={
                 "new_password": str(self._keys.pseudonym(f"new password|{user_id}|{new}")),

@@ -20,6 +20,7 @@ from guilder.identity.api.second_factors import (
 )
 from guilder.identity.domain import totp
 from guilder.identity.domain.applicants import Malformed, read_password
+from guilder.identity.service.methods import COUNTING
 from guilder.identity.service.passkey_proofs import Ceremony, PasskeyProofs
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.relying_party import Credential
@@ -32,8 +33,6 @@ from guilder.platform.identifiers import new_id
 
 PROOF_LIFE: Final = timedelta(minutes=5)
 SIGN_IN_COUNTS_FOR: Final = timedelta(minutes=10)
-_COUNTING: Final = ("pwd", "mfa")
-"""What a session has to have begun by, so that its beginning counts (RFC 8176)."""
 
 
 class StepUp:
@@ -125,7 +124,7 @@ class StepUp:
             StepUpRequired: neither.
         """
         if await factor_moments.began_within(
-            tx, asker.session_id, age=SIGN_IN_COUNTS_FOR, by=_COUNTING
+            tx, asker.session_id, age=SIGN_IN_COUNTS_FOR, by=COUNTING
         ):
             return
         factors = await second_factors.factors(tx, asker.user_id)

@@ -8,6 +8,7 @@ again answers the same token, though the code is wiped once it was right.
 from __future__ import annotations
 
 import hmac
+import math
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ from guilder.identity.events import (
     VerificationRequested,
 )
 from guilder.identity.service.code_stores import CodeStore
+from guilder.identity.service.methods import COUNTING
 from guilder.identity.service.sealed_codes import new_code, sealed_code
 from guilder.identity.store import verifications as store
 from guilder.identity.store.users import database_time
@@ -56,13 +58,14 @@ _BY_EMAIL: Final = "Please complete OTP verification with the code that was sent
 _LIFE: Final = timedelta(seconds=CODE_LIFE_S)
 _FOR_ANOTHER: Final = timedelta(seconds=60)
 """A verification that ends sooner than this is not answered again; a new one is begun."""
-_WITHIN: Final = timedelta(hours=1)
-_MOST_UNFINISHED: Final = 20
-"""So many within an hour."""
-_MOST_WRONG: Final = 100
-"""So many wrong codes within a day, of a million: whoever stole a session guesses no further."""
-_PAUSE_S: Final = 600
 _KEPT: Final = timedelta(days=1)
+_BOUNDS: Final = store.Bounds(
+    unfinished=20,
+    unfinished_within=timedelta(hours=1),
+    # Of a million: whoever stole a session guesses no further.
+    wrong=100,
+    wrong_within=_KEPT,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +99,8 @@ class Verifying:
 
         Raises:
             NotPermitted: the account is nobody's who could verify anything.
-            TooManyVerifications: too many were begun and not completed.
+            TooManyVerifications: too many were begun and not completed, or codes wrong, in
+                this session; those that a code or a provider opened, and programs, count as one.
             Overloaded: the store of codes does not answer.
         """
         asker = await self._db.run(lambda tx: store.who_asks(tx, asked.account_id))
@@ -228,14 +232,16 @@ async def _write(
     waiting = await _waiting(tx, asker, asked)
     if waiting is not None:
         return waiting
-    unfinished, wrong = await store.begun(tx, asker.user_id, lately=_WITHIN, guessed_within=_KEPT)
-    if unfinished >= _MOST_UNFINISHED or wrong >= _MOST_WRONG:
-        return TooManyVerifications(retry_after_s=_PAUSE_S)
+    session_id = await store.counting_session(tx, asked.session_id, by=COUNTING)
+    wait = await store.wait(tx, asker.user_id, session_id=session_id, bounds=_BOUNDS)
+    if wait > timedelta(0):
+        return TooManyVerifications(retry_after_s=math.ceil(wait.total_seconds()))
     created_at, expires_at = await store.add(
         tx,
         id_,
         user_id=asker.user_id,
         account_id=asked.account_id,
+        session_id=session_id,
         operation=asked.operation,
         parameters=parameters_digest(asked.operation, asked.parameters),
         shown=asked.shown,

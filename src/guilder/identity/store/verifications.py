@@ -12,7 +12,7 @@ import msgspec
 
 from guilder.identity.api.verifications import Operation, Spending, VerificationId
 from guilder.identity.domain.verifications import Standing, Status, parameters_digest
-from guilder.kernel.ids import UserId
+from guilder.kernel.ids import SessionId, UserId
 from guilder.platform.db import Row, Tx, rows_done
 
 _WHO_ASKS: Final = """
@@ -28,19 +28,33 @@ _WAITING: Final = """
         AND status = 'pending' AND expires_at > clock_timestamp() + $5::interval
     ORDER BY created_at DESC LIMIT 1
 """
-_BEGUN: Final = """
-    SELECT COALESCE(sum(tries), 0) AS wrong,
-        count(*) FILTER (
-            WHERE status NOT IN ('verified', 'used')
-                AND created_at > clock_timestamp() - $2::interval
-        ) AS unfinished
-    FROM identity.verifications
-    WHERE user_id = $1 AND created_at > clock_timestamp() - $3::interval
+_COUNTING_SESSION: Final = """
+    SELECT id FROM identity.sessions WHERE id = $1 AND methods && $2::text[]
+"""
+# Each part is the newest that has to pass out of its time before there is room for one more.
+_WAIT: Final = """
+    WITH begun AS (
+        SELECT id, created_at, status, tries FROM identity.verifications
+        WHERE user_id = $1 AND session_id IS NOT DISTINCT FROM $2
+            AND created_at > clock_timestamp() - GREATEST($4::interval, $6::interval)
+    )
+    SELECT GREATEST(
+        (
+            SELECT created_at + $4::interval FROM begun WHERE status NOT IN ('verified', 'used')
+            ORDER BY created_at DESC OFFSET $3::int - 1 LIMIT 1
+        ),
+        (
+            SELECT max(created_at) + $6::interval FROM (
+                SELECT created_at, sum(tries) OVER (ORDER BY created_at DESC, id) AS wrong
+                FROM begun WHERE created_at > clock_timestamp() - $6::interval
+            ) AS newer WHERE wrong >= $5::int
+        )
+    ) - clock_timestamp()
 """
 _ADD: Final = """
     INSERT INTO identity.verifications
-        (id, user_id, account_id, operation, parameters, shown, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp() + $7::interval)
+        (id, user_id, account_id, operation, parameters, shown, session_id, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $8, clock_timestamp() + $7::interval)
     RETURNING created_at, expires_at
 """
 _COLUMNS: Final = "user_id, account_id, operation, status, tries, token_digest, expires_at"
@@ -108,6 +122,16 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How many may come to nothing, and how many codes may be wrong, within which time."""
+
+    unfinished: int
+    unfinished_within: timedelta
+    wrong: int
+    wrong_within: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """A verification that waits for its code."""
 
@@ -157,14 +181,31 @@ async def waiting(
     return Waiting(id=VerificationId(row["id"]), expires_at=row["expires_at"])
 
 
-async def begun(
-    tx: Tx, user_id: UserId, *, lately: timedelta, guessed_within: timedelta
-) -> tuple[int, int]:
-    """How many of a user's verifications began lately and were not completed; how many wrong
-    codes were entered at those that began in a longer time.
+async def counting_session(
+    tx: Tx, session_id: SessionId | None, *, by: Sequence[str]
+) -> SessionId | None:
+    """The session, if it began by one of these methods; None: it counts with all the others."""
+    found: SessionId | None = await tx.fetchval(_COUNTING_SESSION, session_id, list(by))
+    return found
+
+
+async def wait(
+    tx: Tx, user_id: UserId, *, session_id: SessionId | None, bounds: Bounds
+) -> timedelta:
+    """How long until there is room for another verification; zero or less: there is.
+
+    Those count that the same session began, or together all those that none began by itself.
     """
-    (row,) = await tx.fetch(_BEGUN, user_id, lately, guessed_within)
-    return row["unfinished"], row["wrong"]
+    left: timedelta | None = await tx.fetchval(
+        _WAIT,
+        user_id,
+        session_id,
+        bounds.unfinished,
+        bounds.unfinished_within,
+        bounds.wrong,
+        bounds.wrong_within,
+    )
+    return timedelta(0) if left is None else left
 
 
 async def add(
@@ -176,6 +217,7 @@ async def add(
     operation: Operation,
     parameters: bytes,
     shown: Mapping[str, str],
+    session_id: SessionId | None,
     life: timedelta,
 ) -> tuple[datetime, datetime]:
     """When it was made and when it ends."""
@@ -188,6 +230,7 @@ async def add(
         parameters,
         msgspec.json.encode(shown).decode(),
         life,
+        session_id,
     )
     if row is None:
         raise AssertionError  # pragma: no cover - an insert returns its row
