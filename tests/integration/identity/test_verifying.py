@@ -303,6 +303,23 @@ async def test_used_one_cannot_be_cancelled(
     assert refusal["details"] == {"status": "used"}
 
 
+async def test_one_whose_code_was_lost_is_over_and_asking_again_begins_another(
+    verifications: Verifications, anna: Resident, superuser: Superuser
+) -> None:
+    lost, tried = [await begun(verifications, anna, to=name) for name in ("Ben", "Cara")]
+    code = await anna.code_of(tried)
+    # as Redis does that starts again
+    await superuser.execute("DELETE FROM identity.one_time_codes")
+
+    ended = error(await enter(anna, tried, code), 410)
+    again = await begun(verifications, anna, to="Ben")
+
+    assert (ended["code"], ended["details"]) == ("VERIFICATION_EXPIRED", {"status": "expired"})
+    assert [await superuser.fetchval(STATUS, UUID(id_)) for id_ in (lost, tried)] == ["expired"] * 2
+    assert again != lost
+    assert await anna.confirm(again)
+
+
 async def test_nobody_reaches_the_verifications_of_others(
     verifications: Verifications, anna: Resident, town: Town
 ) -> None:

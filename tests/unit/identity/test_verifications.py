@@ -39,7 +39,7 @@ def standing(status: Status, *, tries: int = 0, left_s: float = 1) -> Standing:
     )
 
 
-def verdict(before: Standing, *, token: str = TOKEN, code_is_right: bool = True) -> Verdict:
+def verdict(before: Standing, *, token: str = TOKEN, code_is_right: bool | None = True) -> Verdict:
     return judge(before, token=token, code_is_right=code_is_right, now=NOON)
 
 
@@ -70,6 +70,14 @@ def test_right_code_once_more_is_known_by_its_token() -> None:
 
     assert again.is_right
     assert wrong == Verdict(status=Status.VERIFIED, tries=1, is_wrong=True)
+
+
+def test_one_whose_code_is_gone_is_over_and_costs_no_try_unless_it_was_right_before() -> None:
+    pending = verdict(standing(Status.PENDING, tries=2), code_is_right=None)
+    verified = verdict(standing(Status.VERIFIED), code_is_right=None)
+
+    assert pending == Verdict(status=Status.EXPIRED, tries=2)
+    assert verified.is_right
 
 
 @pytest.mark.parametrize("status", [Status.PENDING, Status.VERIFIED])

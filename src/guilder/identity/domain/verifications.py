@@ -67,17 +67,19 @@ def parameters_digest(operation: Operation, parameters: Mapping[str, str]) -> by
     return seal(operation.value, *fields)
 
 
-def judge(before: Standing, *, token: str, code_is_right: bool, now: datetime) -> Verdict:
+def judge(before: Standing, *, token: str, code_is_right: bool | None, now: datetime) -> Verdict:
     """The verdict on an attempt at the time ``now``, which was read under the row's lock.
 
     ``token`` is what the entered code would give. It tells whether the code is right once the
-    code itself is wiped, so that whoever lost the answer gets it again.
+    code itself is wiped, so that whoever lost the answer gets it again. ``code_is_right`` is None
+    where the code is gone: no attempt can be right any more unless one has been.
     """
     if not before.status.is_open:
         return Verdict(status=before.status, tries=before.tries)
-    if now >= before.expires_at:
+    is_gone = code_is_right is None and before.status is Status.PENDING
+    if is_gone or now >= before.expires_at:
         return Verdict(status=Status.EXPIRED, tries=before.tries)
-    is_right = code_is_right
+    is_right = code_is_right is True
     if before.status is Status.VERIFIED:
         is_right = before.token_digest == sha256(token.encode()).digest()
     if is_right:

@@ -107,7 +107,7 @@ class Verifying:
         if asker is None or asker.account_type == AccountType.USER_ADMIN:
             raise NotPermitted
         waiting = await self._db.run(lambda tx: _waiting(tx, asker, asked))
-        if waiting is None:
+        if waiting is None or await self._is_lost(waiting.id):
             waiting = await self._begin(asker, asked)
         message = _BY_EMAIL if asker.portal_id is None else _IN_PORTAL
         return VerificationNeeded(
@@ -131,12 +131,13 @@ class Verifying:
         Raises:
             VerificationNotFound: there is none, or it is another account's.
             InvalidOtp: the code is wrong; ``details["tries_left"]`` says how often it may be.
-            VerificationExpired: it is over: too late, cancelled, tried too often, or used.
+            VerificationExpired: it is over: too late, cancelled, tried too often, or used; or the
+                store has lost its code.
             Overloaded: the store of codes does not answer.
         """
         sealed = await self._codes.read([_name(verification_id)])
         right = self._open(verification_id, sealed)
-        is_right = right is not None and hmac.compare_digest(right, code)
+        is_right = None if right is None else hmac.compare_digest(right, code)
         token = self._token(verification_id, code)
         verdict, expires_at = await self._db.run(
             lambda tx: _attempt(tx, account_id, id_=verification_id, token=token, is_right=is_right)
@@ -189,6 +190,13 @@ class Verifying:
         if isinstance(begun, Refusal):
             raise begun
         return begun
+
+    async def _is_lost(self, id_: VerificationId) -> bool:
+        """Whether the store has lost the code of a verification that waits; it has ended then."""
+        if self._open(id_, await self._codes.read([_name(id_)])) is not None:
+            return False
+        await self._db.run(lambda tx: _give_up(tx, id_))
+        return True
 
     def _open(self, id_: UUID, sealed: Mapping[str, bytes]) -> str | None:
         found = sealed.get(_name(id_))
@@ -271,7 +279,7 @@ async def _write(
 
 
 async def _attempt(
-    tx: Tx, account_id: UserId, *, id_: UUID, token: str, is_right: bool
+    tx: Tx, account_id: UserId, *, id_: UUID, token: str, is_right: bool | None
 ) -> tuple[Verdict, datetime]:
     before = await store.locked(tx, id_)
     if before is None or before.account_id != account_id:
@@ -292,6 +300,13 @@ async def _attempt(
     if verdict.status in {Status.VERIFIED, Status.EXHAUSTED} and verdict.status != before.status:
         await _tell(tx, id_, before, status=verdict.status, at=now)
     return verdict, expires_at
+
+
+async def _give_up(tx: Tx, id_: VerificationId) -> None:
+    """End a verification that nobody can complete. One that was completed meanwhile stays."""
+    before = await store.locked(tx, id_)
+    if before is not None and before.status is Status.PENDING:
+        await store.write_verdict(tx, id_, status=Status.EXPIRED, tries=before.tries, token=None)
 
 
 async def _cancel(tx: Tx, account_id: UserId, *, id_: UUID) -> None:
