@@ -159,7 +159,7 @@ class CodeSending:
         )
         if wait:
             return
-        code = await self._codes.make(Purpose.LOGIN, subject=subject)
+        code = await self._codes.make(Purpose.LOGIN, subject=subject, epoch=account.sign_in_epoch)
         channel = "email" if named.contact == "email" else "sms"
         sealed = sealed_code(account.user_id, code, keys=self._keys)
         life = timedelta(seconds=CODE_LIFE_S)

@@ -91,7 +91,12 @@ class CodeSignIn:
             lambda tx: self._begin(tx, named, client_address=client_address)
         )
         try:
-            is_right = await self._codes.take(Purpose.LOGIN, subject=named.subject, code=code)
+            is_right = await self._codes.take(
+                Purpose.LOGIN,
+                subject=named.subject,
+                code=code,
+                epoch=None if account is None else account.sign_in_epoch,
+            )
         except Overloaded:
             await self._lockout.withdrawn(attempt)
             raise

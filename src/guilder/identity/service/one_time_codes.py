@@ -56,24 +56,28 @@ class OneTimeCodes:
         """
         return await store.issue(tx, self._name(purpose, subject), attempt=attempt, paces=PACES)
 
-    async def make(self, purpose: Purpose, *, subject: str) -> str:
-        """A new code, in place of the one there was.
+    async def make(self, purpose: Purpose, *, subject: str, epoch: int | None = None) -> str:
+        """A new code, in place of the one there was. It is no code in another ``epoch``.
 
         Raises:
             Overloaded: the store does not answer.
         """
         code, name = new_code(), self._name(purpose, subject)
-        await self._codes.put(name, secret=self._digest(name, code), life_s=CODE_LIFE_S)
+        await self._codes.put(name, secret=self._digest(name, code, epoch), life_s=CODE_LIFE_S)
         return code
 
-    async def take(self, purpose: Purpose, *, subject: str, code: str) -> bool:
+    async def take(
+        self, purpose: Purpose, *, subject: str, code: str, epoch: int | None = None
+    ) -> bool:
         """Whether this is the code. A right one is used up; each call is one of five tries.
+
+        ``epoch`` is the user's now: a code that was made in another is wrong.
 
         Raises:
             Overloaded: the store does not answer.
         """
         name = self._name(purpose, subject)
-        digest = self._digest(name, code)
+        digest = self._digest(name, code, epoch)
         secret, tries = await self._codes.guess(name, life_s=CODE_LIFE_S)
         if tries > MOST_TRIES or not hmac.compare_digest(secret, digest):
             return False
@@ -90,5 +94,6 @@ class OneTimeCodes:
     def _name(self, purpose: Purpose, subject: str) -> str:
         return f"{purpose.value}:{self._keys.pseudonym(f'code|{purpose.value}|{subject}')}"
 
-    def _digest(self, name: str, code: str) -> bytes:
-        return self._keys.pseudonym(f"code|{name}|{code}").bytes
+    def _digest(self, name: str, code: str, epoch: int | None) -> bytes:
+        within = "" if epoch is None else f"|{epoch}"
+        return self._keys.pseudonym(f"code|{name}|{code}{within}").bytes

@@ -68,10 +68,11 @@ class RecoveryOfAccess:
             user_id = account.user_id
             # Factors before the user's row, and that before anything of theirs, as everybody does.
             await second_factors.lock(tx, user_id)
-            await self._sessions.end(tx, user_id=user_id, reason=EndReason.PASSWORD_RESET)
+            await self._sessions.end(
+                tx, user_id=user_id, reason=EndReason.PASSWORD_RESET, sparing=digest
+            )
             if not await credentials.use_reset(tx, digest, used_by=attempt):
                 raise ResetTokenUnusable
-            await credentials.void_resets(tx, user_id, but=digest)
             await claim(tx, account, contact="email")
             return await put_password(tx, user_id, password_hash=password_hash, by="reset")
 

@@ -19,7 +19,7 @@ from guilder.identity.domain import sessions as rules
 from guilder.identity.domain.sessions import Terms, Verdict
 from guilder.identity.events import NewDeviceUsed, SessionsEnded, UserLoggedIn
 from guilder.identity.service.access import AccessTokens
-from guilder.identity.store import devices, revocations
+from guilder.identity.store import credentials, devices, revocations
 from guilder.identity.store import sessions as store
 from guilder.identity.store.sessions import NewSession, ShownToken, Use
 from guilder.identity.store.users import UserStore, database_time
@@ -180,13 +180,20 @@ class Sessions:
         )
 
     async def end(
-        self, tx: Tx, *, user_id: UserId, keep: SessionId | None = None, reason: EndReason
+        self,
+        tx: Tx,
+        *,
+        user_id: UserId,
+        keep: SessionId | None = None,
+        reason: EndReason,
+        sparing: bytes | None = None,
     ) -> int:
         """End the sessions of all of a user's accounts, but for ``keep``; how many there were.
 
         The user's row is locked first, so call this before any other lock on sessions. Sign-ins
-        under way, whose password or code was checked before, open no session any more. Without
-        ``keep``, remembered devices are forgotten, too.
+        under way, whose password or code was checked before, open no session any more, nor do
+        codes that were sent before. Without ``keep``, remembered devices are forgotten, too, and
+        reset tokens, but for the one whose digest is ``sparing``.
 
         Raises:
             Unauthenticated: the user is erased, or ``keep`` has ended; what either did is void.
@@ -197,6 +204,7 @@ class Sessions:
             raise Unauthenticated
         if keep is None:
             await devices.forget_remembered(tx, user_id)
+            await credentials.void_resets(tx, user_id, but=sparing)
         found = await store.lock_all(tx, user_id=user_id, keep=keep)
         return await _end(tx, found, user_id=user_id, reason=reason)
 
