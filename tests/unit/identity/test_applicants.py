@@ -192,6 +192,10 @@ def test_good_password_is_accepted(text: str) -> None:
     [
         ("", "empty"),
         ("short12", "shorter than 8"),
+        ("\ufdfa", "shorter than 8"),
+        ("\u3300\u3301", "shorter than 8"),
+        ("e\u0301" * 4, "shorter than 8"),
+        ("secure\u0378pass", "not assigned"),
         ("x" * 129, "longer than 128"),
         ("a" * 10_000, "longer than 128"),
         ("Password1", "attackers"),
@@ -204,6 +208,10 @@ def test_good_password_is_accepted(text: str) -> None:
         ("Anna@Example.com", "same as"),
         ("ANNA RAO", "same as"),
         ("annarao ", "same as"),
+        ("AnnaRao123!", "digits or punctuation"),
+        ("1-anna-rao-1", "digits or punctuation"),
+        ("anna@example.com1", "digits or punctuation"),
+        ("anna@example.com.2026", "digits or punctuation"),
     ],
 )
 def test_bad_password_is_refused_with_its_reason(text: str, reason: str) -> None:
@@ -231,7 +239,7 @@ def test_every_wrong_field_is_named_at_once() -> None:
 
 @pytest.mark.parametrize(
     "password",
-    ["anna@example.com", "anna.patel", "anna Patel", "+919876543210"],
+    ["anna@example.com", "anna.patel", "anna Patel", "+919876543210", "Anna.Patel2026"],
 )
 def test_password_that_is_the_applicants_own_details_is_refused(password: str) -> None:
     found = problems(

@@ -29,6 +29,7 @@ MAX_PASSWORD_CHARACTERS: Final = 128
 
 _COMMON_PASSWORDS: Final = frozenset(FREQUENCY_LISTS["passwords"])
 _NOT_TEXT: Final = frozenset({"Cc", "Cs"})
+_UNASSIGNED: Final = "Cn"
 _NOT_IN_A_LINE: Final = _NOT_TEXT | {"Zl", "Zp", "Cf"}
 # Joiners carry meaning in the names of many scripts; the other format characters only deceive.
 _JOINERS: Final = frozenset({"\u200c", "\u200d"})
@@ -147,16 +148,25 @@ def read_new_password(text: str, *, not_like: tuple[str, ...]) -> str:
     """A password somebody chooses; ``not_like`` are the texts that others would try first.
 
     Raises:
-        Malformed: it is too short, among the commonly used ones, or the person's own details.
+        Malformed: it is too short, has characters that no standard knows yet, is among the
+            commonly used ones, or is the person's own details, at most with digits and
+            punctuation about them.
     """
     password = read_password(text)
-    if len(password) < MIN_PASSWORD_CHARACTERS:
+    # One character may be normalised to eighteen, and several to one: both have to be enough.
+    if min(len(text), len(password)) < MIN_PASSWORD_CHARACTERS:
         raise Malformed(f"is shorter than {MIN_PASSWORD_CHARACTERS} characters")
+    if any(unicodedata.category(character) == _UNASSIGNED for character in text):
+        # What a later standard makes of them may be another text, and then nobody can sign in.
+        raise Malformed("contains characters that are not assigned")
     if password.lower() in _COMMON_PASSWORDS or len(set(password)) == 1:
         raise Malformed("is among the first that attackers try")
     squeezed = _squeeze(password)
     if any(squeezed == _squeeze(own) for own in not_like):
         raise Malformed("is the same as the name, email or phone")
+    letters = _letters(password)
+    if letters and any(letters == _letters(own) for own in not_like):
+        raise Malformed("is the name or email with digits or punctuation only")
     return password
 
 
@@ -197,6 +207,12 @@ def _read_optional_phone(text: str | None, default_region: str) -> str | None:
 
 def _squeeze(text: str) -> str:
     return "".join(text.split()).casefold()
+
+
+def _letters(text: str) -> str:
+    """What is left of a text without what people add to a name to make it a password."""
+    whole = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(character for character in whole if unicodedata.category(character)[0] in "LM")
 
 
 def _is_one_line(text: str) -> bool:
