@@ -74,7 +74,11 @@ class UserLoggedIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDeviceUsed:
-    """Somebody who has used another device before signed in on one that was never seen."""
+    """Somebody who has signed in before did so with a program, or in a network, that is new.
+
+    A device that was remembered is never new. ``device`` is what it is in a few words of ours
+    ("Firefox on Windows"), ``network`` the provider's network, roughly; None: not known.
+    """
 
     TYPE: ClassVar[str] = "com.guilder.user.new_device_used"
 
@@ -83,6 +87,8 @@ class NewDeviceUsed:
     account_type: str
     session_id: SessionId
     used_at: datetime
+    device: str | None = None
+    network: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import asyncpg
+from uuid import UUID
 
+import asyncpg
+from msgspec import json
+
+from guilder.identity.domain.sessions import program_of
 from guilder.platform.identifiers import new_id
 from tests.support import machines
 from tests.support.machines import make_client, token_of
@@ -187,6 +191,37 @@ async def test_a_remembered_device_is_not_new_whatever_it_calls_itself(
 
     assert again["device_token"] == first["device_token"]
     assert "new_device_used" not in dict(await sent(superuser, user["id"]))
+
+
+async def test_the_same_program_in_another_network_is_new_and_in_its_own_it_is_not(
+    superuser: Superuser, town: Town
+) -> None:
+    user = await resident(town, "Jaya")
+    for address in ("203.0.113.5", "203.0.77.8", "198.51.100.9", "203.0.113.5", "198.51.7.7"):
+        await signed_in(town.at(address), "Jaya", headers=FIREFOX)
+
+    told = await sent(superuser, user["id"])
+
+    new = [json.decode(details) for type_, details in told if type_ == "new_device_used"]
+    assert len(new) == 1
+    assert (new[0]["device"], new[0]["network"]) == ("Firefox on Linux", "198.51.0.0/16")
+
+
+async def test_who_was_seen_before_networks_counted_is_known_where_they_are_now(
+    superuser: Superuser, town: Town
+) -> None:
+    user = await resident(town, "Jivan")
+    await superuser.execute(
+        "INSERT INTO identity.devices VALUES ($1, $2, now(), now())",
+        UUID(user["id"]),
+        program_of(FIREFOX["user-agent"]),
+    )
+    for address in ("203.0.113.5", "198.51.100.9"):
+        await signed_in(town.at(address), "Jivan", headers=FIREFOX)
+
+    told = [type_ for type_, _ in await sent(superuser, user["id"])]
+
+    assert told[2:] == ["logged_in", "logged_in", "new_device_used"]
 
 
 async def test_another_persons_device_token_is_worth_nothing(town: Town) -> None:

@@ -117,3 +117,31 @@ def test_a_program_stays_the_same_when_its_version_changes() -> None:
     assert before == rules.program_of("Firefox/131.0.2 (Linux x86_64)")
     assert before != rules.program_of("Chrome/131.0 (Linux x86_64)")
     assert rules.program_of(None) is None
+
+
+def test_a_place_is_a_program_in_a_network() -> None:
+    here = rules.place_of("a", network="203.0.0.0/16")
+
+    assert here == rules.place_of("a", network="203.0.0.0/16")
+    assert here != rules.place_of("a", network="198.51.0.0/16")
+    assert here != rules.place_of("b", network="203.0.0.0/16")
+    assert rules.place_of(None, network="unknown") != here
+    assert len(here) == 32
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "device"),
+    [
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/120.0 Safari/537.36", "Chrome on Windows"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/120.0 Safari/537.36 Edg/120.0", "Edge on Windows"),
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Firefox/130.0", "Firefox on Linux"),
+        ("Mozilla/5.0 (Linux; Android 14) Chrome/120.0 Mobile", "Chrome on Android"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Safari/604.1", "Safari on iOS"),
+        ("Guilder/3 (Android 14)", "Android"),
+        ("curl/8.5.0", None),
+        ("<b>call +91 98765 43210</b>", None),
+        (None, None),
+    ],
+)
+def test_a_device_is_told_in_words_of_ours(user_agent: str | None, device: str | None) -> None:
+    assert rules.device_of(user_agent) == device

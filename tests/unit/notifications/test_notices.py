@@ -150,6 +150,24 @@ def test_a_sign_in_from_a_new_device_is_about_security() -> None:
 
     assert notice.category is Category.SECURITY
     assert (notice.template, notice.values["account_type"]) == ("new_device", "customer")
+    assert set(notice.values) == set(TEMPLATES["new_device"].fields)
+
+
+def test_a_sign_in_from_a_new_place_says_with_what_and_from_where() -> None:
+    (notice,) = of_new_device(
+        NewDeviceUsed(
+            user_id=ANNA,
+            account_id=ANNA,
+            account_type="customer",
+            session_id=SessionId(uuid4()),
+            used_at=NOW,
+            device="Firefox on Windows",
+            network="203.0.0.0/16",
+        )
+    )
+
+    assert notice.values["device"] == "Firefox on Windows"
+    assert notice.values["network"] == "203.0.0.0/16"
 
 
 def test_a_stolen_session_is_about_security() -> None:

@@ -97,6 +97,19 @@ def test_times_are_those_of_the_reader(writer: Writer) -> None:
     assert "10:30:00" in there
 
 
+def test_a_new_device_is_told_with_what_is_known_of_it_and_without(writer: Writer) -> None:
+    sample = TEMPLATES["new_device"].sample
+    known = {**sample, "device": "Firefox on Windows", "network": "203.0.0.0/16"}
+    terms = {"language": "en", "time_zone": KOLKATA, "name": "Anna Rao"}
+
+    told, untold = (writer.write("new_device", values, **terms) for values in (known, sample))
+
+    for text in (told.text, told.html):
+        assert "Firefox on Windows" in text
+        assert "203.0.0.0/16" in text
+    assert "Device: not known" in untold.text
+
+
 def test_values_never_become_markup(writer: Writer) -> None:
     wording = writer.write(
         "message",

@@ -10,10 +10,12 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Final
 
 GRACE: Final = timedelta(seconds=30)
@@ -23,6 +25,30 @@ SECRET_BYTES: Final = 32
 _TOKEN: Final = re.compile(r"(grt|gdt)_([\w-]{42}[AEIMQUYcgkosw048])", re.ASCII)
 _REFRESH: Final = "grt"
 _DEVICE: Final = "gdt"
+# In this order: most of them also claim to be those below them.
+_BROWSERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "Edg": "Edge",
+        "OPR/": "Opera",
+        "SamsungBrowser/": "Samsung Internet",
+        "Firefox/": "Firefox",
+        "FxiOS/": "Firefox",
+        "CriOS/": "Chrome",
+        "Chrome/": "Chrome",
+        "Safari/": "Safari",
+    }
+)
+_SYSTEMS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "Windows": "Windows",
+        "Android": "Android",
+        "iPhone": "iOS",
+        "iPad": "iPadOS",
+        "Mac OS X": "macOS",
+        "CrOS": "ChromeOS",
+        "Linux": "Linux",
+    }
+)
 _VERSIONS: Final = re.compile(r"[0-9][0-9._]*")
 
 
@@ -110,6 +136,22 @@ def program_of(user_agent: str | None) -> str | None:
     if user_agent is None:
         return None
     return sha256(_VERSIONS.sub("", user_agent).encode()).hexdigest()[:32]
+
+
+def place_of(program: str | None, *, network: str) -> str:
+    """The same for the same program in the same network: where a device is at home."""
+    return sha256(f"{program or ''}|{network}".encode()).hexdigest()[:32]
+
+
+def device_of(user_agent: str | None) -> str | None:
+    """What somebody signs in with, as they would call it; None: it does not say.
+
+    No word of the answer is the caller's own, since it is told to somebody else.
+    """
+    agent = user_agent or ""
+    browser = next((name for mark, name in _BROWSERS.items() if mark in agent), None)
+    system = next((name for mark, name in _SYSTEMS.items() if mark in agent), None)
+    return " on ".join(name for name in (browser, system) if name is not None) or None
 
 
 def _spelled(kind: str, *, secret: bytes) -> str:

@@ -16,6 +16,7 @@ from uuid import UUID
 from guilder.identity.api import AccountView, InvalidCredentials, SignedIn
 from guilder.identity.api.sessions import EndReason, SessionUnusable, SessionView, UserFrozen
 from guilder.identity.domain import sessions as rules
+from guilder.identity.domain.networks import UNKNOWN, network_of
 from guilder.identity.domain.sessions import Terms, Verdict
 from guilder.identity.events import NewDeviceUsed, SessionsEnded, UserLoggedIn
 from guilder.identity.service.access import AccessTokens
@@ -310,7 +311,11 @@ async def _end(
 async def _publish_sign_in(tx: Tx, opening: _Opening, *, at: datetime, is_known: bool) -> None:
     account, session = opening.account, opening.session
     program = rules.program_of(session.user_agent)
-    is_new = await devices.use_program(tx, user_id=account.user_id, program=program, at=at)
+    network = network_of(session.client_address)
+    place = rules.place_of(program, network=network)
+    is_new = await devices.use_place(
+        tx, user_id=account.user_id, place=place, program=program, at=at
+    )
     key = str(account.user_id)
     events = [
         outgoing(
@@ -333,6 +338,8 @@ async def _publish_sign_in(tx: Tx, opening: _Opening, *, at: datetime, is_known:
             account_type=account.account_type.value,
             session_id=session.id,
             used_at=at,
+            device=rules.device_of(session.user_agent),
+            network=None if network == UNKNOWN else network,
         )
         events.append(outgoing(seen, key=key))
     await append(tx, events)

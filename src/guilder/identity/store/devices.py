@@ -1,4 +1,7 @@
-"""SQL of the devices somebody signs in on: programs that were seen, devices that are remembered."""
+"""SQL of the devices somebody signs in on: where programs were seen, devices that are remembered.
+
+A place is a digest of a program and its network; rows of before have that of the program alone.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,17 @@ from guilder.kernel.ids import UserId
 from guilder.platform.db import Tx, rows_done
 
 # Before the insert of the same statement: what was known until now.
-_USE_PROGRAM: Final = """
+# Whoever was seen before there were networks is known in the network that they are in now.
+_USE_PLACE: Final = """
     WITH used AS (
         INSERT INTO identity.devices (user_id, program, first_used_at, last_used_at)
         VALUES ($1, $2, $3, $3)
         ON CONFLICT (user_id, program) DO UPDATE SET last_used_at = excluded.last_used_at
+    ), settled AS (
+        DELETE FROM identity.devices WHERE user_id = $1 AND program = $4
     )
     SELECT EXISTS (SELECT FROM identity.devices WHERE user_id = $1)
-        AND NOT EXISTS (SELECT FROM identity.devices WHERE user_id = $1 AND program = $2)
+        AND NOT EXISTS (SELECT FROM identity.devices WHERE user_id = $1 AND program IN ($2, $4))
 """
 _REMEMBER: Final = """
     INSERT INTO identity.remembered_devices (id, digest, user_id, made_at, last_used_at)
@@ -45,9 +51,11 @@ _PURGE: Final = """
 _PURGES: Final = tuple(_PURGE.format(table=name) for name in ("devices", "remembered_devices"))
 
 
-async def use_program(tx: Tx, *, user_id: UserId, program: str | None, at: datetime) -> bool:
-    """Whether this program is new to a user who has used another before; it is known now."""
-    is_new: bool = await tx.fetchval(_USE_PROGRAM, user_id, program or "", at)
+async def use_place(
+    tx: Tx, *, user_id: UserId, place: str, program: str | None, at: datetime
+) -> bool:
+    """Whether this place is new to a user who has used another before; it is known now."""
+    is_new: bool = await tx.fetchval(_USE_PLACE, user_id, place, at, program or "")
     return is_new
 
 

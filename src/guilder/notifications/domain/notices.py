@@ -121,7 +121,7 @@ TEMPLATES: Final[Mapping[str, Template]] = MappingProxyType(
 """Every template there is. Its words stand in ``templates/<language>/<name>``.
 
 Feeds keep a template's name and values and are put into words when they are read: none is ever
-removed, and none ever takes another value.
+removed, and none ever needs another value. What it may be given besides has words for its absence.
 """
 
 
@@ -215,9 +215,11 @@ def of_password(fact: PasswordChanged) -> list[Notice]:
 
 
 def of_new_device(fact: NewDeviceUsed) -> list[Notice]:
-    """A sign-in on a device that was never seen with this person."""
+    """A sign-in with a device, or from a place, that was never seen with this person."""
     at = fact.used_at
     values = {"at": _written(at), "account_type": fact.account_type}
+    values |= {"device": fact.device} if fact.device else {}
+    values |= {"network": fact.network} if fact.network else {}
     return [Notice(user_id=fact.user_id, template="new_device", values=values, at=at)]
 
 
