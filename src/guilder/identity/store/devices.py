@@ -1,6 +1,6 @@
 """SQL of the devices somebody signs in on: where programs were seen, devices that are remembered.
 
-A place is a digest of a program and its network; rows of before have that of the program alone.
+A place is a digest of a program and its network. Rows of before have that of the program alone.
 """
 
 from __future__ import annotations
