@@ -57,7 +57,7 @@ class UserLoggedIn:
     """Somebody signed in to one of a user's accounts.
 
     ``device`` tells one program on one kind of device from another, and nothing more: a digest of
-    what it calls itself. None: it does not say.
+    what it calls itself. None: it does not say. ``methods`` are how they proved to be that user.
     """
 
     TYPE: ClassVar[str] = "com.guilder.user.logged_in"
@@ -69,15 +69,13 @@ class UserLoggedIn:
     logged_in_at: datetime
     device: str | None = None
     methods: tuple[str, ...] = ("pwd",)
-    """How they proved to be that user (RFC 8176)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDeviceUsed:
     """Somebody who has signed in before did so with a program, or in a network, that is new.
 
-    A device that was remembered is never new. ``device`` is what it is in a few words of ours
-    ("Firefox on Windows"), ``network`` the provider's network, roughly; None: not known.
+    ``device`` is told in words of ours, ``network`` is the provider's, roughly; None: not known.
     """
 
     TYPE: ClassVar[str] = "com.guilder.user.new_device_used"
@@ -144,8 +142,7 @@ class SecondFactorRemoved:
 class SecondFactorsReset:
     """Staff took a user's second factors and recovery codes away, ``by`` whom, and signed them out.
 
-    Signing in takes the password alone until there is another factor. ``by`` is None where the
-    operator did it by command.
+    The password alone is enough until there is another factor. ``by`` None: the operator did it.
     """
 
     TYPE: ClassVar[str] = "com.guilder.user.second_factors_reset"
@@ -193,10 +190,7 @@ class SecondFactorGuessed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignInCodesGuessed:
-    """So many wrong codes to sign in with came in a row for one of a user's addresses.
-
-    Whoever sent them need not know more than the address.
-    """
+    """So many wrong codes to sign in with came in a row for one of a user's addresses."""
 
     TYPE: ClassVar[str] = "com.guilder.user.sign_in_codes_guessed"
 
@@ -260,10 +254,7 @@ def code_place(user_id: UserId) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PasswordChanged:
-    """A user has another password: ``by`` change, knowing the old one, or by reset.
-
-    By reclaim: there is none, since the one before may have been a stranger's (`AccountReclaimed`).
-    """
+    """A user has another password, ``by`` change or reset; or none any more, by reclaim."""
 
     TYPE: ClassVar[str] = "com.guilder.user.password_changed"
 
@@ -285,10 +276,9 @@ class ContactVerified:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountReclaimed:
-    """Who has an address that nobody had proved has shown it: the account is theirs from now on.
+    """Who has an address that nobody had proved has shown it, by a reset or by a code alone.
 
-    They reset the password, or signed in with a code and nothing else. Whatever was attached to
-    it up to ``reclaimed_at`` may be a stranger's and ends.
+    Whatever was attached to the account up to ``reclaimed_at`` may be a stranger's and ends.
     """
 
     TYPE: ClassVar[str] = "com.guilder.user.reclaimed"
