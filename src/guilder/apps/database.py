@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from guilder.apps.signals import undisturbed
+from guilder.platform.bus.restored import settle_restored
 from guilder.platform.db import Database, Limits
 from guilder.platform.postgres.access import (
     Access,
@@ -106,18 +107,34 @@ def running_access(settings: Settings) -> Access:
 
 @asynccontextmanager
 async def pool(access: Access, *, settings: Settings, name: str) -> AsyncIterator[Database]:
-    """A pool of connections as the application."""
+    """A pool of connections as the application.
+
+    Nothing is written through it before this database was found to be of this server, or settled.
+    """
     database = await Database.connect(
         access.url,
         role=access.role,
         application_name=f"guilder {name}",
         max_connections=settings.database_connections,
         finds_by_index=True,
+        first=settle_restored,
     )
     try:
+        await _look_into(database)
         yield database
     finally:
         await database.close()
+
+
+async def _look_into(database: Database) -> None:
+    """Have a restored database settled now, with all the time that takes, if it can be reached.
+
+    One that is away is served once it is back, as ever: the first to reach it then looks.
+    """
+    try:
+        await database.fetchval("SELECT 1")
+    except Exception:  # noqa: BLE001 - readiness says what is wrong with the database
+        _log.warning("database.unasked", exc_info=True)
 
 
 @asynccontextmanager
@@ -133,6 +150,7 @@ async def payments_pool(access: Access) -> AsyncIterator[Database]:
         max_connections=_FOR_PAYMENTS,
         limits=Limits(lock_ms=_LONGEST_WAIT_MS),
         finds_by_index=True,
+        first=settle_restored,
     )
     try:
         yield database

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
-import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
 
@@ -25,8 +24,6 @@ from guilder.apps.session import say
 from guilder.apps.signals import heeded
 from guilder.apps.workers import Duty
 from guilder.platform.bus.lag import LagMetrics
-from guilder.platform.bus.restored import settle_restored
-from guilder.platform.db import Database
 from guilder.platform.postgres.access import Access
 from guilder.platform.settings import Settings
 
@@ -34,8 +31,6 @@ _FIRST: Final = "http-1"
 """The process that looks how far everybody is behind, for all of them."""
 NICER: Final = 10
 """How much later than requests background work gets the processor when both want it."""
-
-_log = structlog.get_logger("guilder.process")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +82,6 @@ async def _run(work: Work) -> None:
     async with AsyncExitStack() as stack:
         name = "serve" if work.on else "work"
         db = await stack.enter_async_context(pool(work.access, settings=work.settings, name=name))
-        await settled_after_restore(db)
         registry = await stack.enter_async_context(_registry(work))
         paying = await stack.enter_async_context(payments_pool(work.access))
         house = build_house(
@@ -118,17 +112,6 @@ def warn_of_separate_counts(settings: Settings) -> None:
             f"Note: each of {settings.workers} processes counts requests on its own, so users may "
             f"send up to {settings.workers} times the rate limit; GUILDER_REDIS_URL counts together"
         )
-
-
-async def settled_after_restore(db: Database) -> None:
-    """Look whether this database was restored from another server, as far as it can be asked now.
-
-    One that is away is served once it is back, as ever; it was restored by nobody meanwhile.
-    """
-    try:
-        await settle_restored(db)
-    except Exception:  # noqa: BLE001 - readiness says what is wrong with the database
-        _log.warning("process.database_unasked", exc_info=True)
 
 
 @asynccontextmanager

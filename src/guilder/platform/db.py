@@ -164,12 +164,14 @@ class Database:
         max_connections: int = 10,
         limits: Limits | None = None,
         finds_by_index: bool = False,
+        first: Callable[[Tx], Awaitable[object]] | None = None,
     ) -> Database:
         """A pool on ``url``, each session acting as ``role`` when one is given.
 
         It connects when it is first used. ``finds_by_index`` is for sessions that look rows up by
         their keys: the planner then reads no table whole, however small it was when a statement
-        was prepared.
+        was prepared. ``first`` is done in a transaction before anything else is: until it has
+        succeeded once, nobody gets a connection.
         """
         limits = limits or Limits()
         session = {
@@ -195,6 +197,7 @@ class Database:
             command_timeout=limits.command_s,
             server_settings=session,
             reset=_leave_as_it_is,
+            init=None if first is None else _Opening(first),
         )
         return cls(pool)
 
@@ -426,6 +429,23 @@ def _is_lost(connection: Tx) -> bool:
         return connection.is_closed()
     except asyncpg.InterfaceError:
         return True  # the pool has taken it back, as it does when a session ends by itself
+
+
+class _Opening:
+    """Does something on new connections of a pool until it has succeeded on one of them.
+
+    They are the driver's own, not yet wrapped by the pool, and can do the same.
+    """
+
+    def __init__(self, work: Callable[[Tx], Awaitable[object]]) -> None:
+        self._work = work
+        self._is_done = False
+
+    async def __call__(self, connection: Any) -> None:
+        if not self._is_done:
+            async with connection.transaction():
+                await self._work(connection)
+            self._is_done = True
 
 
 async def _leave_as_it_is(_: object) -> None:

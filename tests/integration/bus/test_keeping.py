@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
+import pytest
 
 from guilder.platform.bus import Bus, Start
 from guilder.platform.bus.checks import CHECKS
@@ -12,8 +14,9 @@ from guilder.platform.bus.lag import forget_group, lags
 from guilder.platform.bus.restored import settle_restored
 from guilder.platform.bus.retention import forget_old_events
 from guilder.platform.checks import run_checks
-from guilder.platform.db import Database
+from guilder.platform.db import Database, Tx
 from tests.support.database import OwnDatabase
+from tests.support.guilder import environment, guilder
 from tests.support.notebook import drained, notes, publish, taking_notes
 
 AGE = "UPDATE platform.outbox SET created_at = created_at - interval '8 days' WHERE key = $1"
@@ -103,8 +106,8 @@ async def test_a_restored_database_is_settled_before_it_is_used(
     await superuser.execute(FROM_ELSEWHERE)
     found = await findings(db)
 
-    settled = await settle_restored(db)
-    again = await settle_restored(db)
+    settled = await db.run(settle_restored)
+    again = await db.run(settle_restored)
     await publish(db, "anna", 4)
     await drained(bus, half)
     await drained(bus, new)
@@ -114,6 +117,65 @@ async def test_a_restored_database_is_settled_before_it_is_used(
     assert await findings(db) == []
     assert await notes(db, "half") == {"anna": [1, 2, 3, 4], "ben": [1]}
     assert (await notes(db, "new"))["anna"][-4:] == [1, 2, 3, 4]
+
+
+async def test_what_was_written_before_a_restored_database_was_settled_is_heard_after_the_rest(
+    house: OwnDatabase, db: Database, superuser: Superuser
+):
+    """By a program that does not look, or by one that could not."""
+    subscription = taking_notes("early", starts=Start.NOW)
+    bus = Bus(db, [subscription])
+    await bus.join()
+    await publish(db, "early", 1, 2)
+    await drained(bus, subscription)
+    await publish(db, "early", 3)
+    await superuser.execute(FROM_ELSEWHERE)
+    await publish(db, "early", 4)
+
+    await db.run(settle_restored)
+    await publish(db, "early", 5)
+    await drained(bus, subscription)
+
+    assert await notes(db, "early") == {"early": [1, 2, 3, 4, 5]}
+
+
+async def test_nobody_gets_a_connection_before_a_restored_database_is_settled(
+    house: OwnDatabase, db: Database, superuser: Superuser
+):
+    subscription = taking_notes("awaited", starts=Start.NOW)
+    bus = Bus(db, [subscription])
+    await bus.join()
+    await publish(db, "awaited", 1)
+    await drained(bus, subscription)
+    await superuser.execute(FROM_ELSEWHERE)
+    at_first = iter([ConnectionError()])
+
+    async def settle(tx: Tx) -> None:
+        for failure in at_first:
+            raise failure
+        await settle_restored(tx)
+
+    fresh = await Database.connect(house.url(), max_connections=2, first=settle)
+    with pytest.raises(ConnectionError):
+        await fresh.fetchval("SELECT 1")
+    await publish(fresh, "awaited", 2)
+    await fresh.close()
+    await drained(bus, subscription)
+
+    assert await notes(db, "awaited") == {"awaited": [1, 2]}
+
+
+async def test_a_command_settles_a_restored_database_before_it_writes(
+    house: OwnDatabase, db: Database, superuser: Superuser, tmp_path: Path
+):
+    await publish(db, "commanded", 1)
+    await superuser.execute(FROM_ELSEWHERE)
+
+    env = environment(tmp_path, DATABASE_URL=house.url())
+    done = guilder("events", "dead", env=env, folder=tmp_path)
+
+    assert done.returncode == 0
+    assert not await db.run(settle_restored)
 
 
 async def test_verify_finds_a_group_that_has_read_the_future(

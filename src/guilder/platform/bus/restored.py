@@ -2,8 +2,8 @@
 
 Transaction ids belong to a server. In a new one they begin low again, so restored events would
 never fall below the horizon, and new ones would stand before what groups have read. Such events
-are written anew, in their order, and positions follow them. It has to happen before anything new
-is written, so every process looks when it starts.
+are written anew, in their order, and positions follow them. Whoever connects looks before it does
+anything else, and what was written all the same before anybody looked comes last and is unheard.
 """
 
 from __future__ import annotations
@@ -12,36 +12,55 @@ from typing import Final
 
 import structlog
 
-from guilder.platform.db import Database, Tx
+from guilder.platform.db import Tx
 
+_IS_MIGRATED: Final = "SELECT to_regclass('platform.consumer_positions') IS NOT NULL"
+# Nothing that is stored here can come from behind this snapshot, and asking takes no transaction.
 _IS_RESTORED: Final = """
     SELECT EXISTS (
         SELECT FROM generate_series(0, 7) AS p, platform.outbox o
-        WHERE platform.partition_of(o.key) = p AND o.transaction > pg_current_xact_id()
+        WHERE platform.partition_of(o.key) = p
+          AND o.transaction > pg_snapshot_xmax(pg_current_snapshot())
     ) OR EXISTS (
-        SELECT FROM platform.consumer_positions c WHERE c.transaction > pg_current_xact_id()
+        SELECT FROM platform.consumer_positions c
+        WHERE c.transaction > pg_snapshot_xmax(pg_current_snapshot())
     )
 """
+# All events are read whole and joined with themselves, which sessions of ours do not do else.
 _LOCK: Final = """
     SET LOCAL statement_timeout = 0;
+    SET LOCAL lock_timeout = 0;
+    SET LOCAL enable_seqscan = on;
+    SET LOCAL enable_hashjoin = on;
     LOCK TABLE platform.outbox, platform.consumer_positions IN EXCLUSIVE MODE
 """
+# A dump brings along where numbering goes on, so whatever this server wrote has a higher position
+# than all that came with it, though its transaction is lower.
 _WRITE_ANEW: Final = """
-    WITH gone AS (
+    WITH brought AS (
+        SELECT COALESCE(max(position), 0) AS last_position FROM (
+            SELECT position, transaction FROM platform.outbox
+            UNION ALL
+            SELECT position, transaction FROM platform.consumer_positions
+        ) known
+        WHERE transaction > pg_snapshot_xmax(pg_current_snapshot())
+    ), gone AS (
         DELETE FROM platform.outbox RETURNING *
+    ), placed AS (
+        SELECT gone.*, gone.position > brought.last_position AS is_ours FROM gone, brought
     ), anew AS (
         INSERT INTO platform.outbox
             (id, type, key, data, actor_id, request_id, trace_id, created_at)
         SELECT id, type, key, data, actor_id, request_id, trace_id, created_at
-        FROM gone ORDER BY transaction, position
+        FROM placed ORDER BY is_ours, transaction, position
         RETURNING id, transaction, position
     ), moved AS (
         SELECT c.group_name, c.partition, max(anew.position) AS position,
             max(anew.transaction::text::bigint)::text::xid8 AS transaction
         FROM platform.consumer_positions c
-        LEFT JOIN gone ON platform.partition_of(gone.key) = c.partition
-            AND (gone.transaction, gone.position) <= (c.transaction, c.position)
-        LEFT JOIN anew ON anew.id = gone.id
+        LEFT JOIN placed ON platform.partition_of(placed.key) = c.partition AND NOT placed.is_ours
+            AND (placed.transaction, placed.position) <= (c.transaction, c.position)
+        LEFT JOIN anew ON anew.id = placed.id
         GROUP BY c.group_name, c.partition
     )
     UPDATE platform.consumer_positions c
@@ -54,22 +73,16 @@ _LONGEST_S: Final = 3600.0
 _log = structlog.get_logger("guilder.bus")
 
 
-async def settle_restored(db: Database) -> bool:
+async def settle_restored(tx: Tx) -> bool:
     """Make the events of a restored database events of this server; answer whether they were not.
 
     Nothing happens otherwise. Several processes may do this at once.
     """
-    if not await db.fetchval(_IS_RESTORED):
+    if not await tx.fetchval(_IS_MIGRATED) or not await tx.fetchval(_IS_RESTORED):
         return False
-    done = await db.run(_settle)
-    if done:
-        _log.warning("bus.restored_events_settled")
-    return done
-
-
-async def _settle(tx: Tx) -> bool:
     await tx.execute(_LOCK, timeout=_LONGEST_S)
     if not await tx.fetchval(_IS_RESTORED):
         return False
     await tx.execute(_WRITE_ANEW, timeout=_LONGEST_S)
+    _log.warning("bus.restored_events_settled")
     return True
