@@ -112,6 +112,17 @@ async def savepoint(tx: Tx) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def rehearsal(tx: Tx) -> AsyncIterator[None]:
+    """A part of a transaction that is undone however it ends: whether it can be done is seen."""
+    part = tx.transaction()
+    await part.start()
+    try:
+        yield
+    finally:
+        await part.rollback()
+
+
 def notify_after_commit(channel: str) -> None:
     """Wake whoever listens to ``channel`` once the transaction has committed that is open here.
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from guilder.platform import failpoints
 from guilder.platform.bus import Bus, Event, Start
+from guilder.platform.bus.delivery import GroupBroken
 from guilder.platform.bus.parking import Patience, dead_letters, discard, replay
 from guilder.platform.db import Database, Tx
 from tests.support.database import OwnDatabase
@@ -250,3 +251,56 @@ async def test_one_good_key_among_the_bad_shows_that_the_fault_is_theirs(
 
     assert await notes(db, "picky") == {"good": [1]}
     assert await db.fetchval(BEFORE, "picky", "waiting") == 12
+
+
+class Allergic:
+    """A listener that fails on bad keys, and on those alone."""
+
+    def __init__(self) -> None:
+        self.tried = 0
+
+    async def __call__(self, tx: Tx, events: Sequence[Event]) -> None:
+        self.tried += 1
+        if any(event.key.startswith("bad") for event in events):
+            await tx.execute("SELECT 1 / 0")
+
+
+@pytest.mark.parametrize("most", [500, 8, 1])
+async def test_bad_keys_in_front_of_good_ones_are_parked_however_many_come_at_once(
+    house: OwnDatabase, db: Database, most: int
+):
+    group = f"allergic-{most}"
+    patience = Patience(first_s=3600.0, longest_s=3600.0)
+    subscription = taking_notes(group, before=Allergic(), starts=Start.NOW, most=most)
+    bus = Bus(db, [subscription], patience=patience)
+    await bus.join()
+    for number in range(24):
+        await publish(db, f"bad-{number}", 1)
+    for number in range(20):
+        await publish(db, f"good-{number}", 1, 2)
+
+    await drained(bus, subscription)
+
+    assert await notes(db, group) == {f"good-{number}": [1, 2] for number in range(20)}
+    assert await db.fetchval(BEFORE, group, "waiting") == 24
+
+
+async def test_bad_keys_alone_wait_until_a_good_one_shows_whose_fault_it_is(
+    house: OwnDatabase, db: Database
+):
+    patience = Patience(first_s=3600.0, longest_s=3600.0)
+    subscription = taking_notes("doubtful", before=Allergic(), starts=Start.NOW)
+    bus = Bus(db, [subscription], patience=patience)
+    await bus.join()
+    for number in range(8):
+        await publish(db, f"bad-{number}", 1)
+
+    with pytest.raises(GroupBroken):
+        await bus.deliver(subscription)
+    in_doubt = await db.fetchval(BEFORE, "doubtful", "waiting")
+    await publish(db, "good", 1)
+    await drained(bus, subscription)
+
+    assert in_doubt == 0
+    assert await notes(db, "doubtful") == {"good": [1]}
+    assert await db.fetchval(BEFORE, "doubtful", "waiting") == 8

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -15,9 +15,9 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from guilder.platform import outbox
-from guilder.platform.bus import Bus, Start, Subscription
+from guilder.platform.bus import Bus, Event, Start, Subscription
 from guilder.platform.bus.positions import KAFKA, join
-from guilder.platform.db import Database
+from guilder.platform.db import Database, Tx
 from guilder.platform.kafka.cloud_events import topic_of
 from guilder.platform.kafka.feeding import KafkaBus
 from guilder.platform.origin import Origin
@@ -245,3 +245,22 @@ async def test_a_change_of_the_bus_there_and_back_loses_and_doubles_nothing(
     await drained(here, heard_by)
 
     assert await notes(db, heard_by.group) == {"anna": [1, 2, 3, 4, 5]}
+
+
+async def test_bad_keys_in_front_of_a_good_one_do_not_hold_it_up(
+    house: OwnDatabase, db: Database, brokers: str
+):
+    async def refuse_bad_keys(_: Tx, events: Sequence[Event]) -> None:
+        if any(event.key.startswith("bad") for event in events):
+            raise ValueError
+
+    type_ = new_type()
+    heard_by = listener(type_, most=8, before=refuse_bad_keys)
+
+    async with carrying(db, brokers, heard_by):
+        for number in range(24):
+            await publish(db, type_, f"bad-{number}", 1)
+        await publish(db, type_, "good", 1)
+        await all_heard(db, heard_by.group, {"good": [1]})
+
+    assert await notes(db, heard_by.group) == {"good": [1]}

@@ -1,13 +1,17 @@
 """One delivery to one group, inside the transaction that also records it.
 
 What fails is undone and taken apart: the same events one by one, each in its own savepoint, and
-the one at fault is parked. Failures of the database itself fail the whole delivery, to be repeated.
+the one at fault is parked. Where nothing but failures comes, what stands behind tells whether the
+events are at fault or the group. Failures of the database itself fail the whole delivery, to be
+repeated.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -15,9 +19,10 @@ import structlog
 from guilder.platform import failpoints
 from guilder.platform.bus import parking, positions
 from guilder.platform.bus.parking import Parked, Patience
+from guilder.platform.bus.positions import Taken
 from guilder.platform.bus.shelf import Shelf
 from guilder.platform.bus.subscription import Event, Subscription
-from guilder.platform.db import TRANSIENT, Tx, savepoint
+from guilder.platform.db import TRANSIENT, Tx, rehearsal, savepoint
 
 BEFORE_COMMIT: Final = failpoints.declare(
     "bus.before_commit", "a group's effect and its position are written, not committed"
@@ -26,6 +31,10 @@ PARKED: Final = failpoints.declare("bus.parked", "an event is parked, not commit
 _MOST_DUE: Final = 16
 _MOST_OF_A_KEY: Final = 256
 _MOST_IN_A_ROW: Final = 8
+_MOST_BEHIND: Final = 4_000
+"""How many events are looked through for some that a failing group might hear."""
+_MOST_TRIED: Final = 16
+"""How many of these it is tried with."""
 
 _log = structlog.get_logger("guilder.bus")
 
@@ -48,7 +57,7 @@ class TakeApart(Exception):
 
 
 class GroupBroken(Exception):
-    """A group failed on one key after another and heard nothing: the fault is not the events'.
+    """A group failed on one key after another, and on others behind them: the fault is its own.
 
     Nothing is parked. Whoever feeds it waits and tries again.
     """
@@ -80,7 +89,8 @@ async def deliver(
         retried = await retry_due(tx, subscription, taken.partitions, patience=patience)
     if one_by_one or read.has_parked:
         together = not one_by_one
-        await hear(tx, subscription, read.events, patience=patience, together=together)
+        until = read.reached
+        await hear(tx, subscription, read.events, patience=patience, until=until, together=together)
     elif read.events:
         await _hear_all(tx, subscription, read.events)
     if read.reached.partitions:
@@ -110,11 +120,13 @@ async def hear(
     events: Sequence[Event],
     *,
     patience: Patience,
+    until: Taken,
     together: bool = True,
 ) -> None:
     """Let a group hear events in their order; park those that fail and those behind them.
 
-    They are heard all at once first, unless that is known to fail (``together`` false).
+    They are heard all at once first, unless that is known to fail (``together`` false). ``until``
+    is where they end in the outbox.
 
     The partitions of their keys have to be held by this transaction.
 
@@ -127,7 +139,7 @@ async def hear(
     blocked = await parking.blocked_keys(tx, group, among=[event.key for event in events])
     free = [event for event in events if event.key not in blocked]
     if free and not (together and await _failure(tx, subscription, free) is None):
-        await _hear_one_by_one(tx, subscription, free, patience=patience)
+        await _hear_one_by_one(tx, subscription, free, patience=patience, until=until)
     for event in events:
         if event.key in blocked:
             await parking.park(tx, group, event, failure=None, patience=patience)
@@ -153,22 +165,71 @@ async def _failure(tx: Tx, subscription: Subscription, events: Sequence[Event]) 
 
 
 async def _hear_one_by_one(
-    tx: Tx, subscription: Subscription, events: Sequence[Event], *, patience: Patience
+    tx: Tx,
+    subscription: Subscription,
+    events: Sequence[Event],
+    *,
+    patience: Patience,
+    until: Taken,
 ) -> None:
     blocked: set[str] = set()
-    has_heard = False
-    for event in events:
+    can_hear = False
+    for number, event in enumerate(events):
         failure = None
         if event.key not in blocked:
             failure = await _failure(tx, subscription, [event])
             if failure is None:
-                has_heard = True
+                can_hear = True
                 continue
         blocked.add(event.key)
-        if len(blocked) >= _MOST_IN_A_ROW and not has_heard:
-            raise GroupBroken(parking.told(failure) if failure else "") from failure
+        if len(blocked) >= _MOST_IN_A_ROW and not can_hear:
+            rest = events[number + 1 :]
+            can_hear = await _can_hear(tx, subscription, rest, until=until, but=blocked)
+            if not can_hear:
+                raise GroupBroken(parking.told(failure) if failure else "") from failure
         await parking.park(tx, subscription.group, event, failure=failure, patience=patience)
         await failpoints.reach(PARKED)
+
+
+async def _can_hear(
+    tx: Tx,
+    subscription: Subscription,
+    rest: Sequence[Event],
+    *,
+    until: Taken,
+    but: AbstractSet[str],
+) -> bool:
+    """Whether a group that fails hears anything of other keys: of the rest, or of what is behind.
+
+    What it does of these is undone, for its turn has not come.
+    """
+    ahead = await positions.read(
+        tx,
+        replace(subscription, most=_MOST_BEHIND),
+        await positions.stand(tx, subscription.group, beyond=until),
+    )
+    later = [*rest, *ahead.events]
+    parked = await parking.blocked_keys(tx, subscription.group, among=[e.key for e in later])
+    firsts: dict[str, Event] = {}
+    for event in later:
+        if event.key not in but and event.key not in parked:
+            firsts.setdefault(event.key, event)
+    # others each time, as many keys as can be may have gone bad together
+    for event in random.sample(list(firsts.values()), min(len(firsts), _MOST_TRIED)):
+        if await _would_hear(tx, subscription, event):
+            return True
+    return False
+
+
+async def _would_hear(tx: Tx, subscription: Subscription, event: Event) -> bool:
+    try:
+        async with rehearsal(tx):
+            await subscription.hear(tx, [event])
+    except TRANSIENT:
+        raise
+    except Exception:  # noqa: BLE001 - it fails on this one, too
+        return False
+    return True
 
 
 async def retry_due(

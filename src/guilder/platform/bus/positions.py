@@ -278,9 +278,17 @@ async def join_last(tx: Tx, group: str) -> None:
     await tx.execute(_JOIN_LAST, group)
 
 
-async def stand(tx: Tx, group: str) -> Taken:
-    """Where a group stands, without a lock."""
-    return _taken(await tx.fetch(_STAND, group))
+async def stand(tx: Tx, group: str, *, beyond: Taken | None = None) -> Taken:
+    """Where a group stands, without a lock; ``beyond`` is where it will in some partitions."""
+    stands = _taken(await tx.fetch(_STAND, group))
+    if beyond is None:
+        return stands
+    places = {**_by_partition(stands), **_by_partition(beyond)}
+    return Taken(
+        partitions=list(places),
+        transactions=[transaction for transaction, _ in places.values()],
+        positions=[position for _, position in places.values()],
+    )
 
 
 async def take_due(tx: Tx, group: str) -> list[int]:
@@ -316,6 +324,11 @@ def event(row: Row) -> Event:
         data=msgspec.json.decode(row["data"]),
         origin=Origin(row["actor_id"], row["request_id"], row["trace_id"]),
     )
+
+
+def _by_partition(taken: Taken) -> dict[int, tuple[str, int]]:
+    places = zip(taken.transactions, taken.positions, strict=True)
+    return dict(zip(taken.partitions, places, strict=True))
 
 
 def _taken(rows: Sequence[Row]) -> Taken:

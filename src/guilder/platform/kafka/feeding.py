@@ -18,6 +18,7 @@ from guilder.platform.bus import positions
 from guilder.platform.bus.delivery import GroupBroken, hear, retry_due
 from guilder.platform.bus.feeding import AFTER_COMMIT, pauses_in
 from guilder.platform.bus.parking import Patience
+from guilder.platform.bus.positions import PARTITIONS, Taken
 from guilder.platform.bus.subscription import Subscription
 from guilder.platform.db import Database, Tx
 from guilder.platform.kafka.client import Receiver
@@ -118,7 +119,17 @@ class KafkaBus:
                 fresh.discard(sent.event.id)
                 events.append(sent.event)
         if events:
-            await hear(tx, subscription, events, patience=patience)
+            await hear(tx, subscription, events, patience=patience, until=_end_of(of))
+
+
+def _end_of(given: Sequence[Sent]) -> Taken:
+    """Behind the last of these in every partition: what stands there was given to nobody yet."""
+    transaction, position = max((int(sent.transaction), sent.position) for sent in given)
+    return Taken(
+        partitions=range(PARTITIONS),
+        transactions=[str(transaction)] * PARTITIONS,
+        positions=[position] * PARTITIONS,
+    )
 
 
 def _read(value: bytes) -> Sent | None:
