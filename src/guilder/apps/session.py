@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from guilder.apps.signals import end_on_term
-from guilder.platform import failpoints
+from guilder.platform import failpoints, origin
+from guilder.platform.identifiers import new_id
+from guilder.platform.origin import Origin
 from guilder.platform.settings import Settings, load_here
 from guilder.platform.telemetry import configure_logging
 
@@ -27,6 +31,17 @@ def begin(*, quiet: bool = False) -> Settings:
     failpoints.arm(settings.failpoints)
     end_on_term()
     return settings
+
+
+@contextmanager
+def as_operator() -> Iterator[None]:
+    """Let what the block changes be known as done on the command line, and as done together."""
+    before = origin.current()
+    origin.begin(Origin(request_id=f"command-line-{new_id()}"))
+    try:
+        yield
+    finally:
+        origin.begin(before)
 
 
 def say(line: str) -> None:

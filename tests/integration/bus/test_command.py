@@ -11,6 +11,7 @@ import pytest
 
 from guilder.platform.bus import Bus, Start
 from guilder.platform.bus.lag import forget_group
+from guilder.platform.bus.retention import last_position
 from guilder.platform.db import Database
 from guilder.platform.jobs import enqueue, queue
 from tests.support.database import OwnDatabase
@@ -115,3 +116,33 @@ async def test_dead_jobs_are_listed_and_tried_again(house: OwnDatabase, db: Data
     assert unclear.returncode == 1
     assert retried.stdout == "1 will be tried again.\n"
     assert left.stdout == "There are no dead jobs.\n"
+
+
+DONE = """
+    SELECT type FROM platform.outbox
+    WHERE actor_id IS NULL AND request_id LIKE 'command-line-%' AND position > $1
+    ORDER BY position
+"""
+
+
+async def test_dead_jobs_are_discarded_and_what_was_decided_of_them_is_told(
+    house: OwnDatabase, db: Database, say: Say
+):
+    last = await last_position(db)
+    for _ in range(2):
+        await db.run(lambda tx: enqueue(tx, "test.hopeless", {}))
+    jobs = await db.run(lambda tx: queue.claim(tx, {"test.hopeless": 60.0}, at_most=2))
+    for job in jobs:
+        await db.run(lambda tx, job=job: queue.fail(tx, job, pause_s=None, why="x"))
+
+    retried = say("jobs", "retry", str(jobs[0].id))
+    unclear = say("jobs", "discard")
+    discarded = say("jobs", "discard", "--all")
+
+    assert retried.stdout == "1 will be tried again.\n"
+    assert unclear.returncode == 1
+    assert discarded.stdout == "1 will never be done.\n"
+    assert [row[0] for row in await db.fetch(DONE, last)] == [
+        "com.guilder.job.retried",
+        "com.guilder.job.discarded",
+    ]

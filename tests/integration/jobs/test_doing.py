@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
 
 from guilder.platform.db import Database, Tx
 from guilder.platform.jobs import Cron, Held, Schedule, Task, enqueue
-from guilder.platform.jobs.queue import dead_jobs, forget_done, revive
+from guilder.platform.jobs.queue import (
+    Revived,
+    claim,
+    dead_jobs,
+    discard,
+    fail,
+    forget_done,
+    revive,
+)
 from tests.support.database import OwnDatabase
 from tests.support.notebook import IMPATIENT
 from tests.support.waiting import until
@@ -127,6 +136,30 @@ async def test_a_failing_job_is_tried_again_then_dead_then_revived(db: Database,
     assert dead.attempts == IMPATIENT.attempts
     assert dead.last_error.startswith("ValueError in ")
     assert "example" not in dead.last_error
+
+
+async def killed(db: Database, task: str, *, key: str | None) -> UUID:
+    """A dead job."""
+    await db.run(lambda tx: enqueue(tx, task, {"number": 1}, key=key))
+    (job,) = await db.run(lambda tx: claim(tx, {task: 60.0}, at_most=1))
+    await db.run(lambda tx: fail(tx, job, pause_s=None, why="ValueError in test"))
+    return job.id
+
+
+async def test_of_dead_jobs_with_one_key_one_is_revived_and_none_while_another_waits(
+    house: OwnDatabase, db: Database
+):
+    first, second = await killed(db, "same", key="k"), await killed(db, "same", key="k")
+    taken = await killed(db, "taken", key="k")
+    await db.run(lambda tx: enqueue(tx, "taken", {"number": 2}, key="k"))
+    alone = await killed(db, "alone", key=None)
+
+    done = await db.run(lambda tx: revive(tx, ids=[first, second, taken, alone]))
+
+    assert done == Revived(count=2, still_dead=2)
+    assert {dead.id for dead in await dead_jobs(db)} >= {second, taken}
+    assert {await state(db, "alone"), await state(db, "same")} >= {"waiting"}
+    await db.run(lambda tx: discard(tx, ids=[second, taken]))
 
 
 async def test_a_job_longer_than_its_lease_is_not_taken_over_while_its_worker_lives(

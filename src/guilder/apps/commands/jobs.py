@@ -1,20 +1,25 @@
-"""``guilder jobs``: jobs that failed as often as they are tried, and trying them again."""
+"""``guilder jobs``: jobs that failed as often as they are tried, and what to do with them."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
 import msgspec
 import typer
 
 from guilder.apps.database import any_database, pool
-from guilder.apps.session import begin, say
-from guilder.platform.jobs.queue import DeadJob, dead_jobs, revive
-from guilder.platform.postgres.access import Access
-from guilder.platform.settings import Settings
+from guilder.apps.session import as_operator, begin, say
+from guilder.platform.db import Database
+from guilder.platform.jobs.queue import Revived, dead_jobs, discard, revive
 from guilder.platform.startup import CannotStart
+
+Result = TypeVar("Result")
+
+_IDS: Final = typer.Argument(help="Ids of dead jobs.")
+_ALL: Final = typer.Option("--all", help="Every dead job.")
 
 
 class NothingChosen(CannotStart):
@@ -27,6 +32,7 @@ def register(cli: typer.Typer) -> None:
     jobs.callback(help="Look after background jobs that failed for good.")(_jobs)
     jobs.command("dead", short_help="Jobs that were given up.")(dead)
     jobs.command("retry", short_help="Try dead jobs again.")(retry)
+    jobs.command("discard", short_help="Give dead jobs up for good.")(discard_dead)
     cli.add_typer(jobs, name="jobs", short_help="Dead jobs, retries.")
 
 
@@ -38,9 +44,7 @@ def dead(
     *, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False
 ) -> None:
     """List jobs that failed as often as they are tried."""
-    settings = begin(quiet=as_json)
-    with any_database(settings, report=say) as reached:
-        found = asyncio.run(_dead(settings, access=reached.access))
+    found = _asked(dead_jobs, quiet=as_json)
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(found)).decode())
         return
@@ -51,28 +55,54 @@ def dead(
 
 
 def retry(
-    ids: Annotated[list[str] | None, typer.Argument(help="Ids of dead jobs.")] = None,
+    ids: Annotated[list[str] | None, _IDS] = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every dead job.")] = False,
+    every: Annotated[bool, _ALL] = False,
 ) -> None:
-    """Try dead jobs again, as if for the first time."""
+    """Try dead jobs again, as if for the first time.
+
+    Of those with one key only one can wait: others stay dead while it does, and are tried later.
+    """
+    chosen = _chosen(ids, every=every)
+
+    async def decide(db: Database) -> Revived:
+        return await db.run(lambda tx: revive(tx, ids=chosen))
+
+    done = _asked(decide)
+    print(f"{done.count} will be tried again.")
+    if done.still_dead:
+        print(f"{done.still_dead} stay dead: another job with the same key comes first.")
+
+
+def discard_dead(
+    ids: Annotated[list[str] | None, _IDS] = None,
+    *,
+    every: Annotated[bool, _ALL] = False,
+) -> None:
+    """Give dead jobs up: they are never done."""
+    chosen = _chosen(ids, every=every)
+
+    async def decide(db: Database) -> int:
+        return await db.run(lambda tx: discard(tx, ids=chosen))
+
+    print(f"{_asked(decide)} will never be done.")
+
+
+def _chosen(ids: list[str] | None, *, every: bool) -> list[UUID] | None:
     if not ids and not every:
         raise NothingChosen("name dead jobs by their ids, or say --all")
     try:
-        chosen = None if every else [UUID(text) for text in ids or ()]
+        return None if every else [UUID(text) for text in ids or ()]
     except ValueError:
         raise NothingChosen("an id looks as `guilder jobs dead` shows it") from None
-    settings = begin()
-    with any_database(settings, report=say) as reached:
-        count = asyncio.run(_retry(settings, access=reached.access, ids=chosen))
-    print(f"{count} will be tried again.")
 
 
-async def _dead(settings: Settings, *, access: Access) -> list[DeadJob]:
-    async with pool(access, settings=settings, name="jobs") as db:
-        return await dead_jobs(db)
+def _asked(question: Callable[[Database], Awaitable[Result]], *, quiet: bool = False) -> Result:
+    settings = begin(quiet=quiet)
 
+    async def ask() -> Result:
+        async with pool(reached.access, settings=settings, name="jobs") as db:
+            return await question(db)
 
-async def _retry(settings: Settings, *, access: Access, ids: list[UUID] | None) -> int:
-    async with pool(access, settings=settings, name="jobs") as db:
-        return await db.run(lambda tx: revive(tx, ids=ids))
+    with any_database(settings, report=say) as reached, as_operator():
+        return asyncio.run(ask())

@@ -10,9 +10,18 @@ from uuid import UUID
 
 import msgspec
 
-from guilder.platform import origin
-from guilder.platform.db import Database, Row, Tx, notify_after_commit, rows_done
+from guilder.platform import origin, outbox
+from guilder.platform.db import (
+    AlreadyThere,
+    Database,
+    Row,
+    TryAgain,
+    Tx,
+    notify_after_commit,
+    rows_done,
+)
 from guilder.platform.identifiers import new_id
+from guilder.platform.jobs.events import JobDiscarded, JobRetried
 from guilder.platform.origin import Origin
 
 CHANNEL: Final = "guilder_jobs"
@@ -68,9 +77,29 @@ _DEAD: Final = """
     SELECT id, task, key, due_at, attempts, COALESCE(last_error, '') AS last_error
     FROM platform.jobs WHERE state = 'dead' ORDER BY created_at
 """
+# Of jobs with one key one alone may wait: the oldest, unless one waits or runs already.
 _REVIVE: Final = """
-    UPDATE platform.jobs SET state = 'waiting', attempts = 0, ready_at = clock_timestamp()
-    WHERE state = 'dead' AND ($1::uuid[] IS NULL OR id = ANY($1::uuid[]))
+    WITH meant AS (
+        SELECT id, task, key,
+            key IS NULL OR row_number() OVER (PARTITION BY task, key ORDER BY created_at, id) = 1
+                AND NOT EXISTS (
+                    SELECT FROM platform.jobs alive
+                    WHERE alive.task = dead.task AND alive.key = dead.key
+                      AND alive.state IN ('waiting', 'running')
+                ) AS is_free
+        FROM platform.jobs dead
+        WHERE state = 'dead' AND ($1::uuid[] IS NULL OR id = ANY($1::uuid[]))
+    ), revived AS (
+        UPDATE platform.jobs j
+        SET state = 'waiting', attempts = 0, ready_at = clock_timestamp()
+        FROM meant WHERE meant.id = j.id AND meant.is_free AND j.state = 'dead' RETURNING j.id
+    )
+    SELECT meant.id, meant.task, revived.id IS NOT NULL AS is_revived
+    FROM meant LEFT JOIN revived ON revived.id = meant.id ORDER BY meant.id
+"""
+_DISCARD: Final = """
+    DELETE FROM platform.jobs
+    WHERE state = 'dead' AND ($1::uuid[] IS NULL OR id = ANY($1::uuid[])) RETURNING id, task
 """
 _FORGET: Final = """
     DELETE FROM platform.jobs WHERE id = ANY (ARRAY(
@@ -104,6 +133,17 @@ class DeadJob:
     due_at: datetime
     attempts: int
     last_error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revived:
+    """How many dead jobs are tried again.
+
+    ``still_dead`` are those whose key another job has, which waits, runs or is older.
+    """
+
+    count: int
+    still_dead: int
 
 
 async def enqueue(
@@ -180,10 +220,30 @@ async def dead_jobs(db: Database) -> list[DeadJob]:
     return [DeadJob(**row) for row in await db.fetch(_DEAD)]
 
 
-async def revive(tx: Tx, *, ids: Sequence[UUID] | None) -> int:
-    """Let dead jobs be tried again as if for the first time; answer how many there were."""
+async def revive(tx: Tx, *, ids: Sequence[UUID] | None) -> Revived:
+    """Let dead jobs be tried again as if for the first time; those that have to wait stay dead.
+
+    Raises:
+        TryAgain: a job with the key of one of them was put in just now.
+    """
+    try:
+        rows = await tx.fetch(_REVIVE, ids)
+    except AlreadyThere as clash:
+        raise TryAgain from clash
+    revived = [row for row in rows if row["is_revived"]]
+    facts = [JobRetried(job_id=row["id"], task=row["task"]) for row in revived]
+    await outbox.append(tx, [outbox.outgoing(fact, key=str(fact.job_id)) for fact in facts])
     notify_after_commit(CHANNEL)
-    return rows_done(await tx.execute(_REVIVE, ids))
+    return Revived(count=len(revived), still_dead=len(rows) - len(revived))
+
+
+async def discard(tx: Tx, *, ids: Sequence[UUID] | None) -> int:
+    """Give dead jobs up: they are never done. Answers how many there were."""
+    facts = [
+        JobDiscarded(job_id=row["id"], task=row["task"]) for row in await tx.fetch(_DISCARD, ids)
+    ]
+    await outbox.append(tx, [outbox.outgoing(fact, key=str(fact.job_id)) for fact in facts])
+    return len(facts)
 
 
 async def forget_done(db: Database, *, keep: timedelta) -> int:
