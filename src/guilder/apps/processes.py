@@ -24,11 +24,12 @@ from guilder.apps.session import say
 from guilder.apps.signals import heeded
 from guilder.apps.workers import Duty
 from guilder.platform.bus.lag import LagMetrics
+from guilder.platform.jobs.metrics import JobMetrics
 from guilder.platform.postgres.access import Access
 from guilder.platform.settings import Settings
 
 _FIRST: Final = "http-1"
-"""The process that looks how far everybody is behind, for all of them."""
+"""The process that looks how far everybody is behind, and what is queued, for all of them."""
 NICER: Final = 10
 """How much later than requests background work gets the processor when both want it."""
 
@@ -99,8 +100,8 @@ async def _run(work: Work) -> None:
         else:
             app = http_app(house)
             if work.settings.metrics_token and work.name in {"", _FIRST}:
-                lags = LagMetrics(house.registry)
-                await stack.enter_async_context(_beside(lags.watch(db)))
+                for metrics in (LagMetrics(house.registry), JobMetrics(house.registry)):
+                    await stack.enter_async_context(_beside(metrics.watch(db)))
             drains = [drain for module in house.here for drain in module.on_drain]
             await serve_http(app, on=work.on, until=stop, ready=work.ready, drains=drains)
 

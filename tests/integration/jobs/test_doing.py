@@ -9,9 +9,11 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from prometheus_client import CollectorRegistry
 
 from guilder.platform.db import Database, Tx
 from guilder.platform.jobs import Cron, Held, Schedule, Task, enqueue
+from guilder.platform.jobs.metrics import JobMetrics
 from guilder.platform.jobs.queue import (
     Revived,
     claim,
@@ -160,6 +162,30 @@ async def test_of_dead_jobs_with_one_key_one_is_revived_and_none_while_another_w
     assert {dead.id for dead in await dead_jobs(db)} >= {second, taken}
     assert {await state(db, "alone"), await state(db, "same")} >= {"waiting"}
     await db.run(lambda tx: discard(tx, ids=[second, taken]))
+
+
+async def test_jobs_that_are_due_and_dead_are_counted_by_task(house: OwnDatabase, db: Database):
+    await killed(db, "counted", key=None)
+    await put_in(db, "counted", 1, 2)
+    await db.run(lambda tx: enqueue(tx, "counted", {"number": 3}, after=timedelta(hours=1)))
+    registry = CollectorRegistry()
+    watching = asyncio.create_task(JobMetrics(registry).watch(db))
+
+    async def figures() -> list[float | None]:
+        names = ("ready", "dead", "age_seconds")
+        labels = {"task": "counted"}
+        return [registry.get_sample_value(f"guilder_jobs_{name}", labels) for name in names]
+
+    async def is_told() -> bool:
+        return (await figures())[0] is not None
+
+    await until(is_told, "the metrics are there")
+    watching.cancel()
+    ready, dead, age_s = await figures()
+
+    assert (ready, dead) == (2, 1)
+    assert age_s is not None
+    assert age_s > 0
 
 
 async def test_a_job_longer_than_its_lease_is_not_taken_over_while_its_worker_lives(
