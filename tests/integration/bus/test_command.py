@@ -125,6 +125,26 @@ DONE = """
 """
 
 
+async def test_what_an_operator_decides_of_dead_letters_and_groups_is_told(
+    house: OwnDatabase, db: Database, say: Say
+):
+    await given_up(db, "decided")
+    last = await last_position(db)
+
+    say("events", "dead")
+    say("events", "replay", "--group", "decided", "--all")
+    await given_up(db, "dropped")
+    say("events", "discard", "--group", "dropped", "--all")
+    say("events", "forget", "dropped")
+    say("events", "forget", "nobody")
+
+    assert [row[0] for row in await db.fetch(DONE, last)] == [
+        "com.guilder.event.replayed",
+        "com.guilder.event.discarded",
+        "com.guilder.group.forgotten",
+    ]
+
+
 async def test_dead_jobs_are_discarded_and_what_was_decided_of_them_is_told(
     house: OwnDatabase, db: Database, say: Say
 ):

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from guilder.apps.database import any_database, pool
-from guilder.apps.session import begin, say
+from guilder.apps.session import as_operator, begin, say
 from guilder.kernel.ids import EventId
 from guilder.platform.bus.lag import Lag, forget_group, lags
 from guilder.platform.bus.parking import DeadLetter, dead_letters, discard, replay
@@ -144,7 +144,7 @@ def _asked(question: Callable[[Database], Awaitable[Result]], *, quiet: bool) ->
         async with pool(reached.access, settings=settings, name="events") as db:
             return await question(db)
 
-    with any_database(settings, report=say) as reached:
+    with any_database(settings, report=say) as reached, as_operator():
         return asyncio.run(ask())
 
 

@@ -15,7 +15,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from guilder.platform.db import Database
+from guilder.platform import outbox
+from guilder.platform.bus.events import GroupForgotten
+from guilder.platform.db import Database, Tx
 
 _LOOK_EVERY_S: Final = 5.0
 _LAGS: Final = """
@@ -48,7 +50,9 @@ _LAGS: Final = """
     FROM unread LEFT JOIN parked USING (group_name)
     GROUP BY group_name ORDER BY group_name
 """
-_FORGET: Final = "DELETE FROM platform.consumer_positions WHERE group_name = $1"
+_FORGET: Final = """
+    DELETE FROM platform.consumer_positions WHERE group_name = $1 RETURNING partition
+"""
 
 _log = structlog.get_logger("guilder.bus")
 
@@ -88,7 +92,14 @@ async def forget_group(db: Database, group: str) -> bool:
 
     Answers whether there was such a group.
     """
-    return bool(await db.fetch(f"{_FORGET} RETURNING partition", group))
+
+    async def forget(tx: Tx) -> bool:
+        if not await tx.fetch(_FORGET, group):
+            return False
+        await outbox.append(tx, [outbox.outgoing(GroupForgotten(group=group), key=group)])
+        return True
+
+    return await db.run(forget)
 
 
 class LagMetrics(Collector):

@@ -16,6 +16,8 @@ from typing import Final
 import msgspec
 
 from guilder.kernel.ids import EventId
+from guilder.platform import outbox
+from guilder.platform.bus.events import DeadLetterDiscarded, DeadLetterReplayed
 from guilder.platform.bus.positions import event, hold
 from guilder.platform.bus.subscription import Event
 from guilder.platform.db import Row, Tx
@@ -57,7 +59,7 @@ _DEAD: Final = """
     ORDER BY p.group_name, p.place
 """
 _FIND_DEAD: Final = """
-    SELECT group_name, id, key, platform.partition_of(key) AS partition
+    SELECT group_name, id, type, key, platform.partition_of(key) AS partition
     FROM platform.parked_events
     WHERE state = 'dead' AND ($1::text IS NULL OR group_name = $1)
       AND ($2::uuid[] IS NULL OR id = ANY($2::uuid[]))
@@ -200,6 +202,7 @@ async def replay(tx: Tx, *, group: str | None = None, ids: Sequence[EventId] | N
     found = await _hold_dead(tx, group=group, ids=ids)
     for row in found:
         await tx.execute(_REVIVE, row["group_name"], row["id"])
+    await _tell(tx, DeadLetterReplayed, found)
     return len(found)
 
 
@@ -209,7 +212,23 @@ async def discard(tx: Tx, *, group: str | None = None, ids: Sequence[EventId] | 
     for row in found:
         await take_away(tx, row["group_name"], row["id"])
         await wait_again(tx, row["group_name"], key=row["key"])
+    await _tell(tx, DeadLetterDiscarded, found)
     return len(found)
+
+
+async def _tell(
+    tx: Tx, decided: type[DeadLetterReplayed | DeadLetterDiscarded], found: Sequence[Row]
+) -> None:
+    facts = [
+        decided(
+            event_id=row["id"],
+            event_type=row["type"],
+            event_key=row["key"],
+            group=row["group_name"],
+        )
+        for row in found
+    ]
+    await outbox.append(tx, [outbox.outgoing(fact, key=fact.group) for fact in facts])
 
 
 async def _hold_dead(tx: Tx, *, group: str | None, ids: Sequence[EventId] | None) -> Sequence[Row]:
