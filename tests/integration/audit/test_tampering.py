@@ -239,6 +239,27 @@ async def test_records_that_were_all_taken_back_are_missed_by_their_events(super
 
 
 @pytest.mark.usefixtures("history")
+async def test_records_that_were_taken_back_are_missed_where_kafka_carried_their_events(
+    superuser: Connection,
+):
+    async with taken_back(superuser):
+        await superuser.execute(
+            "UPDATE platform.consumer_positions SET feed = 'kafka', transaction = '0', position = 0"
+            " WHERE group_name = 'audit.records'"
+        )
+        await superuser.execute(
+            "INSERT INTO platform.heard_events (group_name, event_id) "
+            "SELECT 'audit.records', id FROM platform.outbox"
+        )
+        await superuser.execute("DELETE FROM audit.records")
+        await superuser.execute("UPDATE audit.chains SET sequence = 0, hash = $1", GENESIS)
+        found = await findings_of(superuser, CHECKS)
+
+    events = await superuser.fetchval("SELECT count(*) FROM platform.outbox")
+    assert len(found) == events > 0
+
+
+@pytest.mark.usefixtures("history")
 async def test_what_is_recorded_later_leaves_published_heads_true(archive: Archive):
     await archive.publish()
     await archive.hear(event())

@@ -59,15 +59,24 @@ _TOLD: Final = r"""
        OR r.created_at <> o.created_at OR r.actor_id IS DISTINCT FROM o.actor_id
        OR r.request_id IS DISTINCT FROM o.request_id OR r.trace_id IS DISTINCT FROM o.trace_id
 """
+# By the bus of PostgreSQL what stands before a position is heard; by Kafka, what is noted as heard.
+# A group that went over to Kafka keeps the position it had come to.
 _HEARD: Final = """
-    SELECT o.id::text AS row, format('%s was heard and has no record', o.type) AS detail
-    FROM platform.outbox o
-    JOIN platform.consumer_positions p ON p.group_name = 'audit.records' AND p.feed = 'outbox'
-        AND p.partition = platform.partition_of(o.key)
-    WHERE (o.transaction, o.position) <= (p.transaction, p.position)
-      AND NOT EXISTS (SELECT FROM audit.records r WHERE r.event_id = o.id)
+    WITH heard AS (
+        SELECT o.id, o.type FROM platform.outbox o
+        JOIN platform.consumer_positions p ON p.group_name = 'audit.records'
+            AND p.partition = platform.partition_of(o.key)
+        WHERE (o.transaction, o.position) <= (p.transaction, p.position)
+        UNION
+        SELECT h.event_id, COALESCE(o.type, 'an old event')
+        FROM platform.heard_events h LEFT JOIN platform.outbox o ON o.id = h.event_id
+        WHERE h.group_name = 'audit.records'
+    )
+    SELECT h.id::text AS row, format('%s was heard and has no record', h.type) AS detail
+    FROM heard h
+    WHERE NOT EXISTS (SELECT FROM audit.records r WHERE r.event_id = h.id)
       AND NOT EXISTS (SELECT FROM platform.parked_events e
-          WHERE e.group_name = p.group_name AND e.id = o.id)
+          WHERE e.group_name = 'audit.records' AND e.id = h.id)
 """
 _KEYS: Final = f"""
     SELECT k.person_id::text AS row, 'its seal does not match its columns' AS detail
