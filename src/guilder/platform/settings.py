@@ -273,7 +273,8 @@ class Settings(IdentitySettings, NotificationSettings):
         default=7,
         ge=0.01,
         le=3650,
-        description="Days that events are kept in the outbox once every group has read them.",
+        description="Days that events are kept in the outbox once every group has read them. Kafka "
+        "must keep its messages for less than twice as long.",
     )
     sink_file: Path | None = Field(
         default=None,
