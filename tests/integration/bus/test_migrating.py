@@ -53,9 +53,8 @@ async def test_a_group_goes_on_where_it_was_and_old_readers_hear_nothing(
     await migrate(access.target, report=print)
     await lay_out(superuser)
     db = await Database.connect(database.url())
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+    with pytest.raises(asyncpg.UndefinedTableError):
         await db.fetch(OLD_JOIN, "late")
-    old_groups = await db.fetchval("SELECT count(*) FROM platform.consumer_offsets")
     await publish(db, "wallet-7", 1001)
     subscription = taking_notes("moved")
     await drained(Bus(db, [subscription]), subscription)
@@ -64,6 +63,5 @@ async def test_a_group_goes_on_where_it_was_and_old_readers_hear_nothing(
     await superuser.close()
     await drop_database(postgres, database="moving")
 
-    assert old_groups == 0
     assert sorted(n for numbers in heard.values() for n in numbers) == list(range(601, 1002))
     assert all(numbers == sorted(numbers) for numbers in heard.values())
