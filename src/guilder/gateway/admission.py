@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_network
 from typing import Final
 
 from guilder.gateway.limiter import Limiter, Verdict
 from guilder.kernel.errors import Unauthenticated
+from guilder.platform.households import household_of
 from guilder.platform.http.dispatcher import Dispatcher
 from guilder.platform.http.incoming import Incoming
 from guilder.platform.http.refusals import HostNotAllowed
 from guilder.platform.http.reply import HeaderPairs, Reply
-
-_IPV6_SITE_BITS: Final = 64
 
 LOCAL_HOSTS: Final = ("localhost", "127.0.0.1", "[::1]")
 
@@ -94,7 +92,7 @@ class RateLimit:
 
     async def admit(self, incoming: Incoming) -> Verdict:
         """Count a request, unless it is one too many."""
-        by_address = f"address:{_site_of(incoming.client_address)}"
+        by_address = f"address:{household_of(incoming.client_address)}"
         if incoming.token() is None:
             return await self._limiter.hit(by_address)
         # Checking a signature costs more than counting, so an address that has used up its
@@ -113,14 +111,3 @@ class RateLimit:
         """A verdict as the RateLimit fields of draft-ietf-httpapi-ratelimit-headers."""
         left = f'"default";r={verdict.remaining};t={verdict.reset_s}'
         return [self._policy, (b"ratelimit", left.encode("ascii"))]
-
-
-def _site_of(address: str) -> str:
-    """What counts as one address: of IPv6 the first 64 bits, since one line has all the rest."""
-    if ":" not in address:
-        return address
-    try:
-        network = ip_network((address, _IPV6_SITE_BITS), strict=False)
-    except ValueError:
-        return address
-    return str(network.network_address)

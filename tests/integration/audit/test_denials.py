@@ -116,6 +116,19 @@ async def test_one_address_leaves_room_for_the_denials_of_others(archive: Archiv
     assert len(await archive.find(request_id="the-other")) == 1
 
 
+async def test_all_addresses_of_one_line_share_the_room_of_one(archive: Archive):
+    recorder = archive.denials(per_second=40)
+
+    for number in range(1_000):
+        recorder.note(denial(f"2001:db8:1:1::{number:x}"))
+    recorder.note(denial("2001:db8:1:2::1", origin=Origin(None, "next-door", None)))
+    written = await recorder.write()
+    await archive.catch_up()
+
+    assert written == 11
+    assert len(await archive.find(request_id="next-door")) == 1
+
+
 async def test_room_comes_back_once_what_waited_is_written(archive: Archive):
     recorder = archive.denials(per_second=8)
 

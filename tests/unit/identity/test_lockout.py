@@ -1,4 +1,4 @@
-"""How long sign-ins wait after failures, and which addresses are one household."""
+"""How long sign-ins wait after failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from guilder.identity.domain.lockout import (
     Backoff,
     Failures,
     one_more,
-    origin_of,
     wait,
 )
 
@@ -85,21 +84,6 @@ def test_an_address_waits_for_what_is_beyond_its_allowance(
     found, at = failed(times, every=timedelta(seconds=every_s))
 
     assert wait(found, at=at) == timedelta(seconds=wait_s)
-
-
-@pytest.mark.parametrize(
-    ("address", "origin"),
-    [
-        ("203.0.113.9", "203.0.113.9"),
-        ("::ffff:203.0.113.9", "203.0.113.9"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", "unknown"),
-        ("somewhere", "unknown"),
-    ],
-)
-def test_an_address_counts_for_its_household(address: str, origin: str) -> None:
-    assert origin_of(address) == origin
 
 
 def test_what_turns_out_to_be_no_failure_leaves_the_allowance_as_it_was() -> None:

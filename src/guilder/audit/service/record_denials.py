@@ -27,6 +27,7 @@ from guilder.platform import outbox
 from guilder.platform.db import Database, Tx
 from guilder.platform.denials import Denial
 from guilder.platform.envelopes import SealingKey
+from guilder.platform.households import household_of
 from guilder.platform.identifiers import new_id
 from guilder.platform.origin import NOWHERE
 from guilder.platform.outbox import Outgoing
@@ -36,7 +37,7 @@ _PAUSE_S: Final = 1.0
 _LONGEST_ADDRESS: Final = 64
 _LONGEST_NAME: Final = 254
 _SHARE: Final = 4
-"""One address may fill one part in so many of the queue; the rest is for others."""
+"""One household may fill one part in so many of the queue; the rest is for others."""
 
 
 class Counts(Protocol):
@@ -80,7 +81,7 @@ class DenialRecorder:
         self._most = per_second
         self._pause_s = pause_s
         self._waiting: deque[_Noted] = deque()
-        self._by_address: Counter[str] = Counter()
+        self._by_household: Counter[str] = Counter()
         self._dropped = _Dropped()
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -89,11 +90,11 @@ class DenialRecorder:
         """Keep a denial, or count it where too many wait already. Returns at once."""
         now = datetime.now(UTC)
         share = max(1, self._most // _SHARE)
-        address = denial.client_address
-        if len(self._waiting) >= self._most or self._by_address[address] >= share:
+        household = household_of(denial.client_address)
+        if len(self._waiting) >= self._most or self._by_household[household] >= share:
             self._drop(now)
         else:
-            self._by_address[address] += 1
+            self._by_household[household] += 1
             self._waiting.append(_Noted(id=EventId(new_id()), denied_at=now, denial=denial))
         self._woken.set()
 
@@ -128,7 +129,7 @@ class DenialRecorder:
             raise
         for noted in batch:
             self._waiting.popleft()
-            self._forget(noted.denial.client_address)
+            self._forget(household_of(noted.denial.client_address))
         self._counts.kept(len(batch))
         return len(batch)
 
@@ -164,10 +165,10 @@ class DenialRecorder:
         self._dropped.since = self._dropped.since or now
         self._counts.dropped(1)
 
-    def _forget(self, address: str) -> None:
-        self._by_address[address] -= 1
-        if not self._by_address[address]:
-            del self._by_address[address]
+    def _forget(self, household: str) -> None:
+        self._by_household[household] -= 1
+        if not self._by_household[household]:
+            del self._by_household[household]
 
 
 def _event(noted: _Noted, person_id: UUID, keys: Mapping[UUID, SealingKey]) -> Outgoing:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
-_V6_BITS: Final = 64
 _DOUBLINGS: Final = 20
 
 
@@ -101,16 +99,3 @@ def one_more(failures: Failures | None, *, at: datetime, backoff: Backoff) -> Fa
         count = failures.count + 1
     pause = backoff.pause(count)
     return Failures(count=count, last_at=at, blocked_until=at + pause if pause else None)
-
-
-def origin_of(address: str) -> str:
-    """The address, or the part of an IPv6 one that a single household has."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return "unknown"
-    if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ip_network(f"{found}/{_V6_BITS}", strict=False))
-    return str(found)

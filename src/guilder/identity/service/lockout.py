@@ -23,6 +23,7 @@ from guilder.identity.store import lockout as store
 from guilder.identity.store.users import database_time
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
+from guilder.platform.households import household_of
 
 _PURGED_AT_ONCE: Final = 1000
 
@@ -166,8 +167,8 @@ class Lockout:
                 address=self._address(address),
                 is_counted_there=True,
             )
-        origin = rules.origin_of(address)
-        here = self._keys.pseudonym(f"{guessing}|name|{origin}|{name}")
+        household = household_of(address)
+        here = self._keys.pseudonym(f"{guessing}|name|{household}|{name}")
         anywhere = self._keys.pseudonym(f"{guessing}|name|*|{name}")
         return Attempt(
             counted={here: self._backoffs.name_here, anywhere: self._backoffs.name},
@@ -175,7 +176,7 @@ class Lockout:
         )
 
     def _address(self, client_address: str) -> UUID:
-        return self._keys.pseudonym(f"sign-in|address|{rules.origin_of(client_address)}")
+        return self._keys.pseudonym(f"sign-in|address|{household_of(client_address)}")
 
 
 def _one_less(failures: Failures, *, at: datetime, backoff: Backoff) -> Failures:
