@@ -79,6 +79,51 @@ def test_a_wallet_that_is_frozen_shows_what_it_was_and_is(officer: Officer, anna
     assert record["actor_id"] == str(anna.id)
 
 
+def test_every_attempt_at_somebody_elses_wallet_is_on_record_and_answered_as_for_none(
+    officer: Officer, house: Guilder, anna: Customer, ben: Customer
+):
+    annas, bens = anna.open_wallet(funds="5.00"), ben.open_wallet(funds="5.00")
+    nobodys, request_id = str(new_id()), f"journey-{new_id()}"
+
+    def attempts(wallet: str, id_: str) -> list[tuple[int, str]]:
+        headers = {**anna.authorization, "X-Request-ID": id_}
+        answers = [
+            house.http.request(method, f"/api/v1{path}", headers=headers)
+            for method, path in (
+                ("GET", f"/wallets/{wallet}"),
+                ("GET", f"/wallets/{wallet}/balance"),
+                ("GET", f"/wallets/{wallet}/history"),
+                ("POST", f"/wallets/{wallet}/close"),
+            )
+        ]
+        answers.append(
+            anna.post(
+                "/transactions/transfer",
+                headers={"X-Request-ID": id_},
+                from_wallet_id=wallet,
+                to_wallet_id=annas,
+                amount="1.00",
+                currency="INR",
+            )
+        )
+        return [(answer.status_code, answer.json()["error"]["code"]) for answer in answers]
+
+    of_ben = attempts(bens, request_id)
+    of_nobody = attempts(nobodys, f"journey-{new_id()}")
+
+    records = officer.find(at_least=5, request_id=request_id)
+    assert of_ben == of_nobody == [(404, "NOT_FOUND")] * 5
+    assert {record["action"] for record in records} == {"access.denied"}
+    assert sorted(record["subject"] for record in records) == [
+        "GET /api/v1/wallets/{wallet_id}",
+        "GET /api/v1/wallets/{wallet_id}/balance",
+        "GET /api/v1/wallets/{wallet_id}/history",
+        "POST /api/v1/transactions/transfer",
+        "POST /api/v1/wallets/{wallet_id}/close",
+    ]
+    assert {record["actor_id"] for record in records} == {str(anna.id)}
+
+
 def test_a_wrong_password_is_on_record_with_the_name_and_the_address(
     officer: Officer, house: Guilder, customer: NewCustomer
 ):

@@ -7,7 +7,7 @@ pure core. A bug is never a refusal: see `guilder.kernel.invariant`.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Family(StrEnum):
@@ -36,8 +36,8 @@ class Refusal(Exception):
     code: ClassVar[str]
     family: ClassVar[Family]
     message: str = "The request was refused."
-    turns_away: ClassVar[bool] = False
-    """It doubts who somebody is, though its family does not say so: audit keeps it as a denial."""
+    turns_away: bool = False
+    """It is because of who asks, though its family does not say so: audit keeps it as a denial."""
 
     def __init__(self, message: str | None = None, /, **details: object) -> None:
         if message is not None:
@@ -89,6 +89,13 @@ class NotFound(Refusal):
     code = "NOT_FOUND"
     family = Family.NOT_FOUND
     message = "There is no such resource."
+
+    @classmethod
+    def of_another(cls, **details: object) -> Self:
+        """It exists and is somebody else's: answered the same, and kept as a denial."""
+        refusal = cls(None, **details)
+        refusal.turns_away = True
+        return refusal
 
 
 class Conflict(Refusal):

@@ -268,15 +268,17 @@ def _unfit(order: PaymentOrder, state: State) -> Refusal | None:
     source = destination = None
     if order.from_wallet_id is not None:
         source = state.wallets.get(order.from_wallet_id)
-        if source is None or source.owner_id != order.caller_id:
+        if source is None:
             return WalletNotFound(field="from_wallet_id")
+        if source.owner_id != order.caller_id:
+            return WalletNotFound.of_another(field="from_wallet_id")
     if order.to_wallet_id is not None:
         destination = state.wallets.get(order.to_wallet_id)
         # Whoever pays into their own wallet must not learn which of the others exist.
-        if source is None and (destination is None or destination.owner_id != order.caller_id):
-            return WalletNotFound(field="wallet_id")
         if destination is None:
-            return WalletNotFound(field="to_wallet_id")
+            return WalletNotFound(field="wallet_id" if source is None else "to_wallet_id")
+        if source is None and destination.owner_id != order.caller_id:
+            return WalletNotFound.of_another(field="wallet_id")
     for wallet in (source, destination):
         if wallet is not None and wallet.currency is not order.currency:
             return CurrencyMismatch(fields={"currency": f"the wallet holds {wallet.currency.code}"})

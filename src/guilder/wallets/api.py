@@ -93,3 +93,7 @@ class Wallets(Protocol):
     async def of_owner(self, tx: Tx, owner_id: UserId) -> list[WalletId]:
         """The ids of everything this owner has ever held, closed wallets included."""
         ...
+
+    async def exists(self, tx: Tx, wallet_id: WalletId) -> bool:
+        """Whether there is or was a wallet of this id, whoever holds it."""
+        ...

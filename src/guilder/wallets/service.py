@@ -104,6 +104,10 @@ class InMoneyCore:
         """The ids of everything this owner has ever held, closed wallets included."""
         return await store.ids_of_owner(tx, owner_id)
 
+    async def exists(self, tx: Tx, wallet_id: WalletId) -> bool:
+        """Whether there is or was a wallet of this id, whoever holds it."""
+        return await store.one(tx, wallet_id) is not None
+
 
 class WalletService:
     """Wallets of their owners. ``limits_of`` says what an unverified owner may move."""
@@ -209,7 +213,9 @@ class WalletService:
         asked_at = datetime.now(UTC)
         # The ledger account knows whose it is: the wallet's own row has nothing to add.
         account = await self._accounts.submit(AccountId(wallet_id))
-        if account is None or account.owner_id != owner_id or not _is_wallet(account):
+        if account is not None and account.owner_id != owner_id:
+            raise WalletNotFound.of_another()
+        if account is None or not _is_wallet(account):
             raise WalletNotFound
         if at is not None:
             return await self._balance_at(account, at)
@@ -423,8 +429,10 @@ def _is_wallet(account: Account) -> bool:
 
 
 def _owned(wallet: StoredWallet | None, owner_id: UserId) -> StoredWallet:
-    if wallet is None or wallet.owner_id != owner_id:
+    if wallet is None:
         raise WalletNotFound
+    if wallet.owner_id != owner_id:
+        raise WalletNotFound.of_another()
     return wallet
 
 

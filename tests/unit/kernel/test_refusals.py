@@ -20,6 +20,13 @@ def test_a_refusal_has_its_own_message_unless_it_is_given_one():
     assert NotFound("No such cake.", cake="carrot").details == {"cake": "carrot"}
 
 
+def test_what_is_somebody_elses_is_refused_as_what_is_not_there_and_turns_away():
+    there, nowhere = NotFound.of_another(cake="carrot"), NotFound(cake="carrot")
+
+    assert (str(there), there.details) == (str(nowhere), nowhere.details)
+    assert (there.turns_away, nowhere.turns_away) == (True, False)
+
+
 def test_an_overload_says_when_to_come_back():
     assert Overloaded(retry_after_s=7).details == {"retry_after_s": 7}
     assert isinstance(Overloaded(), Refusal)

@@ -129,6 +129,7 @@ def test_a_transfer_needs_both_wallets_and_the_first_to_be_ones_own(owner: str, 
 
     assert isinstance(outcome.refusal, WalletNotFound)
     assert outcome.refusal.details == {"field": field}
+    assert outcome.refusal.turns_away is (owner == "source")
     assert outcome.payment is None
 
 
@@ -142,6 +143,7 @@ def test_somebody_elses_wallet_takes_no_deposit_and_gives_nothing(
     (outcome,) = counter.judge(make(bens))
 
     assert isinstance(outcome.refusal, WalletNotFound)
+    assert outcome.refusal.turns_away
     assert counter.balance(bens) == 500
 
 

@@ -39,6 +39,7 @@ async def refuse(request: Request) -> Answer:
     refusals: dict[str, Refusal] = {
         "403": NotPermitted(),
         "404": NotFound(),
+        "not-yours": NotFound.of_another(),
         "401": Unauthenticated(claimed="anna@example.com"),
         "400": InvalidOtp(),
         "429": TooManyCodes(retry_after_s=30),
@@ -158,3 +159,14 @@ async def test_a_wrong_code_is_noted_whatever_its_family(
     (denial,) = notes.noted
     assert answer.status_code == int(how)
     assert denial.code == code
+
+
+async def test_what_is_somebody_elses_is_noted_and_answered_as_if_it_were_not_there(
+    http: httpx2.AsyncClient, notes: Notes
+):
+    theirs = await http.get("/refused/not-yours", headers=as_(ANNA))
+    nowhere = await http.get("/refused/404", headers=as_(ANNA))
+
+    (denial,) = notes.noted
+    assert (theirs.status_code, theirs.content) == (404, nowhere.content)
+    assert (denial.code, denial.route) == ("NOT_FOUND", "/api/v1/refused/{how}")

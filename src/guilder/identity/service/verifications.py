@@ -282,8 +282,10 @@ async def _attempt(
     tx: Tx, account_id: UserId, *, id_: UUID, token: str, is_right: bool | None
 ) -> tuple[Verdict, datetime]:
     before = await store.locked(tx, id_)
-    if before is None or before.account_id != account_id:
+    if before is None:
         raise VerificationNotFound
+    if before.account_id != account_id:
+        raise VerificationNotFound.of_another()
     now = await database_time(tx)
     verdict = judge(before, token=token, code_is_right=is_right, now=now)
     if (verdict.status, verdict.tries) == (before.status, before.tries):
@@ -311,8 +313,10 @@ async def _give_up(tx: Tx, id_: VerificationId) -> None:
 
 async def _cancel(tx: Tx, account_id: UserId, *, id_: UUID) -> None:
     before = await store.locked(tx, id_)
-    if before is None or before.user_id != await store.owner(tx, account_id):
+    if before is None:
         raise VerificationNotFound
+    if before.user_id != await store.owner(tx, account_id):
+        raise VerificationNotFound.of_another()
     now = await database_time(tx)
     if before.status is Status.CANCELLED:
         return

@@ -266,8 +266,10 @@ class ReadLedger:
 
     async def _seen(self, tx: Tx, account_id: AccountId, seen_by: UserId | None) -> Account:
         found = (await self._ledger.accounts(tx, [account_id])).get(account_id)
-        if found is None or (seen_by is not None and found.owner_id != seen_by):
+        if found is None:
             raise AccountNotFound(account_id=str(account_id))
+        if seen_by is not None and found.owner_id != seen_by:
+            raise AccountNotFound.of_another(account_id=str(account_id))
         return found
 
 

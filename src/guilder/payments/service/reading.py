@@ -37,7 +37,7 @@ class PaymentReading:
                 return payment
             mine = await self._wallets.of_owner(tx, caller_id)
         if payment.failure is not None or payment.order.to_wallet_id not in mine:
-            raise PaymentNotFound
+            raise PaymentNotFound.of_another()
         return payment
 
     async def page(
@@ -65,5 +65,7 @@ class PaymentReading:
         if wallet_id is None:
             return mine
         if wallet_id not in mine:
+            if await self._wallets.exists(tx, wallet_id):
+                raise WalletNotFound.of_another()
             raise WalletNotFound
         return [wallet_id]

@@ -280,8 +280,10 @@ def _normalised(events: Sequence[str]) -> tuple[str, ...]:
 
 
 def _owned(endpoint: Endpoint | None, owner_id: UserId | None) -> Endpoint:
-    if endpoint is None or owner_id not in {endpoint.owner_id, None}:
+    if endpoint is None:
         raise EndpointNotFound
+    if owner_id not in {endpoint.owner_id, None}:
+        raise EndpointNotFound.of_another()
     return endpoint
 
 

@@ -53,8 +53,10 @@ class DeliveryLog:
         """
         async with self._db.snapshot() as tx:
             endpoint = await endpoints.one(tx, endpoint_id)
-            if endpoint is None or owner_id not in {endpoint.owner_id, None}:
+            if endpoint is None:
                 raise EndpointNotFound
+            if owner_id not in {endpoint.owner_id, None}:
+                raise EndpointNotFound.of_another()
             return await deliveries.page(tx, endpoint_id, before=before, state=state, limit=limit)
 
     async def view(self, owner_id: UserId | None, *, delivery_id: DeliveryId) -> Delivery:
@@ -65,8 +67,10 @@ class DeliveryLog:
         """
         async with self._db.snapshot() as tx:
             found = await deliveries.owner_of(tx, delivery_id)
-            if found is None or owner_id not in {found[1], None}:
+            if found is None:
                 raise DeliveryNotFound
+            if owner_id not in {found[1], None}:
+                raise DeliveryNotFound.of_another()
             return await deliveries.one(tx, delivery_id)
 
     async def replay(self, owner_id: UserId, *, delivery_id: DeliveryId) -> None:
@@ -83,8 +87,10 @@ class DeliveryLog:
 
         async def work(tx: Tx) -> None:
             found = await deliveries.owner_of(tx, delivery_id)
-            if found is None or found[1] != owner_id:
+            if found is None:
                 raise DeliveryNotFound
+            if found[1] != owner_id:
+                raise DeliveryNotFound.of_another()
             endpoint_id, _ = found
             endpoint = await self._lock_enabled(tx, owner_id, endpoint_id)
             begun = await deliveries.replay_one(tx, endpoint_id, delivery_id=delivery_id)
@@ -124,8 +130,10 @@ class DeliveryLog:
 
     async def _lock_enabled(self, tx: Tx, owner_id: UserId, endpoint_id: EndpointId) -> Endpoint:
         endpoint = await endpoints.lock(tx, endpoint_id)
-        if endpoint is None or endpoint.owner_id != owner_id:
+        if endpoint is None:
             raise EndpointNotFound
+        if endpoint.owner_id != owner_id:
+            raise EndpointNotFound.of_another()
         if endpoint.status is not EndpointStatus.ENABLED:
             raise EndpointIsDisabled
         return endpoint
