@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from guilder.platform.db import Database
+from guilder.platform.identifiers import new_id
 from tests.journeys.conftest import Guilder, NewCustomer
 from tests.support.customer import PASSWORD, Customer, data, error
 from tests.support.guilder import environment, guilder
@@ -35,6 +36,8 @@ async def test_a_customer_is_forgotten_by_everybody_who_knew_them(
             lambda: knows(db, nina, contact=True, key=True, wallets="active"),
             "everybody knows Nina",
         )
+        tried = wrong_password(house, nina)
+        await until(lambda: holds(states(house, ada, tried) == ["readable"]), "it is on record")
 
         erased = house.http.request(
             "DELETE", f"/api/v1/admin/users/{nina.id}", json=BECAUSE, headers=ada
@@ -46,6 +49,7 @@ async def test_a_customer_is_forgotten_by_everybody_who_knew_them(
             lambda: knows(db, nina, contact=False, key=False, wallets="closed"), "nobody knows Nina"
         )
         assert await everything(db, nina) == []
+        assert states(house, ada, tried) == ["erased"]
     finally:
         await db.close()
 
@@ -67,6 +71,27 @@ async def test_who_has_paid_is_kept_for_as_long_as_the_law_wants(
 
     assert (rich, poor) == ("MONEY_REMAINS", "RETAINED_BY_LAW")
     assert anna.balance(wallet) == "0.00"
+
+
+def wrong_password(house: Guilder, person: Customer) -> str:
+    """Somebody tries their email; the id of the request."""
+    request_id = f"journey-{new_id()}"
+    house.http.post(
+        "/api/v1/auth/login",
+        headers={"X-Request-ID": request_id},
+        json={"email": person.email, "password": "not her password"},
+    )
+    return request_id
+
+
+def states(house: Guilder, ada: dict[str, str], request_id: str) -> list[str]:
+    """Whether what audit keeps of a request about people can be read."""
+    answer = house.http.get("/api/v1/audit", params={"request_id": request_id}, headers=ada)
+    return [record["personal_state"] for record in data(answer)]
+
+
+async def holds(condition: bool) -> bool:
+    return condition
 
 
 async def knows(db: Database, person: Customer, *, contact: bool, key: bool, wallets: str) -> bool:

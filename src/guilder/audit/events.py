@@ -19,7 +19,8 @@ class AccessDenied:
     route: str
     denied_at: datetime
     person_id: UUID
-    """The person behind it, or a pseudonym for the name that was tried or else the address."""
+    """The person behind it, or whose name was tried, or else a pseudonym for that name or the
+    address."""
     sealed: str | None
     """Client address and the name that was tried, in base64, encrypted for audit alone."""
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar, Self
 
+from guilder.kernel.ids import UserId
+
 
 class Family(StrEnum):
     """What kind of "no" it is. ``guilder.platform.http.status`` maps each family to a status."""
@@ -69,10 +71,19 @@ class Unauthenticated(Refusal):
     family = Family.UNAUTHENTICATED
     message = "A valid access token is required."
 
-    def __init__(self, message: str | None = None, /, *, claimed: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        /,
+        *,
+        claimed: str | None = None,
+        claimed_id: UserId | None = None,
+    ) -> None:
         super().__init__(message)
         self.claimed = claimed
         """Whom the caller said to be, unproven; it is kept for audit and never answered."""
+        self.claimed_id = claimed_id
+        """The user whose name that is, where somebody has it; never answered either."""
 
 
 class NotPermitted(Refusal):

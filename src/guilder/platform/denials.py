@@ -30,7 +30,7 @@ class Denial(Struct, frozen=True, kw_only=True, gc=False):
     route: str
     origin: Origin = NOWHERE
     person_id: UserId | None = None
-    """The customer behind the caller, where somebody called; else None."""
+    """The customer behind the caller, or whose name was tried; None where that is nobody known."""
     client_address: str = ""
     claimed: str | None = None
     """Whom the caller said to be, unproven: the email or phone of a failed sign-in."""

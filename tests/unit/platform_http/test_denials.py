@@ -12,13 +12,17 @@ from prometheus_client import CollectorRegistry
 
 from guilder.identity.api.second_factors import InvalidOtp, TooManyCodes
 from guilder.kernel.errors import NotFound, NotPermitted, Refusal, Unauthenticated
+from guilder.kernel.ids import UserId
 from guilder.platform.denials import Denial
 from guilder.platform.http.asgi import HttpApp
 from guilder.platform.http.dispatcher import Dispatcher
 from guilder.platform.http.forwarded import TrustedProxies
 from guilder.platform.http.metrics import RequestMetrics
 from guilder.platform.http.route import Access, Answer, RefusedAnswer, Request, Route
+from guilder.platform.identifiers import new_id
 from tests.support.shop import ANNA, BEN, Tokens
+
+ANNAS_ID = UserId(new_id())
 
 
 @dataclass
@@ -41,6 +45,7 @@ async def refuse(request: Request) -> Answer:
         "404": NotFound(),
         "not-yours": NotFound.of_another(),
         "401": Unauthenticated(claimed="anna@example.com"),
+        "wrong-password": Unauthenticated(claimed="anna@example.com", claimed_id=ANNAS_ID),
         "400": InvalidOtp(),
         "429": TooManyCodes(retry_after_s=30),
     }
@@ -136,6 +141,17 @@ async def test_whom_a_failed_sign_in_named_is_noted_and_not_answered(
 
     assert notes.noted[0].claimed == "anna@example.com"
     assert "anna" not in answer.text
+
+
+async def test_whose_name_a_failed_sign_in_tried_is_noted_and_not_answered(
+    http: httpx2.AsyncClient, notes: Notes
+):
+    same = {"X-Request-ID": "request-1"}
+    known = await http.get("/refused/wrong-password", headers=same)
+    unknown = await http.get("/refused/401", headers=same)
+
+    assert [denial.person_id for denial in notes.noted] == [ANNAS_ID, None]
+    assert known.content == unknown.content
 
 
 @pytest.mark.parametrize(

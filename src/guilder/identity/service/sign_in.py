@@ -84,7 +84,10 @@ class SignIn:
             raise
         if not matches or row is None:
             await self._lockout.failed(attempt)
-            raise InvalidCredentials(claimed=credentials.email or credentials.phone)
+            raise InvalidCredentials(
+                claimed=credentials.email or credentials.phone,
+                claimed_id=None if row is None else row.account.user_id,
+            )
         await self._lockout.succeeded(attempt)
         return row.account
 

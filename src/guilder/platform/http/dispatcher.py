@@ -238,7 +238,10 @@ def _may(caller: Caller, endpoint: Endpoint) -> bool:
 def _denial(refusal: Refusal, incoming: Incoming) -> Denial:
     """What is kept of a request that was denied: nothing of its path, its query or its body."""
     meter, caller = incoming.meter, incoming.caller
-    person_id = None if caller is None else caller.customer_id or caller.user_id
+    claim = refusal if isinstance(refusal, Unauthenticated) else None
+    person_id = None if claim is None else claim.claimed_id
+    if caller is not None:
+        person_id = caller.customer_id or caller.user_id
     return Denial(
         code=refusal.code,
         method=incoming.method if meter is None else meter.method,
@@ -248,7 +251,7 @@ def _denial(refusal: Refusal, incoming: Incoming) -> Denial:
         ),
         person_id=person_id,
         client_address=incoming.client_address,
-        claimed=refusal.claimed if isinstance(refusal, Unauthenticated) else None,
+        claimed=None if claim is None else claim.claimed,
     )
 
 
