@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, time
 from typing import ClassVar
 from uuid import UUID
 
@@ -34,3 +35,41 @@ class NotificationFailed(Struct, frozen=True, kw_only=True):
     template: str
     reason: str
     failed_at: datetime
+
+
+class ChosenPreferences(Struct, frozen=True, kw_only=True):
+    """What held for somebody. ``channels`` are those they chose themselves, by category."""
+
+    language: str
+    time_zone: str
+    quiet_from: time | None
+    quiet_until: time | None
+    channels: Mapping[str, Mapping[str, bool]]
+
+
+class PreferencesChanged(Struct, frozen=True, kw_only=True):
+    """Somebody chose what to hear, where and when."""
+
+    TYPE: ClassVar[str] = "com.guilder.notification.preferences_changed"
+
+    user_id: UserId
+    before: ChosenPreferences
+    after: ChosenPreferences
+
+
+class DeviceAdded(Struct, frozen=True, kw_only=True):
+    """Push messages to somebody go to this device from now on."""
+
+    TYPE: ClassVar[str] = "com.guilder.notification.device_added"
+
+    device_id: UUID
+    user_id: UserId
+
+
+class DeviceRemoved(Struct, frozen=True, kw_only=True):
+    """Nothing is sent to this device of somebody any more: they forgot it, or another has it."""
+
+    TYPE: ClassVar[str] = "com.guilder.notification.device_removed"
+
+    device_id: UUID
+    user_id: UserId

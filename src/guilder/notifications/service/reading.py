@@ -16,10 +16,17 @@ from guilder.notifications.api import (
 )
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.domain.records import Device, FeedItem, LaidOut
+from guilder.notifications.events import (
+    ChosenPreferences,
+    DeviceAdded,
+    DeviceRemoved,
+    PreferencesChanged,
+)
 from guilder.notifications.service.addresses import details_of
 from guilder.notifications.service.codes import in_clear
 from guilder.notifications.service.wording import Wording, Writer
 from guilder.notifications.store import feed, people, sandbox
+from guilder.platform import outbox
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.identifiers import new_id
@@ -167,7 +174,20 @@ class Choosing:
 
     async def choose(self, user_id: UserId, preferences: Preferences) -> None:
         """Replace what the person chose."""
-        await self._db.run(lambda tx: people.put_preferences(tx, user_id, preferences))
+
+        async def choose(tx: Tx) -> None:
+            await people.lock_preferences(tx, user_id)
+            before = (await people.readers(tx, [user_id], default=self._default))[user_id]
+            await people.put_preferences(tx, user_id, preferences)
+            if before.preferences != preferences:
+                fact = PreferencesChanged(
+                    user_id=user_id,
+                    before=_chosen(before.preferences),
+                    after=_chosen(preferences),
+                )
+                await _tell(tx, fact)
+
+        await self._db.run(choose)
 
     async def devices(self, user_id: UserId) -> list[Device]:
         """Where this person's push messages go."""
@@ -184,9 +204,15 @@ class Choosing:
         async def add(tx: Tx) -> Device:
             if await people.count_other_devices(tx, user_id, token=token) >= MOST_DEVICES:
                 raise TooManyDevices
-            return await people.put_device(
+            held = await people.holder(tx, token=token)
+            device = await people.put_device(
                 tx, user_id, device_id=device_id, token=token, label=label
             )
+            if held is not None and held[1] != user_id:
+                await _tell(tx, DeviceRemoved(device_id=held[0], user_id=held[1]))
+            if held is None or held[1] != user_id:
+                await _tell(tx, DeviceAdded(device_id=device.id, user_id=user_id))
+            return device
 
         return await self._db.run(add)
 
@@ -196,7 +222,27 @@ class Choosing:
         Raises:
             DeviceNotFound: it is not this person's.
         """
-        if not await self._db.run(
-            lambda tx: people.forget_device(tx, user_id, device_id=device_id)
-        ):
+
+        async def forget(tx: Tx) -> bool:
+            if not await people.forget_device(tx, user_id, device_id=device_id):
+                return False
+            await _tell(tx, DeviceRemoved(device_id=device_id, user_id=user_id))
+            return True
+
+        if not await self._db.run(forget):
             raise DeviceNotFound
+
+
+async def _tell(tx: Tx, fact: PreferencesChanged | DeviceAdded | DeviceRemoved) -> None:
+    await outbox.append(tx, [outbox.outgoing(fact, key=str(fact.user_id))])
+
+
+def _chosen(preferences: Preferences) -> ChosenPreferences:
+    quiet = preferences.quiet
+    return ChosenPreferences(
+        language=preferences.language,
+        time_zone=preferences.time_zone,
+        quiet_from=None if quiet is None else quiet.start,
+        quiet_until=None if quiet is None else quiet.end,
+        channels=people.by_category(preferences.choices),
+    )

@@ -57,6 +57,10 @@ _PUT_PREFERENCES: Final = """
         quiet_from = excluded.quiet_from, quiet_until = excluded.quiet_until,
         choices = excluded.choices, changed_at = clock_timestamp()
 """
+_LOCK_PREFERENCES: Final = """
+    SELECT FROM notifications.preferences WHERE user_id = $1 FOR UPDATE
+"""
+_HOLDER: Final = "SELECT id, user_id FROM notifications.devices WHERE token = $1 FOR UPDATE"
 _PUT_DEVICE: Final = """
     INSERT INTO notifications.devices (id, user_id, token, label) VALUES ($1, $2, $3, $4)
     ON CONFLICT (token) DO UPDATE
@@ -140,6 +144,11 @@ async def readers(
     return {UserId(row["id"]): _reader(row, default) for row in rows}
 
 
+async def lock_preferences(tx: Tx, user_id: UserId) -> None:
+    """Let nobody else change what a person chose before this transaction ends."""
+    await tx.fetch(_LOCK_PREFERENCES, user_id)
+
+
 async def put_preferences(tx: Tx, user_id: UserId, preferences: Preferences) -> None:
     """Replace what a person chose."""
     quiet = preferences.quiet
@@ -150,7 +159,7 @@ async def put_preferences(tx: Tx, user_id: UserId, preferences: Preferences) -> 
         preferences.time_zone,
         None if quiet is None else quiet.start,
         None if quiet is None else quiet.end,
-        msgspec.json.encode(_nested(preferences.choices)).decode(),
+        msgspec.json.encode(by_category(preferences.choices)).decode(),
     )
 
 
@@ -158,6 +167,12 @@ async def count_other_devices(tx: Tx, user_id: UserId, *, token: str) -> int:
     """How many devices a person has beside the one with this token."""
     count: int = await tx.fetchval(_COUNT_OTHERS, user_id, token)
     return count
+
+
+async def holder(tx: Tx, *, token: str) -> tuple[DeviceId, UserId] | None:
+    """The device with this token and whose it is, locked."""
+    row = await tx.fetchrow(_HOLDER, token)
+    return None if row is None else (DeviceId(row["id"]), UserId(row["user_id"]))
 
 
 async def put_device(
@@ -217,7 +232,8 @@ def _reader(row: Row, default: Preferences) -> Reader:
     )
 
 
-def _nested(choices: Choices) -> dict[str, dict[str, bool]]:
+def by_category(choices: Choices) -> dict[str, dict[str, bool]]:
+    """Choices as they are stored."""
     nested: dict[str, dict[str, bool]] = {}
     for (category, channel), wanted in choices.items():
         nested.setdefault(category.value, {})[channel.value] = wanted

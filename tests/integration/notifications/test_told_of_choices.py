@@ -1,0 +1,88 @@
+"""What people choose, and where their push messages go, is published for whoever keeps records."""
+
+from __future__ import annotations
+
+from datetime import time
+from typing import Any
+
+import msgspec
+
+from guilder.notifications.api import Category, Channel
+from guilder.notifications.domain.preferences import Preferences, QuietHours
+from guilder.platform import origin
+from guilder.platform.identifiers import new_id
+from guilder.platform.origin import Origin
+from tests.support.newsstand import DEFAULT, Newsstand, Person
+
+OF = """
+    SELECT type, data, actor_id, request_id FROM platform.outbox
+    WHERE key = $1 AND type LIKE 'com.guilder.notification.%' ORDER BY position
+"""
+
+
+async def told_of(stand: Newsstand, person: Person) -> list[tuple[str, dict[str, Any]]]:
+    """What was published of somebody: its type without the prefix, and what it says."""
+    return [
+        (row["type"].removeprefix("com.guilder.notification."), msgspec.json.decode(row["data"]))
+        for row in await stand.db.fetch(OF, str(person.id))
+    ]
+
+
+async def test_a_choice_is_told_with_what_held_before_and_only_if_it_changes_something(
+    stand: Newsstand,
+) -> None:
+    anna = await stand.person("Anna")
+    chosen = Preferences(
+        language="hi",
+        time_zone="Asia/Kolkata",
+        quiet=QuietHours(start=time(22), end=time(7)),
+        choices={(Category.PAYMENTS, Channel.SMS): True},
+    )
+
+    await stand.choosing.choose(anna.id, DEFAULT)
+    await stand.choosing.choose(anna.id, chosen)
+    await stand.choosing.choose(anna.id, chosen)
+
+    ((kind, said),) = await told_of(stand, anna)
+    assert kind == "preferences_changed"
+    assert said["before"]["language"] == DEFAULT.language
+    assert said["after"] == {
+        "language": "hi",
+        "time_zone": "Asia/Kolkata",
+        "quiet_from": "22:00:00",
+        "quiet_until": "07:00:00",
+        "channels": {"payments": {"sms": True}},
+    }
+
+
+async def test_a_device_is_told_of_when_it_comes_moves_and_goes_and_never_its_token(
+    stand: Newsstand,
+) -> None:
+    anna, ben, token = await stand.person("Anna"), await stand.person("Ben"), f"t-{new_id()}"
+
+    hers = await stand.choosing.add_device(anna.id, token=token, label="Anna's phone")
+    await stand.choosing.add_device(anna.id, token=token, label="Anna's phone")
+    his = await stand.choosing.add_device(ben.id, token=token, label="Ben's phone")
+    await stand.choosing.forget_device(ben.id, device_id=his.id)
+
+    def saying(device_id: object, user: Person) -> dict[str, str]:
+        return {"device_id": str(device_id), "user_id": str(user.id)}
+
+    assert await told_of(stand, anna) == [
+        ("device_added", saying(hers.id, anna)),
+        ("device_removed", saying(hers.id, anna)),
+    ]
+    assert await told_of(stand, ben) == [
+        ("device_added", saying(his.id, ben)),
+        ("device_removed", saying(his.id, ben)),
+    ]
+
+
+async def test_it_says_who_chose_in_which_request(stand: Newsstand) -> None:
+    anna = await stand.person("Anna")
+    origin.begin(Origin(anna.id, "request-7"))
+
+    await stand.choosing.add_device(anna.id, token=f"t-{new_id()}", label="phone")
+
+    (row,) = await stand.db.fetch(OF, str(anna.id))
+    assert (row["actor_id"], row["request_id"]) == (anna.id, "request-7")
