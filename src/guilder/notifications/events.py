@@ -12,6 +12,19 @@ from msgspec import Struct
 from guilder.kernel.ids import UserId
 
 
+class NotificationRequested(Struct, frozen=True, kw_only=True):
+    """Staff asked for a message to a person. ``suppressed`` is why it does not go out, if so."""
+
+    TYPE: ClassVar[str] = "com.guilder.notification.requested"
+
+    message_id: UUID
+    user_id: UserId
+    channel: str
+    template: str
+    category: str
+    suppressed: str | None
+
+
 class NotificationSent(Struct, frozen=True, kw_only=True):
     """A provider took a message to one of a person's addresses."""
 

@@ -17,11 +17,15 @@ FAILED = "failed"
 
 async def record(tx: Tx, ended: Sequence[Ended], *, held: bool) -> None:
     """Write down how these ended; of what somebody else has claimed since, nothing."""
-    times = await deliveries.end(tx, ended, held=held)
+    done = await deliveries.end(tx, ended, held=held)
     facts = [
-        outbox.outgoing(_fact(one, at=times[one.delivery.id]), key=str(one.delivery.user_id))
+        outbox.outgoing(
+            _fact(one, at=done[one.delivery.id][0]),
+            key=str(one.delivery.user_id),
+            origin=done[one.delivery.id][1],
+        )
         for one in ended
-        if one.delivery.id in times
+        if one.delivery.id in done
     ]
     await outbox.append(tx, facts)
 

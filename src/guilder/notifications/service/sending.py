@@ -19,11 +19,13 @@ from guilder.notifications.domain.notices import TEMPLATES
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.domain.records import Delivery
 from guilder.notifications.domain.values import problems
+from guilder.notifications.events import NotificationRequested
 from guilder.notifications.service.newsroom import targets
 from guilder.notifications.service.wording import Writer
 from guilder.notifications.store import deliveries, people
 from guilder.notifications.store.deliveries import NewDelivery
 from guilder.notifications.store.people import Reader
+from guilder.platform import origin, outbox
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
 
@@ -94,7 +96,16 @@ class Sending:
             there = await deliveries.one(tx, first_id)
             if there is not None:
                 return [_same(there, wanted[0])]
-            await deliveries.add(tx, wanted)
+            await deliveries.add(tx, wanted, origin=origin.current())
+            fact = NotificationRequested(
+                message_id=first_id,
+                user_id=user_id,
+                channel=channel.value,
+                template=template,
+                category=kind.value,
+                suppressed=reason,
+            )
+            await outbox.append(tx, [outbox.outgoing(fact, key=str(user_id))])
             return await deliveries.several(tx, [new.id for new in wanted])
 
         return await self._db.run(queue)

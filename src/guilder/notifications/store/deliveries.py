@@ -18,13 +18,14 @@ from guilder.kernel.ids import EventId, UserId
 from guilder.notifications.api import Channel, DeliveryId, DeviceId
 from guilder.notifications.domain.records import Delivery, Ended
 from guilder.platform.db import Row, Tx, rows_done
+from guilder.platform.origin import Origin
 
 _ADD: Final = """
     INSERT INTO notifications.deliveries
         (id, user_id, channel, device_id, template, category, data, event_id, status, due_at,
-         reason, ended_at)
+         reason, ended_at, actor_id, request_id, trace_id)
     SELECT id, user_id, channel, device_id, template, category, data, event_id, status, due_at,
-        reason, CASE WHEN status <> 'queued' THEN clock_timestamp() END
+        reason, CASE WHEN status <> 'queued' THEN clock_timestamp() END, $12, $13, $14
     FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[],
         $7::jsonb[], $8::uuid[], $9::text[], $10::timestamptz[], $11::text[])
         AS d(id, user_id, channel, device_id, template, category, data, event_id, status, due_at,
@@ -83,7 +84,7 @@ _END: Final = """
     FROM unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::text[])
         AS e(id, attempts, status, reason, reference)
     WHERE d.id = e.id AND d.attempts = e.attempts - $6::integer AND d.ended_at IS NULL
-    RETURNING d.id, d.ended_at
+    RETURNING d.id, d.ended_at, d.actor_id, d.request_id, d.trace_id
 """
 _POSTPONE: Final = """
     UPDATE notifications.deliveries SET due_at = clock_timestamp() + $3::interval, reason = $4
@@ -138,8 +139,8 @@ async def database_time(tx: Tx) -> datetime:
     return moment
 
 
-async def add(tx: Tx, deliveries: Sequence[NewDelivery]) -> None:
-    """Write messages; one whose id is there already stays as it is."""
+async def add(tx: Tx, deliveries: Sequence[NewDelivery], *, origin: Origin) -> None:
+    """Write messages that somebody asks for; one whose id is there already stays as it is."""
     await tx.execute(
         _ADD,
         [new.id for new in deliveries],
@@ -153,6 +154,9 @@ async def add(tx: Tx, deliveries: Sequence[NewDelivery]) -> None:
         ["queued" if new.suppressed is None else "suppressed" for new in deliveries],
         [new.due_at for new in deliveries],
         [new.suppressed for new in deliveries],
+        origin.actor_id,
+        origin.request_id,
+        origin.trace_id,
     )
 
 
@@ -195,8 +199,11 @@ async def hold(tx: Tx, *, limit: int, channels: Collection[Channel]) -> list[Del
     return [_delivery(row) for row in rows]
 
 
-async def end(tx: Tx, ended: Sequence[Ended], *, held: bool) -> dict[DeliveryId, datetime]:
-    """When these messages ended, now; without those that somebody else has claimed or ended.
+async def end(
+    tx: Tx, ended: Sequence[Ended], *, held: bool
+) -> dict[DeliveryId, tuple[datetime, Origin]]:
+    """End these messages; when that was and who had asked for them, without those that somebody
+    else has claimed or ended.
 
     They were claimed before, or are ``held`` by this transaction.
     """
@@ -209,7 +216,13 @@ async def end(tx: Tx, ended: Sequence[Ended], *, held: bool) -> dict[DeliveryId,
         [one.reference for one in ended],
         1 if held else 0,
     )
-    return {DeliveryId(row["id"]): row["ended_at"] for row in rows}
+    return {
+        DeliveryId(row["id"]): (
+            row["ended_at"],
+            Origin(row["actor_id"], row["request_id"], row["trace_id"]),
+        )
+        for row in rows
+    }
 
 
 async def postpone(tx: Tx, claimed: Delivery, *, pause: timedelta, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What people choose, and where their push messages go, is published for whoever keeps records."""
+"""What people choose and what staff ask for is published, for whoever keeps records."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
+from guilder.kernel.ids import UserId
 from guilder.notifications.api import Category, Channel
 from guilder.notifications.domain.preferences import Preferences, QuietHours
 from guilder.platform import origin
 from guilder.platform.identifiers import new_id
-from guilder.platform.origin import Origin
-from tests.support.newsstand import DEFAULT, Newsstand, Person
+from guilder.platform.origin import NOWHERE, Origin
+from tests.support.newsstand import DEFAULT, Newsstand, Person, registration
 
 OF = """
     SELECT type, data, actor_id, request_id FROM platform.outbox
@@ -86,3 +87,38 @@ async def test_it_says_who_chose_in_which_request(stand: Newsstand) -> None:
 
     (row,) = await stand.db.fetch(OF, str(anna.id))
     assert (row["actor_id"], row["request_id"]) == (anna.id, "request-7")
+
+
+async def test_a_message_of_staff_is_told_of_with_who_asked_in_which_request_until_it_is_sent(
+    stand: Newsstand,
+) -> None:
+    anna, ada = await stand.person("Anna"), UserId(new_id())
+    words = {"subject": "Closed on Monday", "text": "Back on Tuesday."}
+    message_id = new_id()
+    origin.begin(Origin(ada, "request-9", "ab" * 16))
+    for _ in range(2):
+        await stand.sending.send(
+            anna.id, channel=Channel.EMAIL, template="message", values=words, message_id=message_id
+        )
+    origin.begin(NOWHERE)
+    await stand.hear(registration(anna))
+    await stand.courier().deliver()
+
+    rows = await stand.db.fetch(
+        "SELECT type, data::text, actor_id, request_id, trace_id FROM platform.outbox "
+        "WHERE key = $1 AND data->>'template' = 'message' ORDER BY position",
+        str(anna.id),
+    )
+    assert [row["type"] for row in rows] == [
+        "com.guilder.notification.requested",
+        "com.guilder.notification.sent",
+    ]
+    assert {(row["actor_id"], row["request_id"], row["trace_id"]) for row in rows} == {
+        (ada, "request-9", "ab" * 16)
+    }
+    assert not [row for row in rows if "Tuesday" in row["data"]]
+    welcomed = await stand.db.fetchval(
+        "SELECT actor_id FROM platform.outbox WHERE key = $1 AND data->>'template' = 'welcome'",
+        str(anna.id),
+    )
+    assert welcomed is None
