@@ -5,8 +5,8 @@ Code that reads them comes from before v0002, which took what they said.
 
 from alembic import op
 
-revision = "v0004"
-down_revision = "v0003"
+revision = "v0005"
+down_revision = "v0004"
 branch_labels = None
 depends_on = None
 

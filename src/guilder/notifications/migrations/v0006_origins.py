@@ -6,8 +6,8 @@ before writes meanwhile, come from nowhere.
 
 from alembic import op
 
-revision = "v0005"
-down_revision = "v0004"
+revision = "v0006"
+down_revision = "v0005"
 branch_labels = None
 depends_on = None
 
