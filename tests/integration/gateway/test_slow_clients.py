@@ -5,11 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
-from guilder.platform.http.server_protocol import MAX_HEAD_BYTES, MAX_HEADERS, LimitedProtocol
+from guilder.platform.http.server_protocol import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MAX_TRAILER_BYTES,
+    LimitedProtocol,
+)
 from tests.support.http_server import Address, serving
 from tests.support.shop import ANNA, WALLET, shop_app
+
+CHUNKED = (
+    b"POST /api/v1/wallets/" + WALLET.encode() + b"/remark HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+)
+AS_ANNA = b"Authorization: Bearer " + ANNA.encode() + b"\r\n"
 
 
 class Impatient(LimitedProtocol):
@@ -130,6 +142,43 @@ async def test_a_large_body_is_no_large_head(address: Address) -> None:
 
     assert answered.startswith(b"HTTP/1.1 400")
     assert b"must have at most 500 characters" in answered
+
+
+async def test_what_follows_a_body_is_not_heard(address: Address) -> None:
+    end = b"\r\n2\r\n{}\r\n0\r\n" + AS_ANNA + b"X-Request-ID: after-the-end\r\n\r\n"
+
+    stranger = await address.exchange(CHUNKED + b"Connection: close\r\n" + end)
+    anna = await address.exchange(CHUNKED + b"Connection: close\r\n" + AS_ANNA + end)
+
+    assert stranger.startswith(b"HTTP/1.1 401")
+    assert anna.startswith(b"HTTP/1.1 200")
+    assert b"after-the-end" not in stranger + anna
+
+
+@pytest.mark.parametrize("field", [b"X-1: y\r\n", b"y"], ids=["many fields", "one long field"])
+async def test_what_follows_a_body_without_end_is_cut_off(address: Address, field: bytes) -> None:
+    reader, writer = await address.connect()
+    writer.write(CHUNKED + AS_ANNA + b"\r\n2\r\n{}\r\n0\r\nX: ")
+    answered = asyncio.create_task(reader.readuntil(b"\r\n"))
+
+    sent = 0
+    while not answered.done():
+        writer.write(field * 100)
+        sent += len(field) * 100
+        await asyncio.wait({answered}, timeout=0.001)
+
+    assert answered.result().startswith(b"HTTP/1.1 431")
+    assert sent > MAX_TRAILER_BYTES
+    writer.close()
+
+
+async def test_small_chunks_are_no_trailers_however_many(address: Address) -> None:
+    blanks = MAX_TRAILER_BYTES
+    head = CHUNKED + AS_ANNA + b"Connection: close\r\n\r\n"
+
+    answered = await address.exchange(head + b"1\r\n \r\n" * blanks + b"2\r\n{}\r\n0\r\n\r\n")
+
+    assert answered.startswith(b"HTTP/1.1 200")
 
 
 async def test_what_is_no_http_is_refused(address: Address) -> None:

@@ -27,6 +27,7 @@ SLOWEST_BODY_BYTES_PER_S: Final = 16 * 1024
 STALL_TIMEOUT_S: Final = 30.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
+MAX_TRAILER_BYTES: Final = 4 * 1024
 
 _LATE: Final = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LARGE: Final = (
@@ -90,6 +91,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
         self._chunk_bytes = 0
         self._message_bytes = 0
+        self._bytes_since_body = 0
         self._watch: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
 
@@ -115,8 +117,12 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._chunk_bytes = len(data)
         self._message_bytes += self._chunk_bytes
+        self._bytes_since_body += self._chunk_bytes
         super().data_received(data)
-        if self._in_head and self._message_bytes > MAX_HEAD_BYTES:
+        if self._in_head:
+            if self._message_bytes > MAX_HEAD_BYTES:
+                self._close_with(_TOO_LARGE)
+        elif self._in_message and self._bytes_since_body > MAX_TRAILER_BYTES:
             self._close_with(_TOO_LARGE)
 
     def on_message_begin(self) -> None:
@@ -124,6 +130,12 @@ class LimitedProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
         self._message_bytes = self._chunk_bytes
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # What follows a chunked body (trailers) is nobody's header: whoever stands before this
+        # server has not looked at it, and a head that was judged once does not change any more.
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         # What came beyond the limit may be body, so only then are the headers themselves measured.
@@ -133,11 +145,16 @@ class LimitedProtocol(HttpToolsProtocol):
             self._close_with(_TOO_LARGE)
             raise HeadTooLarge
         self._in_head = False
+        self._bytes_since_body = 0
         super().on_headers_complete()
         cycle = self.cycle
         if not cycle.access_log:
             # ASGI's extensions are dicts by type; this one is a function, for our application only.
             self.scope["extensions"] = {WHOLE_ANSWER: partial(_write_whole, cycle)}  # type: ignore[dict-item] # see above
+
+    def on_body(self, body: bytes) -> None:
+        self._bytes_since_body = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_message = False
