@@ -150,6 +150,7 @@ class Shop:
         public, anyone = Access.PUBLIC, Access.ANY_CALLER
         return (
             _route("POST", "/transactions/transfer", self.transfer, anyone, **_MONEY),
+            _route("POST", "/transactions/bug", self.bug, anyone, **_MONEY),
             _route("GET", "/wallets", self.wallets, anyone, query=Page, **_LIST),
             _route("GET", "/wallets/{wallet_id}", self.wallet, "wallets:read", answers=Wallet),
             _route("POST", "/wallets/{wallet_id}/activate", self.named, anyone),

@@ -51,11 +51,13 @@ class Gateway:
             reply = await self._respond(incoming)
         except Refusal as refusal:
             reply = refusal_reply(refusal, request_id=incoming.request_id)
+            reply.headers += incoming.key_header()
         except ClientGone:
             raise
         except Exception:  # noqa: BLE001 - the last one who can answer; the trace goes to the log
             _log.exception("gateway.bug", request_id=incoming.request_id)
             reply = bug_reply(request_id=incoming.request_id)
+            reply.headers += incoming.key_header()
         reply.headers += self._origins.headers(incoming)
         return reply
 

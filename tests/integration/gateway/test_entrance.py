@@ -87,6 +87,29 @@ async def test_a_missing_key_is_made_and_told(client: httpx2.AsyncClient) -> Non
     assert response.headers["idempotency-key"] == response.json()["data"]["idempotency_key"]
 
 
+async def test_a_key_that_was_made_is_told_though_the_request_failed(
+    client: httpx2.AsyncClient,
+) -> None:
+    """Nobody knows whether it happened: with the key, asking again is safe."""
+    bug = await client.post("/api/v1/transactions/bug", json=transfer_body(), headers=as_anna())
+    again = await client.post(
+        TRANSFER,
+        json=transfer_body(),
+        headers={**as_anna(), "Idempotency-Key": bug.headers["idempotency-key"]},
+    )
+
+    assert (bug.status_code, _code(bug)) == (500, "INTERNAL_ERROR")
+    assert again.json()["data"]["idempotency_key"] == bug.headers["idempotency-key"]
+
+
+async def test_a_key_that_cannot_be_kept_is_not_told(client: httpx2.AsyncClient) -> None:
+    headers = {**as_anna(), "Idempotency-Key": "two words"}
+
+    response = await client.post(TRANSFER, json=transfer_body(), headers=headers)
+
+    assert "idempotency-key" not in response.headers
+
+
 @pytest.mark.parametrize("key", ["", "two words", "x" * 256, "caf\xe9"])
 async def test_a_key_that_cannot_be_kept_is_refused(client: httpx2.AsyncClient, key: str) -> None:
     headers = {**as_anna(), "Idempotency-Key": key.encode("latin-1")}

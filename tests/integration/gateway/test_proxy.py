@@ -63,6 +63,15 @@ async def test_a_request_is_answered_by_the_context_elsewhere(
     assert elsewhere.calls == ["transfer"]
 
 
+async def test_a_key_that_the_gateway_makes_is_the_context_s_as_well(
+    client: httpx2.AsyncClient,
+) -> None:
+    response = await client.post(TRANSFER, json=transfer_body(), headers=as_anna())
+
+    made = response.headers.get_list("idempotency-key")
+    assert made == [response.json()["data"]["idempotency_key"]]
+
+
 async def test_a_client_cannot_say_where_it_comes_from(client: httpx2.AsyncClient) -> None:
     lies = {"X-Forwarded-For": "203.0.113.7", "X-Real-IP": "203.0.113.7", "Forwarded": "for=x"}
     private = {"Connection": "X-Private", "X-Private": "1", "TE": "trailers"}
@@ -175,4 +184,5 @@ async def test_a_context_that_is_down_is_told_as_such() -> None:
     assert down.status_code == 503
     assert down.json()["error"]["code"] == "PROVIDER_UNAVAILABLE"
     assert down.headers["retry-after"] == "1"
+    assert down.headers["idempotency-key"]
     assert alive.status_code == 200

@@ -13,6 +13,7 @@ from guilder.kernel.ids import UserId, WalletId
 from guilder.platform.db import Database
 from tests.integration.payments.conftest import NewBank
 from tests.support.bank import Bank, opened, person, refusals, transfer
+from tests.support.branch import served
 from tests.support.database import OwnDatabase
 from tests.support.payer import pay_all
 from tests.support.proxy import Link, linked
@@ -87,6 +88,28 @@ async def test_a_link_that_is_cut_after_every_commit_is_given_up_and_the_key_tel
 
     assert given_up.refusal == "OVERLOADED"
     assert (told.refusal, told.is_replay) == (None, True)
+    assert await bank.balances((scene.ben, scene.bens)) == [700]
+
+
+async def test_over_http_whoever_sent_no_key_is_told_one_to_ask_again_with(
+    scene: Scene, bank: Bank
+):
+    body = {
+        "from_wallet_id": str(scene.annas),
+        "to_wallet_id": str(scene.bens),
+        "amount": "7.00",
+        "currency": "INR",
+    }
+    scene.link.cuts_left = 1_000
+
+    async with served(scene.far, scene.anna) as http:
+        given_up = await http.post("/api/v1/transactions/transfer", json=body)
+        scene.link.cuts_left = 0
+        key = {"Idempotency-Key": given_up.headers["idempotency-key"]}
+        told = await http.post("/api/v1/transactions/transfer", json=body, headers=key)
+
+    assert (given_up.status_code, told.status_code) == (503, 201)
+    assert told.headers["idempotency-replayed"] == "true"
     assert await bank.balances((scene.ben, scene.bens)) == [700]
 
 

@@ -103,6 +103,7 @@ async def test_over_http_a_full_queue_is_503_and_says_when_to_come_back(
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == "OVERLOADED"
     assert int(refused.headers["retry-after"]) >= 1
+    assert refused.headers["idempotency-key"]
     assert done == [None, None]
     assert accepted.status_code == 201
 

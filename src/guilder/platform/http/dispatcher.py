@@ -88,10 +88,18 @@ class Dispatcher:
         return await self.answer(incoming, found)
 
     def find(self, incoming: Incoming) -> Found[Endpoint] | None:
-        """What stands under the request's path, in either spelling. From now on it is counted."""
+        """What stands under the request's path, in either spelling.
+
+        From now on it is counted, and has a key if it moves money.
+        """
         found = self._paths.find(incoming.path)
         endpoint = None if found is None else found.methods.get(_method(incoming))
-        incoming.meter = self._unmatched if endpoint is None else endpoint.meter
+        if endpoint is None:
+            incoming.meter = self._unmatched
+        else:
+            incoming.meter = endpoint.meter
+            if endpoint.route.moves_money:
+                endpoint.choose_key(incoming)
         return found
 
     def endpoint_of(self, incoming: Incoming, found: Found[Endpoint] | None) -> Endpoint:
@@ -117,16 +125,18 @@ class Dispatcher:
         """
         try:
             endpoint = self.endpoint_of(incoming, found)
-            return await self._call(endpoint, incoming, found.values if found else ())
+            reply = await self._call(endpoint, incoming, found.values if found else ())
         except Refusal as refusal:
             if is_denial(refusal):
                 self._denials.note(_denial(refusal, incoming))
-            return refusal_reply(refusal, request_id=incoming.request_id)
+            reply = refusal_reply(refusal, request_id=incoming.request_id)
         except ClientGone:
             raise
         except Exception:  # noqa: BLE001 - the last one who can answer; the trace goes to the log
             _log.exception("http.bug", request_id=incoming.request_id, path=_shape(incoming))
-            return bug_reply(request_id=incoming.request_id)
+            reply = bug_reply(request_id=incoming.request_id)
+        reply.headers += incoming.key_header()
+        return reply
 
     def knows(self, incoming: Incoming) -> bool:
         """Whether the request's token was verified before; looks at nothing expensive."""
@@ -186,8 +196,6 @@ class Dispatcher:
             reply = reply_of(answer, status=route.status)
             if reply.stream is not None and reply.content_type == _EVENTS:
                 reply.stream = _while_good(reply.stream, incoming.token(), verifier=self._verifier)
-        if route.moves_money:
-            reply.headers.append((b"idempotency-key", request.idempotency_key.encode("ascii")))
         return reply
 
     async def _admitted(self, endpoint: Endpoint, incoming: Incoming) -> Caller | None:

@@ -89,19 +89,28 @@ class Endpoint:
             refuse_query(incoming.query_string)
         return None
 
+    def choose_key(self, incoming: Incoming) -> None:
+        """Give an operation that moves money its name: the caller's key, or a new one.
+
+        It is chosen before anything can go wrong, and said in the request, so that whoever answers
+        (a context elsewhere, a refusal, a bug after the commit) means the same key.
+        """
+        given = incoming.raw.get(b"idempotency-key")
+        if given is None:
+            incoming.key = incoming.raw[b"idempotency-key"] = new_id_text().encode("ascii")
+        elif _KEY.fullmatch(given):
+            incoming.key = given
+
     def idempotency_key(self, incoming: Incoming) -> str:
-        """The key that names this operation: the caller's, or a new one.
+        """The key that names this operation.
 
         Raises:
             ValidationFailed: the caller's is empty, too long, or not visible ASCII.
         """
-        given = incoming.raw.get(b"idempotency-key")
-        if given is None:
-            return new_id_text()
-        if not _KEY.fullmatch(given):
+        if not incoming.key:
             reason = "must have 1 to 255 visible ASCII characters"
             raise ValidationFailed(fields={"Idempotency-Key": reason})
-        return given.decode("ascii")
+        return incoming.key.decode("ascii")
 
     def path_of(self, values: tuple[str, ...]) -> str:
         """The route's whole path with its parameters filled in, escaped anew."""

@@ -20,7 +20,7 @@ from guilder.platform.auth import Caller
 from guilder.platform.http.forwarded import FORWARDING, TrustedProxies
 from guilder.platform.http.metrics import Meter
 from guilder.platform.http.refusals import ClientGone, PayloadTooLarge
-from guilder.platform.http.reply import Receive
+from guilder.platform.http.reply import HeaderPairs, Receive
 from guilder.platform.identifiers import new_id_text
 
 RawHeaders = dict[bytes, bytes]
@@ -64,7 +64,8 @@ class Headers(Mapping[str, str]):
 class Incoming:
     """One request's head. ``caller`` is known once ``identified``; ``meter`` counts the answer.
 
-    ``token_is_bad`` once its token was looked at and refused.
+    ``token_is_bad`` once its token was looked at and refused. ``key`` names the operation where
+    the request moves money; b"" elsewhere, and where the caller's own cannot be kept.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class Incoming:
         "headers",
         "host",
         "identified",
+        "key",
         "meter",
         "method",
         "path",
@@ -105,6 +107,7 @@ class Incoming:
         self.caller: Caller | None = None
         self.identified = False
         self.token_is_bad = False
+        self.key = b""
         self.meter: Meter | None = None
         if not FORWARDING.isdisjoint(raw):
             self._read_forwarding(proxies)
@@ -126,6 +129,10 @@ class Incoming:
         if value is None or value[:7].lower() != b"bearer ":
             return None
         return value[7:].decode("latin-1")
+
+    def key_header(self) -> HeaderPairs:
+        """What tells the caller, whatever the answer is, with which key repeating is safe."""
+        return [(b"idempotency-key", self.key)] if self.key else []
 
     def trace_id(self) -> str | None:
         """The trace that the request belongs to (W3C Trace Context); None without a sound one."""
