@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -183,6 +184,26 @@ async def test_small_chunks_are_no_trailers_however_many(address: Address) -> No
 
 async def test_what_is_no_http_is_refused(address: Address) -> None:
     assert (await address.exchange(b"\x16\x03\x01\x02\x00")).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (b"\x16\x03\x01\x02\x00", 400, "BAD_REQUEST"),
+        (b"GET /health/live HTTP/1.1\r\n", 408, "REQUEST_TIMEOUT"),
+        (b"GET / HTTP/1.1\r\nX: " + b"y" * MAX_HEAD_BYTES, 431, "HEADERS_TOO_LARGE"),
+    ],
+)
+async def test_what_never_became_a_request_is_told_as_every_error_is(
+    address: Address, sent: bytes, status: int, code: str
+) -> None:
+    head, _, body = (await address.exchange(sent)).partition(b"\r\n\r\n")
+
+    error = json.loads(body)["error"]
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert error["code"] == code
+    assert f"x-request-id: {error['request_id']}".encode() in head
+    assert b"content-type: application/json" in head
 
 
 async def test_a_request_with_two_lengths_is_refused(address: Address) -> None:

@@ -25,6 +25,22 @@ class PayloadTooLarge(Refusal):
     message = "The request body is too large."
 
 
+class HeadTooLarge(Refusal):
+    """The request has too many headers, or too long ones; what follows a body counts as well."""
+
+    code = "HEADERS_TOO_LARGE"
+    family = Family.TOO_LARGE
+    message = "The request has too many headers, or headers that are too long."
+
+
+class RequestTimeout(Refusal):
+    """The request came too slowly, or only a part of it came."""
+
+    code = "REQUEST_TIMEOUT"
+    family = Family.INVALID
+    message = "The request did not arrive in time."
+
+
 class UnsupportedMediaType(Refusal):
     """The body is not of the type that the route reads."""
 

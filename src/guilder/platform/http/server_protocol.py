@@ -19,7 +19,11 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from guilder.platform.http.reply import WHOLE_ANSWER, HeaderPairs
+from guilder.kernel.errors import BadRequest, Refusal
+from guilder.platform.http.refusals import HeadTooLarge, RequestTimeout
+from guilder.platform.http.reply import JSON, WHOLE_ANSWER, HeaderPairs
+from guilder.platform.http.status import refusal_reply
+from guilder.platform.identifiers import new_id_text
 
 HEAD_TIMEOUT_S: Final = 10.0
 BODY_TIMEOUT_S: Final = 30.0
@@ -28,12 +32,6 @@ STALL_TIMEOUT_S: Final = 30.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
 MAX_TRAILER_BYTES: Final = 4 * 1024
-
-_LATE: Final = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-length: 0\r\nconnection: close\r\n\r\n"
-)
 
 
 def _write_whole(
@@ -62,8 +60,22 @@ def _write_whole(
     return True
 
 
-class HeadTooLarge(Exception):
-    """A request head has too many headers, or too long ones."""
+def _last_words(refusal: Refusal, default_headers: HeaderPairs) -> bytes:
+    """The answer to what never became a request that the application could have answered."""
+    request_id = new_id_text()
+    reply = refusal_reply(refusal, request_id=request_id)
+    headers = (
+        *default_headers,
+        (b"x-request-id", request_id.encode("ascii")),
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-type", JSON),
+        (b"cache-control", b"no-store"),
+        *reply.headers,
+        (b"content-length", b"%d" % len(reply.body)),
+        (b"connection", b"close"),
+    )
+    lines = [STATUS_LINE[reply.status], *(b"%b: %b\r\n" % pair for pair in headers)]
+    return b"".join((*lines, b"\r\n", reply.body))
 
 
 class LimitedProtocol(HttpToolsProtocol):
@@ -121,9 +133,9 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_head:
             if self._message_bytes > MAX_HEAD_BYTES:
-                self._close_with(_TOO_LARGE)
+                self._close_with(HeadTooLarge())
         elif self._in_message and self._bytes_since_body > MAX_TRAILER_BYTES:
-            self._close_with(_TOO_LARGE)
+            self._close_with(HeadTooLarge())
 
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = True
@@ -142,7 +154,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.headers) > MAX_HEADERS or (
             self._message_bytes > MAX_HEAD_BYTES and self._measured_head() > MAX_HEAD_BYTES
         ):
-            self._close_with(_TOO_LARGE)
+            self._close_with(HeadTooLarge())
             raise HeadTooLarge
         self._in_head = False
         self._bytes_since_body = 0
@@ -160,9 +172,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_message = False
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words are for nobody
         if not self.transport.is_closing():
-            super().send_400_response(msg)
+            self._close_with(BadRequest())
 
     def _measured_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -171,7 +183,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Close the connection if its request is late, or look again when it would be."""
         wait_s = self._time_left_s()
         if wait_s <= 0:
-            self._close_with(_LATE)
+            self._close_with(RequestTimeout())
         else:
             self._watch = self.loop.call_later(wait_s, self._check_pace)
 
@@ -193,9 +205,9 @@ class LimitedProtocol(HttpToolsProtocol):
         earned_s = 0 if answered else self._message_bytes / SLOWEST_BODY_BYTES_PER_S
         return self.body_timeout_s + earned_s
 
-    def _close_with(self, answer: bytes) -> None:
+    def _close_with(self, refusal: Refusal) -> None:
         """Close; say why where no other answer has begun."""
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_complete or not cycle.response_started:
-            self.transport.write(answer)
+            self.transport.write(_last_words(refusal, self.server_state.default_headers))
         self.transport.close()

@@ -25,7 +25,11 @@ STATUS_OF_FAMILY: Final[Mapping[Family, int]] = {
     Family.UNAVAILABLE: 503,
 }
 
-STATUS_OF_CODE: Final[Mapping[str, int]] = {"METHOD_NOT_ALLOWED": 405}
+STATUS_OF_CODE: Final[Mapping[str, int]] = {
+    "METHOD_NOT_ALLOWED": 405,
+    "REQUEST_TIMEOUT": 408,
+    "HEADERS_TOO_LARGE": 431,
+}
 """Codes whose status is not their family's."""
 
 INTERNAL_ERROR: Final = "INTERNAL_ERROR"
