@@ -356,6 +356,36 @@ async def test_a_doubled_host_is_refused(address: Address) -> None:
     assert answered.startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"http://evil.example/api/v1/accounts",
+        b"HTTP://evil.example?x=/",
+        b"http://localhost@evil.example/api/v1/accounts",
+        b"http://localhost:81/api/v1/accounts",
+        b"http:///api/v1/accounts",
+    ],
+)
+async def test_a_target_of_another_site_than_its_host_is_refused(
+    address: Address, target: bytes
+) -> None:
+    answered = await address.exchange(
+        b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+
+    assert answered.startswith(b"HTTP/1.1 400")
+    assert b"BAD_REQUEST" in answered
+
+
+async def test_a_target_may_name_the_site_of_its_host(address: Address) -> None:
+    answered = await address.exchange(
+        b"GET http://LOCALHOST/api/v1/accounts HTTP/1.1\r\nHost: localhost\r\n"
+        b"Connection: close\r\n\r\n"
+    )
+
+    assert answered.startswith(b"HTTP/1.1 200")
+
+
 async def test_probes_may_address_the_server_by_number(client: httpx2.AsyncClient) -> None:
     response = await client.get("/health/live", headers={"Host": "10.1.2.3:8000"})
 

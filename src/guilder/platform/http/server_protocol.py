@@ -8,6 +8,7 @@ request.
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ STALL_TIMEOUT_S: Final = 30.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
 MAX_TRAILER_BYTES: Final = 4 * 1024
+
+_TWO_SITES: Final = "The request's target and its Host header name different sites."
 
 
 def _write_whole(
@@ -156,6 +159,9 @@ class LimitedProtocol(HttpToolsProtocol):
         ):
             self._close_with(HeadTooLarge())
             raise HeadTooLarge
+        if not self.url.startswith(b"/") and not self._is_of_one_site():
+            self._close_with(BadRequest(_TWO_SITES))
+            raise BadRequest
         self._in_head = False
         self._bytes_since_body = 0
         super().on_headers_complete()
@@ -175,6 +181,17 @@ class LimitedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words are for nobody
         if not self.transport.is_closing():
             self._close_with(BadRequest())
+
+    def _is_of_one_site(self) -> bool:
+        """Whether a target that names its site (as for a proxy) and the Host header agree.
+
+        Where they do not, the target counts for whoever keeps to RFC 9112, and the header for who
+        looks only at that: the check of hosts, and what is cached or signed for.
+        """
+        scheme, _, rest = self.url.partition(b"://")
+        site = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+        said = [value for name, value in self.headers if name == b"host"]
+        return scheme == self.url or [value.lower() for value in said] == [site.lower()]
 
     def _measured_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
