@@ -92,9 +92,11 @@ TRANSIENT: Final = (
 """Failures of the moment, not of the work: `Database.run` repeats the work after them."""
 _BUSY: Final = (
     asyncpg.QueryCanceledError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,  # its disk, its memory or its connections are used up
+    asyncpg.ReadOnlySQLTransactionError,  # it is a standby, or was made read-only by its operator
     TimeoutError,
 )
+"""The server cannot now. Nothing was done, and doing it at once again would meet the same."""
 
 
 _notified: ContextVar[set[str] | None] = ContextVar("guilder_notified", default=None)
@@ -306,7 +308,8 @@ class Database:
 
         Raises:
             RowsBusy: somebody else kept a row locked for longer than this pool waits.
-            Overloaded: the server did not answer in time, or every attempt failed.
+            Overloaded: the server did not answer in time, has no room or takes no writes, or every
+                attempt failed.
         """
         return await asyncio.shield(asyncio.ensure_future(self._run(work)))
 

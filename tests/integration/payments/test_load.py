@@ -148,6 +148,58 @@ async def test_who_needs_no_locked_account_is_paid_in_the_batch_of_one_that_does
     assert await bank.verify() == []
 
 
+@pytest.mark.parametrize(
+    "state", ["disk_full", "out_of_memory", "too_many_connections", "read_only_sql_transaction"]
+)
+async def test_a_server_that_cannot_write_now_is_503_for_everybody_at_the_first_try(
+    bank: Bank, new_bank: NewBank, superuser: Connection, state: str
+):
+    anna = person()
+    annas, bens = await bank.open(anna, funds_minor=1_000), await bank.open(person())
+    other = await new_bank(lanes=1)
+    body = {
+        "from_wallet_id": str(annas),
+        "to_wallet_id": str(bens),
+        "amount": "0.10",
+        "currency": "INR",
+    }
+
+    async with served(other, anna) as http:
+        async with _failing(superuser, state):
+            refused = await asyncio.gather(
+                *(http.post("/api/v1/transactions/transfer", json=body) for _ in range(8))
+            )
+            tries = await superuser.fetchval("SELECT last_value FROM failing_tries")
+        key = {"Idempotency-Key": refused[0].headers["idempotency-key"]}
+        accepted = await http.post("/api/v1/transactions/transfer", json=body, headers=key)
+
+    assert {(answer.status_code, answer.headers["retry-after"]) for answer in refused} == {
+        (503, "1")
+    }
+    # the first order, and those that came while it was in the database: none is tried in halves
+    assert tries <= 2
+    assert accepted.status_code == 201
+    assert await bank.balances((anna, annas)) == [990]
+
+
+async def test_a_server_that_takes_no_writes_any_more_is_503(
+    bank: Bank, database: OwnDatabase, new_bank: NewBank, superuser: Connection
+):
+    anna = person()
+    annas, bens = await bank.open(anna, funds_minor=1_000), await bank.open(person())
+    order = transfer(anna, annas, bens, amount_minor=10)
+
+    await superuser.execute(
+        f"ALTER DATABASE {database.name} SET default_transaction_read_only = on"
+    )
+    with pytest.raises(Overloaded):
+        await (await new_bank()).engine.pay(order)
+    await superuser.execute(f"ALTER DATABASE {database.name} RESET default_transaction_read_only")
+    outcome = await (await new_bank()).engine.pay(order)
+
+    assert (outcome.refusal, outcome.is_replay) == (None, False)
+
+
 async def test_a_caller_who_leaves_finds_the_payment_made(
     bank: Bank, new_bank: NewBank, superuser: Connection
 ):
@@ -179,6 +231,32 @@ async def _locked(superuser: Connection, wallet_id: WalletId) -> AsyncIterator[N
     async with superuser.transaction():
         await superuser.execute("SELECT FROM ledger.accounts WHERE id = $1 FOR UPDATE", wallet_id)
         yield
+
+
+@asynccontextmanager
+async def _failing(superuser: Connection, state: str) -> AsyncIterator[None]:
+    """Whatever payment is written fails as it would if the server were in such a state.
+
+    A sequence counts, because it is not rolled back.
+    """
+    await superuser.execute(
+        f"""
+        CREATE SEQUENCE failing_tries;
+        CREATE FUNCTION failing() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN
+            PERFORM nextval('failing_tries');
+            RAISE EXCEPTION '{state}' USING ERRCODE = '{state}';
+        END $$;
+        CREATE TRIGGER failing BEFORE INSERT ON payments.transactions EXECUTE FUNCTION failing();
+        """
+    )
+    try:
+        yield
+    finally:
+        await superuser.execute(
+            "DROP TRIGGER failing ON payments.transactions; DROP FUNCTION failing;"
+            "DROP SEQUENCE failing_tries"
+        )
 
 
 async def _waits(bank: Bank, superuser: Connection) -> None:
