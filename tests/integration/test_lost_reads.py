@@ -14,7 +14,7 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry
 
 from guilder.kernel.errors import Overloaded
-from guilder.platform.db import Database, LostRead, Tx
+from guilder.platform.db import Database, Limits, LostRead, Tx
 from guilder.platform.http.asgi import HttpApp
 from guilder.platform.http.dispatcher import Dispatcher
 from guilder.platform.http.forwarded import TrustedProxies
@@ -82,6 +82,26 @@ async def is_up(pool: Database) -> bool:
             return await tx.fetchval("SELECT 1") == 1
     except Overloaded:
         return False
+
+
+async def test_work_that_gets_no_connection_in_time_is_refused(fragile: OwnDatabase):
+    limits = Limits(acquire_s=1.0)
+    small = await Database.connect(fragile.url(SUPERUSER), max_connections=1, limits=limits)
+
+    async def one(tx: Tx) -> int:
+        return int(await tx.fetchval("SELECT 1"))
+
+    async def read() -> int:
+        async with small.snapshot() as tx:
+            return await one(tx)
+
+    async with small.reading():
+        refused = await asyncio.gather(small.run(one), read(), return_exceptions=True)
+    done = [await small.run(one), await read()]
+    await small.close()
+
+    assert [type(refusal) for refusal in refused] == [Overloaded, Overloaded]
+    assert done == [1, 1]
 
 
 async def test_a_bug_in_a_read_stays_a_bug(pool: Database):

@@ -144,6 +144,8 @@ class Limits:
     idle_in_transaction_ms: int = 10_000
     command_s: float = 20.0
     connect_s: float = 10.0
+    acquire_s: float = 5.0
+    """How long work waits for a connection while others have them all."""
 
 
 def rows_done(tag: str) -> int:
@@ -162,8 +164,9 @@ class Database:
     returns. The work may be called again after a failure, so it keeps no state between calls.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
+    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], *, acquire_s: float) -> None:
         self._pool = pool
+        self._acquire_s = acquire_s
         self._notifier = _Notifier(pool)
         self._hearing: dict[str, list[Callable[[], Awaitable[None]]]] = {}
 
@@ -212,12 +215,12 @@ class Database:
             reset=_leave_as_it_is,
             init=None if first is None else _Opening(first),
         )
-        return cls(pool)
+        return cls(pool, acquire_s=limits.acquire_s)
 
     @classmethod
     def unconnected(cls) -> Database:
         """One that no query can be put to: for whoever looks at what is built upon it."""
-        return cls(asyncpg.create_pool())
+        return cls(asyncpg.create_pool(), acquire_s=Limits().acquire_s)
 
     async def close(self) -> None:
         """Give every connection back to the server, waiting for running work for a while."""
@@ -233,21 +236,26 @@ class Database:
         """One read-committed transaction: committed when the block ends, else rolled back.
 
         Prefer `run`, which also tries again and cannot be cut off by the caller's cancellation.
+
+        Raises:
+            TimeoutError: no connection came free in time.
         """
         channels: set[str] = set()
         before = _notified.get()
         _notified.set(channels)
         try:
-            async with self._pool.acquire() as connection:
-                try:
-                    async with connection.transaction():
-                        yield connection
-                except asyncpg.InterfaceError as error:
-                    # The driver calls it misuse to go on, to commit or to roll back on a connection
-                    # that was lost meanwhile: nothing was sent, and the loss is what happened.
-                    if _is_lost(connection) or isinstance(error.__context__, TRANSIENT):
-                        raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
-                    raise
+            connection = await self._connection()
+            try:
+                async with connection.transaction():
+                    yield connection
+            except asyncpg.InterfaceError as error:
+                # The driver calls it misuse to go on, to commit or to roll back on a connection
+                # that was lost meanwhile: nothing was sent, and the loss is what happened.
+                if _is_lost(connection) or isinstance(error.__context__, TRANSIENT):
+                    raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
+                raise
+            finally:
+                await self._pool.release(connection)
         finally:
             _notified.set(before)
         if channels:
@@ -255,6 +263,17 @@ class Database:
             for channel in channels & self._hearing.keys():
                 for hear in tuple(self._hearing[channel]):
                     await hear()
+
+    async def _connection(self) -> Tx:
+        """A connection of the pool, to be given back.
+
+        Raises:
+            TimeoutError: others have had them all for too long.
+        """
+        if self._pool.get_idle_size():  # a timer costs as much as the rest of this
+            return await self._pool.acquire()
+        async with asyncio.timeout(self._acquire_s):
+            return await self._pool.acquire()
 
     @contextmanager
     def hearing(self, channel: str, hear: Callable[[], Awaitable[None]]) -> Iterator[None]:
@@ -289,13 +308,15 @@ class Database:
             Overloaded: the connection was lost (then `LostRead` is the cause) or nobody answers.
         """
         try:
-            async with self._pool.acquire() as connection:
-                try:
-                    yield connection
-                except asyncpg.InterfaceError as error:
-                    if _is_lost(connection):
-                        raise LostRead from error
-                    raise
+            connection = await self._connection()
+            try:
+                yield connection
+            except asyncpg.InterfaceError as error:
+                if _is_lost(connection):
+                    raise LostRead from error
+                raise
+            finally:
+                await self._pool.release(connection)
         except (asyncpg.LockNotAvailableError, *_BUSY) as error:
             raise Overloaded from error
         except (LostRead, *TRANSIENT) as error:
@@ -308,8 +329,8 @@ class Database:
 
         Raises:
             RowsBusy: somebody else kept a row locked for longer than this pool waits.
-            Overloaded: the server did not answer in time, has no room or takes no writes, or every
-                attempt failed.
+            Overloaded: a connection or the server was not there in time, the server has no room or
+                takes no writes, or every attempt failed.
         """
         return await asyncio.shield(asyncio.ensure_future(self._run(work)))
 

@@ -31,7 +31,11 @@ Report = Callable[[str], None]
 
 _IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 _NO_HURRY: Final = Limits(
-    statement_ms=0, lock_ms=60_000, idle_in_transaction_ms=0, command_s=3600.0
+    statement_ms=0,
+    lock_ms=60_000,
+    idle_in_transaction_ms=0,
+    command_s=3600.0,
+    acquire_s=3600.0,
 )
 _TOLD: Final = (
     "server_version",

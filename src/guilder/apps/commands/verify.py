@@ -22,7 +22,11 @@ from guilder.platform.postgres.access import Access
 from guilder.platform.settings import Settings
 
 _NO_HURRY: Final = Limits(
-    statement_ms=0, lock_ms=60_000, idle_in_transaction_ms=0, command_s=24 * 3600.0
+    statement_ms=0,
+    lock_ms=60_000,
+    idle_in_transaction_ms=0,
+    command_s=24 * 3600.0,
+    acquire_s=24 * 3600.0,
 )
 
 
