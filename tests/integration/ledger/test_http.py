@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
 import asyncpg
 
 from guilder.kernel.ids import AccountId, UserId
+from guilder.ledger.service.read_ledger import CHAINS_AT_ONCE, CHAINS_WAITING
 from tests.support.counting_house import CountingHouse, entry, funded, moved
 from tests.support.ledger import Teller
 
@@ -439,3 +441,26 @@ async def test_an_edited_chain_names_where_it_was_edited(
     whole = await house.get(f"/wallets/{ben}/chain")
     assert edited.json()["data"] == {"valid": False, "tampered_at": f"{ben}:3"}
     assert whole.json()["data"] == {"valid": True}
+
+
+async def test_few_chains_are_verified_at_once_so_that_connections_are_left_for_payments(
+    house: CountingHouse, superuser: asyncpg.Connection[asyncpg.Record]
+):
+    anna, ben = await funded(house), await house.open()
+    most = CHAINS_AT_ONCE + CHAINS_WAITING
+
+    async with superuser.transaction():
+        await superuser.execute("LOCK TABLE ledger.entries IN ACCESS EXCLUSIVE MODE")
+        asked = [
+            asyncio.ensure_future(house.get(f"/wallets/{anna}/chain")) for _ in range(most + 1)
+        ]
+        first, others = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        meanwhile = await house.get(f"/accounts/{ben}")
+    verified = await asyncio.gather(*others)
+
+    (refused,) = [task.result() for task in first]
+    assert refused.status_code == 503
+    assert refused.json()["error"]["code"] == "OVERLOADED"
+    assert refused.headers["retry-after"] == "5"
+    assert meanwhile.status_code == 200
+    assert [answer.json()["data"] for answer in verified] == [{"valid": True}] * most

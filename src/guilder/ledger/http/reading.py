@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from guilder.kernel.currencies import CURRENCIES
-from guilder.kernel.errors import NotPermitted, Refusal
+from guilder.kernel.errors import NotPermitted, Overloaded, Refusal
 from guilder.kernel.ids import AccountId, TransactionId, UserId
 from guilder.kernel.money import format_minor
 from guilder.ledger.api import AccountNotFound, AccountStatus, AccountType, TransactionNotFound
@@ -199,7 +199,7 @@ class ReadingRoutes:
                     "Whether the chain of entries holds",
                     access=("ledger:read", "ledger:own"),
                     answers=ChainBody,
-                    raises=(AccountNotFound, NotPermitted),
+                    raises=(AccountNotFound, NotPermitted, Overloaded),
                     listed=thing == "wallets",
                 ),
                 _route(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from guilder.kernel.currencies import CURRENCIES, Currency
+from guilder.kernel.errors import Overloaded
 from guilder.kernel.ids import AccountId, TransactionId, UserId
 from guilder.ledger.api import (
     Account,
@@ -25,6 +27,10 @@ from guilder.ledger.store.transactions import lines_of, taken
 from guilder.platform.db import Database, Row, Tx
 
 VERIFIED_AT_ONCE: Final = 20_000
+CHAINS_AT_ONCE: Final = 2
+"""How many chains a process verifies at once. Each one has a connection for as long as it takes."""
+CHAINS_WAITING: Final = 8
+_RETRY_AFTER_S: Final = 5
 _REMEMBERED: Final = 100_000
 
 
@@ -80,6 +86,8 @@ class ReadLedger:
         self._db = db
         self._ledger = ledger
         self._currencies: dict[AccountId, Currency] = {}
+        self._chains = asyncio.Semaphore(CHAINS_AT_ONCE)
+        self._chains_asked_for = 0
 
     async def account(self, account_id: AccountId, *, seen_by: UserId | None = None) -> Account:
         """One account.
@@ -236,11 +244,23 @@ class ReadLedger:
     ) -> int | None:
         """The sequence from which an account's chain does not hold any more; None: it is whole.
 
-        Every hash is computed anew, over every column of the entry and of its transaction.
+        Every hash is computed anew, over every column of the entry and of its transaction. Few are
+        verified at once: a long chain takes seconds, and payments need connections, too.
 
         Raises:
             AccountNotFound: it does not exist, or is not theirs.
+            Overloaded: too many wait to have theirs verified.
         """
+        if self._chains_asked_for >= CHAINS_AT_ONCE + CHAINS_WAITING:
+            raise Overloaded(retry_after_s=_RETRY_AFTER_S)
+        self._chains_asked_for += 1
+        try:
+            async with self._chains:
+                return await self._first_tampered(account_id, seen_by)
+        finally:
+            self._chains_asked_for -= 1
+
+    async def _first_tampered(self, account_id: AccountId, seen_by: UserId | None) -> int | None:
         async with self._db.snapshot() as tx:
             account = await self._seen(tx, account_id, seen_by)
             last_hash, balance, good = GENESIS, 0, 0
