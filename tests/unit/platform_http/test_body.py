@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import MutableMapping
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -12,10 +14,17 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 
 from guilder.kernel.errors import BadRequest, Refusal, ValidationFailed
 from guilder.platform.http.body import MAX_DEPTH, parse, read_json
+from guilder.platform.http.endpoint import Endpoint
 from guilder.platform.http.fields import Amount, Description, Moment, Name
+from guilder.platform.http.forwarded import TrustedProxies
+from guilder.platform.http.incoming import Incoming
+from guilder.platform.http.metrics import RequestMetrics
+from tests.support.shop import Shop
+from tests.support.turns import turns_during
 
 
 class Item(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -267,3 +276,28 @@ def test_a_time_is_kept_in_utc() -> None:
 def test_a_body_that_is_no_object_is_not_valid(body: bytes) -> None:
     with pytest.raises(ValidationFailed, match="must be an object"):
         parse(body, Order)
+
+
+async def test_others_are_let_in_while_a_long_body_is_read() -> None:
+    shop = Shop()
+    route = next(route for route in shop.routes() if route.path.endswith("/remark"))
+    meter = RequestMetrics(CollectorRegistry()).meter(method="POST", template="/remark")
+    endpoint = Endpoint(
+        dataclasses.replace(route, max_body_bytes=1024 * 1024), owner="shop", meter=meter
+    )
+    body = b'{"text": "hello"' + b" " * 512 * 1024 + b"}"
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    scope = {
+        "method": "POST",
+        "path": "/remark",
+        "query_string": b"",
+        "scheme": "http",
+        "client": None,
+        "headers": [(b"content-type", b"application/json")],
+    }
+    incoming = Incoming(scope, receive, proxies=TrustedProxies())
+
+    assert await turns_during(endpoint.body(incoming)) > 0

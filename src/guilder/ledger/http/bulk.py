@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Annotated, Any, Final
@@ -12,7 +13,7 @@ from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import TransactionId
 from guilder.ledger.api import AccountNotFound, LinkedRefused, TransactionDraft
 from guilder.ledger.http.bodies import TransactionBody, accounts_named, draft_of, id_for, of_key
-from guilder.ledger.service.post_transactions import Outcome, Posted, PostTransactions
+from guilder.ledger.service.post_transactions import AT_A_STRETCH, Outcome, Posted, PostTransactions
 from guilder.ledger.service.read_ledger import ReadLedger
 from guilder.platform.http.fields import Label
 from guilder.platform.http.route import Answer, Request, Route
@@ -92,9 +93,13 @@ class BulkRoutes:
         body: PostBulk = request.body
         items = body.transactions
         currencies = await self._reading.currencies(accounts_named([*items]))
-        ids = [id_for(request, given=item.id, place=str(index)) for index, item in enumerate(items)]
+        ids: list[TransactionId] = []
         drafted: list[TransactionDraft | Refusal] = []
-        for index, (item, id_) in enumerate(zip(items, ids, strict=True)):
+        for index, item in enumerate(items):
+            if index % AT_A_STRETCH == 0:
+                await asyncio.sleep(0)  # whoever wants little does not wait for all of this
+            id_ = id_for(request, given=item.id, place=str(index))
+            ids.append(id_)
             try:
                 field = f"transactions[{index}]."
                 drafted.append(draft_of(item, id_=id_, currencies=currencies, field=field))

@@ -5,6 +5,7 @@ The id makes repeating safe: the same contents under the same id are posted once
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final, TypeAlias
@@ -34,6 +35,10 @@ from guilder.platform.outbox import Outgoing
 
 CHUNK: Final = 2_000
 """How many transactions one database transaction posts at most, linked groups apart."""
+PIECE: Final = 1_000
+"""How many of them come from one call: longer ones are posted in several database transactions."""
+AT_A_STRETCH: Final = 100
+"""How many transactions are worked on before others are let in: a few milliseconds' worth."""
 AFTER_CHUNK: Final = failpoints.declare(
     "ledger.after_chunk", "a chunk of a bulk posting is committed, the next is not begun"
 )
@@ -118,16 +123,20 @@ class PostTransactions:
         ids = [draft.id for draft in drafts]
         taken = await transactions.taken(tx, ids)
         known = await transactions.read_stored(tx, taken) if taken else {}
-        outcomes = [
-            [
-                self._kept_elsewhere(group) or _post_group(book, group, known=known)
-                for group in bundle.groups
-            ]
-            for bundle in bundles
-        ]
+        outcomes = [await self._post_groups(book, bundle.groups, known=known) for bundle in bundles]
         await self._ledger.write(tx, book)
         told = zip(bundles, outcomes, strict=True)
         return outcomes, [event for pair in told for event in _events(*pair, book=book)]
+
+    async def _post_groups(
+        self, book: Book, groups: Sequence[Group], *, known: _Known
+    ) -> _Outcomes:
+        outcomes: _Outcomes = []
+        for number, group in enumerate(groups, 1):
+            outcomes.append(self._kept_elsewhere(group) or _post_group(book, group, known=known))
+            if number % AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
+        return outcomes
 
     def _kept_elsewhere(self, group: Group) -> list[Outcome] | None:
         if all(draft.kind not in self._kept for draft in group):
@@ -160,7 +169,7 @@ def _chunks(groups: Sequence[Group]) -> Iterator[Sequence[Group]]:
     chunk: list[Group] = []
     size = 0
     for group in groups:
-        if chunk and size + len(group) > CHUNK:
+        if chunk and size + len(group) > PIECE:
             yield chunk
             chunk, size = [], 0
         chunk.append(group)

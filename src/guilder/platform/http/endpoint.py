@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Final
 from urllib.parse import quote
@@ -22,6 +23,9 @@ from guilder.platform.identifiers import new_id_text
 _PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 _JSON_TYPE: Final = re.compile(rb'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
+
+_LONG_BYTES: Final = 256 * 1024
+"""A body longer than this takes so long to read that others are answered meanwhile."""
 
 
 class Endpoint:
@@ -73,6 +77,8 @@ class Endpoint:
         content_type = incoming.raw.get(b"content-type", b"")
         if content_type != b"application/json" and not _JSON_TYPE.fullmatch(content_type):
             raise UnsupportedMediaType
+        if len(sent) > _LONG_BYTES:
+            return await asyncio.to_thread(parse, sent, struct)
         return parse(sent, struct)
 
     def query(self, incoming: Incoming) -> msgspec.Struct | None:
