@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import run
 
 import asyncpg
 import pytest
@@ -12,6 +13,7 @@ import pytest_asyncio
 
 from guilder.platform.db import Database
 from guilder.platform.postgres.access import Access, bring_up_to_date, external_access
+from guilder.platform.postgres.binaries import bundled_programs
 from guilder.platform.postgres.folder import SUPERUSER
 from guilder.platform.postgres.migrator import histories, pending
 from guilder.platform.postgres.roles import RolesMissing
@@ -35,6 +37,11 @@ class OtherServer:
 
     def access(self, user: str) -> Access:
         return external_access(self.url(user), migration_url=None)
+
+    def restart_without_checksums(self, data: Path) -> None:
+        self.server.stop()
+        run([bundled_programs() / "pg_checksums", "--disable", "--pgdata", data], check=True)
+        self.server.start()
 
     async def run(self, statements: str) -> None:
         connection = await asyncpg.connect(self.server.url(SUPERUSER, database="bank"))
@@ -138,6 +145,27 @@ async def test_a_server_that_may_lose_commits_is_not_ready(other: OtherServer, t
 
     assert answer.status_code == 503
     assert answer.json()["error"]["details"]["checks"]["durability"] is False
+
+
+async def test_a_server_whose_pages_have_no_checksums_is_not_ready_unless_that_is_accepted(
+    other: OtherServer, tmp_path: Path
+):
+    await bring_up_to_date(other.access(MAKERS), server=None, report=print)
+    other.restart_without_checksums(tmp_path / "other" / "postgres-18" / "data")
+    env = environment(tmp_path / "data", DATABASE_URL=other.url(MAKERS))
+
+    with Running("serve", env=env, folder=tmp_path) as serve:
+        refused = readiness(serve.wait_for(r"(http://[\w.:]+)")[1])
+        serve.wait_for("GUILDER_ACCEPT_NO_CHECKSUMS")
+        assert serve.interrupt() == 0
+    env = environment(tmp_path / "data", DATABASE_URL=other.url(MAKERS), ACCEPT_NO_CHECKSUMS="true")
+    with Running("serve", env=env, folder=tmp_path) as serve:
+        accepted = readiness(serve.wait_for(r"(http://[\w.:]+)")[1])
+        assert serve.interrupt() == 0
+
+    assert refused.status_code == 503
+    assert refused.json()["error"]["details"]["checks"]["durability"] is False
+    assert accepted.status_code == 200
 
 
 async def test_a_server_starts_before_its_database_and_becomes_ready_with_it(

@@ -324,7 +324,9 @@ def http_app(house: House) -> HttpApp:
         verifier=TokenVerifier(
             verification_keys(house.settings), standing=standing, issuer=issuer(house.settings)
         ),
-        readiness=DatabaseReadiness(house.db),
+        readiness=DatabaseReadiness(
+            house.db, accept_no_checksums=house.settings.accept_no_checksums
+        ),
         registry=registry,
         settings=gateway_settings(house.settings),
         lifespan=lifespan,

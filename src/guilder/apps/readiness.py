@@ -18,13 +18,14 @@ _PATIENCE_S: Final = 3.0
 class DatabaseReadiness:
     """Asks the database anew each time; an answer that does not come in time is a no."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, accept_no_checksums: bool) -> None:
         self._db = db
+        self._accept_no_checksums = accept_no_checksums
 
     async def __call__(self) -> Mapping[str, bool]:
         """Whether each part that has to work does."""
         names = ("database", "migrations", "durability")
-        parts = (self._answers(), self._is_migrated(), self._db.check_durability())
+        parts = (self._answers(), self._is_migrated(), self._is_durable())
         results = await asyncio.gather(*(self._holds(part) for part in parts))
         return dict(zip(names, results, strict=True))
 
@@ -39,6 +40,9 @@ class DatabaseReadiness:
 
     async def _answers(self) -> None:
         await self._db.fetchval("SELECT 1")
+
+    async def _is_durable(self) -> None:
+        await self._db.check_durability(accept_no_checksums=self._accept_no_checksums)
 
     async def _is_migrated(self) -> None:
         missing = [history.context for history in await pending(self._db)]

@@ -58,6 +58,12 @@ _END_WHEN_FROZEN: Final = """
 _LIMIT_MS: Final = "SELECT setting::integer FROM pg_settings WHERE name = 'idle_session_timeout'"
 _UNLOCK: Final = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
 _LOCK_EVERY_S: Final = 0.5
+_CHECKSUMS: Final = "data_checksums"
+_DURABLE: Final = ("synchronous_commit", "fsync", "full_page_writes", _CHECKSUMS)
+_WITHOUT_CHECKSUMS: Final = (
+    "; stop it and run `pg_checksums --enable`, or, where you cannot, set "
+    "GUILDER_ACCEPT_NO_CHECKSUMS=true"
+)
 _ATTEMPTS: Final = 6
 _NOTIFY_EVERY_S: Final = 0.02
 _FIRST_PAUSE_S: Final = 0.02
@@ -432,22 +438,22 @@ class Database:
                 connection.remove_termination_listener(lose)
                 connection.terminate()  # the lock goes with it, however the block ended
 
-    async def check_durability(self) -> None:
+    async def check_durability(self, *, accept_no_checksums: bool = False) -> None:
         """Prove that this server keeps what it acknowledges, as our own sessions see it.
 
         Raises:
             NotDurable: names the settings that are off.
         """
-        off = [
-            row["name"]
-            for row in await self.fetch(
-                "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])",
-                ["synchronous_commit", "fsync", "full_page_writes", "data_checksums"],
-            )
-            if row["setting"] in {"off", "local"} and row["name"] != "data_checksums"
-        ]
+        needed = set(_DURABLE)
+        if accept_no_checksums:
+            needed.remove(_CHECKSUMS)
+        rows = await self.fetch(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", sorted(needed)
+        )
+        off = sorted(row["name"] for row in rows if row["setting"] in {"off", "local"})
         if off:
-            raise NotDurable(f"the database runs with {', '.join(sorted(off))} off")
+            hint = _WITHOUT_CHECKSUMS if _CHECKSUMS in off else ""
+            raise NotDurable(f"the database runs with {', '.join(off)} off{hint}")
 
 
 async def _show_life(connection: Tx) -> None:

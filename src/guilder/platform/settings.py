@@ -139,6 +139,11 @@ class Settings(IdentitySettings, NotificationSettings):
         description="The same database as a user who may create roles and schemas; "
         "GUILDER_DATABASE_URL's user when not set.",
     )
+    accept_no_checksums: bool = Field(
+        default=False,
+        description="Serve on a PostgreSQL whose data checksums are off, where its operator does "
+        "not let you turn them on: what its disk garbles is then read as if it were true.",
+    )
     host: str = Field(default="127.0.0.1", description="Address to serve HTTP on.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to serve HTTP on.")
     workers: int = Field(
