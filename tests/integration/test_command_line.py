@@ -244,6 +244,9 @@ def test_serve_and_work_join_a_running_database(tmp_path: Path):
             work.wait_for("Working")
 
             assert answers == [200, 200]
+            # whoever is behind a gateway has to be told which one, or takes all customers for one
+            warned = ["GUILDER_TRUSTED_PROXIES" in "".join(p.said) for p in (serve, alone)]
+            assert warned == [False, True]
             assert [p.interrupt() for p in (serve, alone, work)] == [0, 0, 0]
         assert up.interrupt() == 0
 

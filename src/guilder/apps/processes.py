@@ -115,6 +115,15 @@ def warn_of_separate_counts(settings: Settings) -> None:
         )
 
 
+def warn_of_one_address_for_all(settings: Settings) -> None:
+    """Say so where a context behind a gateway takes everybody's requests for the gateway's own."""
+    if not settings.trusted_proxies:
+        say(
+            "Warning: whoever comes through the gateway has the gateway's address here, so failed "
+            "sign-ins of one slow down all; GUILDER_TRUSTED_PROXIES names the gateway's addresses"
+        )
+
+
 @asynccontextmanager
 async def _registry(work: Work) -> AsyncIterator[CollectorRegistry]:
     """What this process counts in, shared with the others where there are any."""

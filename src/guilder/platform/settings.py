@@ -188,7 +188,8 @@ class Settings(IdentitySettings, NotificationSettings):
     )
     trusted_proxies: Words = Field(
         default=(),
-        description="Addresses or networks of proxies whose X-Forwarded headers are believed.",
+        description="Addresses or networks of proxies whose X-Forwarded headers are believed; for "
+        "a context that is served alone, the gateway's.",
     )
     metrics_token: SecretStr | None = Field(
         default=None,

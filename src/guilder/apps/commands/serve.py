@@ -9,7 +9,13 @@ import typer
 
 from guilder.apps.compose import prepare_keys
 from guilder.apps.database import running_access
-from guilder.apps.processes import Work, duties, run, warn_of_separate_counts
+from guilder.apps.processes import (
+    Work,
+    duties,
+    run,
+    warn_of_one_address_for_all,
+    warn_of_separate_counts,
+)
 from guilder.apps.server import address_of, listen
 from guilder.apps.session import begin, say
 from guilder.apps.workers import Workers
@@ -34,6 +40,9 @@ def serve(
     sockets = listen(settings.host, port=settings.port, count=settings.workers)
     prepare_keys(settings)
     work = Work(settings=settings, access=access, only=tuple(contexts or ()))
+
+    if contexts:
+        warn_of_one_address_for_all(settings)
 
     def ready() -> None:
         what = ", ".join(contexts) if contexts else "the API"
