@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
@@ -13,20 +14,43 @@ from guilder.platform.postgres.migrator import pending
 
 _log = structlog.get_logger("guilder.readiness")
 _PATIENCE_S: Final = 3.0
+_HOLDS_S: Final = 1.0
 
 
 class DatabaseReadiness:
-    """Asks the database anew each time; an answer that does not come in time is a no."""
+    """Asks the database; an answer that does not come in time is a no.
 
-    def __init__(self, db: Database, *, accept_no_checksums: bool) -> None:
+    Anybody may ask, as often as they like, and an answer takes three connections of those that
+    payments need: whoever asks meanwhile gets the same answer, and a yes holds for a second. A no
+    does not, so that it is known at once when everything works again.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        accept_no_checksums: bool,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._db = db
         self._accept_no_checksums = accept_no_checksums
+        self._monotonic = monotonic
+        self._asked: asyncio.Task[Mapping[str, bool]] | None = None
+        self._holds_until = 0.0
 
     async def __call__(self) -> Mapping[str, bool]:
         """Whether each part that has to work does."""
+        asked = self._asked
+        if asked is None or (asked.done() and self._monotonic() >= self._holds_until):
+            asked = self._asked = asyncio.create_task(self._ask())
+        return await asyncio.shield(asked)
+
+    async def _ask(self) -> Mapping[str, bool]:
         names = ("database", "migrations", "durability")
         parts = (self._answers(), self._is_migrated(), self._is_durable())
         results = await asyncio.gather(*(self._holds(part) for part in parts))
+        if all(results):
+            self._holds_until = self._monotonic() + _HOLDS_S
         return dict(zip(names, results, strict=True))
 
     async def _holds(self, part: Awaitable[None]) -> bool:
