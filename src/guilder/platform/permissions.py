@@ -28,7 +28,7 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
         "wallets:write": "Open and change one's own wallets.",
         "wallets:read_any": "See everybody's wallets.",
         "wallets:freeze_any": "Freeze and unfreeze everybody's wallets.",
-        "wallets:adjust": "Correct the balance of a wallet.",
+        "wallets:adjust": "Correct the balance of a wallet. No route asks for it yet.",
         "payments:read": "See one's own payments.",
         "payments:write": "Pay from one's own wallets.",
         "payments:read_any": "See everybody's payments.",
