@@ -18,7 +18,7 @@ from guilder.payments.store.checks import CHECKS as PAYMENT_CHECKS
 from guilder.platform.checks import Finding, run_checks
 from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
-from guilder.wallets.domain import Act
+from guilder.wallets.domain import MOST_WALLETS, Act
 from guilder.wallets.service import InMoneyCore, WalletService
 from guilder.wallets.store import CHECKS as WALLET_CHECKS
 
@@ -31,11 +31,22 @@ UNLIMITED = ControlLimits()
 class Bank:
     """The money core on one pool, as one server process has it."""
 
-    def __init__(self, db: Database, *, limits: ControlLimits = UNLIMITED, **engine: Any) -> None:
+    def __init__(
+        self,
+        db: Database,
+        *,
+        limits: ControlLimits = UNLIMITED,
+        most_wallets: int = MOST_WALLETS,
+        **engine: Any,
+    ) -> None:
         self.db = db
         ledger = PostgresLedger()
         self.wallets = WalletService(
-            db, ledger=ledger, limits_of=lambda currency: limits, time_zone="Asia/Kolkata"
+            db,
+            ledger=ledger,
+            limits_of=lambda currency: limits,
+            time_zone="Asia/Kolkata",
+            most_wallets=most_wallets,
         )
         self.engine = PaymentEngine(
             db, ledger=ledger, wallets=InMoneyCore(), funding=simulated_funding, **engine

@@ -201,7 +201,12 @@ def _modules(
             reserved_codes=wallets.RESERVED_CODES,
             reserved_kinds=payments.RESERVED_KINDS,
         ),
-        wallets.build(db=db, ledger=books, time_zone=settings.time_zone),
+        wallets.build(
+            db=db,
+            ledger=books,
+            time_zone=settings.time_zone,
+            most_wallets=settings.wallets_per_user,
+        ),
         payments.build(
             db=db,
             engine_db=payments_db,

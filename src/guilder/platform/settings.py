@@ -207,6 +207,11 @@ class Settings(IdentitySettings, NotificationSettings):
     default_region: str = Field(
         default="IN", description="Country of phone numbers that name none (ISO 3166, two letters)."
     )
+    wallets_per_user: int = Field(
+        default=100,
+        ge=1,
+        description="How many wallets somebody may open, closed ones included.",
+    )
     time_zone: str = Field(
         default="Asia/Kolkata", description="Time zone in which a customer's day begins."
     )

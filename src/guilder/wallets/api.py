@@ -72,6 +72,17 @@ class WalletClosed(Refusal):
     message = "The wallet is closed."
 
 
+class TooManyWallets(Refusal):
+    """The owner has as many wallets as anybody may, closed ones included.
+
+    ``details["limit"]`` says how many.
+    """
+
+    code = "TOO_MANY_WALLETS"
+    family = Family.CONFLICT
+    message = "You have as many wallets as you may have."
+
+
 class WalletFrozenByStaff(Refusal):
     """Staff froze the wallet, so only staff may unfreeze or close it."""
 

@@ -19,6 +19,9 @@ from guilder.wallets.api import (
     WalletStatus,
 )
 
+MOST_WALLETS: Final = 100
+"""How many wallets an owner may open, unless the installation says otherwise."""
+
 
 class StandingWallet(Struct, frozen=True, kw_only=True):
     """A wallet's status, and who froze it when it is frozen."""

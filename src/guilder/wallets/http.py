@@ -18,6 +18,7 @@ from guilder.platform.http.pages import Page, Position
 from guilder.platform.http.route import Answer, Request, Route
 from guilder.wallets.api import (
     Act,
+    TooManyWallets,
     WalletClosed,
     WalletFrozenByStaff,
     WalletNotActive,
@@ -105,7 +106,7 @@ def routes(service: WalletService, *, default_currency: Currency) -> tuple[Route
             body=OpenWallet,
             answers=WalletBody,
             status=201,
-            raises=(UnknownCurrency,),
+            raises=(UnknownCurrency, TooManyWallets),
             example={"currency": "INR"},
         ),
         Route(

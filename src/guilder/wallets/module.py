@@ -11,7 +11,7 @@ from guilder.platform.db import Database
 from guilder.platform.module import Module
 from guilder.wallets.api import WALLET_ACCOUNT_CODE
 from guilder.wallets.consumers import subscriptions
-from guilder.wallets.domain import starting_limits
+from guilder.wallets.domain import MOST_WALLETS, starting_limits
 from guilder.wallets.http import routes
 from guilder.wallets.service import InMoneyCore, WalletService
 from guilder.wallets.store import CHECKS
@@ -31,9 +31,16 @@ def build_service(
     ledger: Ledger,
     time_zone: str,
     limits_of: Callable[[Currency], ControlLimits] = starting_limits,
+    most_wallets: int = MOST_WALLETS,
 ) -> WalletService:
     """The use cases alone, for whoever sets people up."""
-    return WalletService(db, ledger=ledger, limits_of=limits_of, time_zone=time_zone)
+    return WalletService(
+        db,
+        ledger=ledger,
+        limits_of=limits_of,
+        time_zone=time_zone,
+        most_wallets=most_wallets,
+    )
 
 
 def build(
@@ -43,9 +50,16 @@ def build(
     time_zone: str,
     default_currency: Currency = INR,
     limits_of: Callable[[Currency], ControlLimits] = starting_limits,
+    most_wallets: int = MOST_WALLETS,
 ) -> Module:
     """The wired context."""
-    service = build_service(db=db, ledger=ledger, time_zone=time_zone, limits_of=limits_of)
+    service = build_service(
+        db=db,
+        ledger=ledger,
+        time_zone=time_zone,
+        limits_of=limits_of,
+        most_wallets=most_wallets,
+    )
     return Module(
         name="wallets",
         service_names=("wallet", "account"),

@@ -27,8 +27,20 @@ from guilder.platform.batching import Batcher
 from guilder.platform.db import Database, Tx, savepoint
 from guilder.platform.identifiers import new_id
 from guilder.wallets import store
-from guilder.wallets.api import WALLET_ACCOUNT_CODE, Act, Wallet, WalletNotFound, WalletStatus
-from guilder.wallets.domain import StandingWallet, next_standing, starting_controls
+from guilder.wallets.api import (
+    WALLET_ACCOUNT_CODE,
+    Act,
+    TooManyWallets,
+    Wallet,
+    WalletNotFound,
+    WalletStatus,
+)
+from guilder.wallets.domain import (
+    MOST_WALLETS,
+    StandingWallet,
+    next_standing,
+    starting_controls,
+)
 from guilder.wallets.events import (
     WalletActivated,
     WalletCreated,
@@ -110,7 +122,10 @@ class InMoneyCore:
 
 
 class WalletService:
-    """Wallets of their owners. ``limits_of`` says what an unverified owner may move."""
+    """Wallets of their owners. ``limits_of`` says what an unverified owner may move.
+
+    Nobody opens more than ``most_wallets``: what is done to an owner is done to each of them.
+    """
 
     def __init__(
         self,
@@ -119,11 +134,13 @@ class WalletService:
         ledger: Ledger,
         limits_of: Callable[[Currency], ControlLimits],
         time_zone: str,
+        most_wallets: int = MOST_WALLETS,
     ) -> None:
         self._db = db
         self._ledger = ledger
         self._limits_of = limits_of
         self._time_zone = time_zone
+        self._most_wallets = most_wallets
         # Whoever asks while a query is under way shares the next one: a look-up costs the server
         # a few microseconds, and asking for it alone twenty times that.
         self._accounts: Batcher[AccountId, Account | None] = Batcher(self._read_accounts)
@@ -131,13 +148,23 @@ class WalletService:
     async def open_wallet(
         self, owner_id: UserId, *, currency: Currency, label: str = ""
     ) -> WalletView:
-        """Open a wallet that waits for its activation."""
+        """Open a wallet that waits for its activation.
+
+        Raises:
+            TooManyWallets: its owner has as many as anybody may, closed ones included.
+        """
         wallet_id = WalletId(new_id())
-        await self._db.run(
-            lambda tx: self._open(
+
+        async def work(tx: Tx) -> None:
+            await self._open(
                 tx, wallet_id, owner_id, currency, label=label, status=WalletStatus.PENDING
             )
-        )
+            # Whoever opens an account of an owner has their lock until the commit, so nobody
+            # counts what somebody else is just opening as not there.
+            if await store.count_of_owner(tx, owner_id) > self._most_wallets:
+                raise TooManyWallets(limit=self._most_wallets)
+
+        await self._db.run(work)
         return await self.view(owner_id, wallet_id=wallet_id)
 
     async def open_default_wallet(self, tx: Tx, owner_id: UserId, currency: Currency) -> None:

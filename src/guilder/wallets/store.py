@@ -38,6 +38,7 @@ _PAGE: Final = f"""
     WHERE owner_id = $1 AND id > $2 ORDER BY id LIMIT $3
 """
 _OF_OWNER: Final = "SELECT id FROM wallets.wallets WHERE owner_id = $1 ORDER BY id"
+_COUNT: Final = "SELECT count(*) FROM wallets.wallets WHERE owner_id = $1"
 _DEFAULT: Final = f"""
     SELECT {_COLUMNS} FROM wallets.wallets
     WHERE owner_id = $1 AND currency = $2 AND is_default
@@ -202,6 +203,12 @@ async def page(tx: Tx, owner_id: UserId, *, after: WalletId, limit: int) -> list
 async def ids_of_owner(tx: Tx, owner_id: UserId) -> list[WalletId]:
     """The ids of all wallets of an owner."""
     return [row["id"] for row in await tx.fetch(_OF_OWNER, owner_id)]
+
+
+async def count_of_owner(tx: Tx, owner_id: UserId) -> int:
+    """How many wallets an owner has ever had."""
+    count: int = await tx.fetchval(_COUNT, owner_id)
+    return count
 
 
 async def write_standing(tx: Tx, wallet: StoredWallet) -> None:

@@ -15,6 +15,7 @@ from guilder.ledger.service.posting import PostgresLedger
 from guilder.platform.identifiers import new_id
 from guilder.wallets.api import (
     Act,
+    TooManyWallets,
     WalletClosed,
     WalletFrozenByStaff,
     WalletNotActive,
@@ -22,7 +23,7 @@ from guilder.wallets.api import (
     WalletStatus,
 )
 from guilder.wallets.service import BEFORE_ALL
-from tests.support.bank import Bank, deposit, person, refusals, transfer
+from tests.support.bank import Bank, deposit, opened, person, refusals, transfer
 from tests.support.database import OwnDatabase
 from tests.support.tampering import Connection
 
@@ -81,6 +82,24 @@ async def test_an_act_that_is_refused_changes_nothing(
 
     assert await events_of(superuser, wallet_id) == before
     assert await status_of(bank, anna, wallet_id) == status
+
+
+async def test_nobody_opens_more_wallets_than_they_may_however_many_at_once(bank: Bank):
+    anna, ben = person(), person()
+    closed = await bank.open(anna)
+    await bank.act(anna, closed, Act.CLOSE)
+    async with opened(bank.db, most_wallets=3) as small:
+        outcomes = await asyncio.gather(
+            *(small.open(anna, is_active=False) for _ in range(6)), return_exceptions=True
+        )
+        bens = await small.open(ben)
+
+    refused = [outcome for outcome in outcomes if isinstance(outcome, TooManyWallets)]
+    assert len(refused) == 4
+    assert refused[0].details == {"limit": 3}
+    held = await bank.wallets.list_wallets(anna, after=BEFORE_ALL, limit=10)
+    assert len(held) == 3
+    assert await status_of(bank, ben, bens) is WalletStatus.ACTIVE
 
 
 async def test_a_wallet_with_money_in_it_does_not_close(bank: Bank):
