@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from guilder.kernel.currencies import INR
 from guilder.kernel.errors import Refusal
-from guilder.kernel.ids import ControlId, TransactionId, UserId
+from guilder.kernel.ids import AccountId, ControlId, TransactionId, UserId
 from guilder.ledger.api import (
     AmountExceedsOriginal,
     ControlLimits,
