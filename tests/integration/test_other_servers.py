@@ -129,7 +129,7 @@ async def test_a_server_that_is_not_migrated_is_not_ready(other: OtherServer, tm
 
     assert answer.status_code == 503
     checks = answer.json()["error"]["details"]["checks"]
-    assert checks == {"database": True, "migrations": False, "durability": True}
+    assert checks == {"database": True, "migrations": False, "durability": True, "keys": True}
 
 
 async def test_a_server_that_may_lose_commits_is_not_ready(other: OtherServer, tmp_path: Path):

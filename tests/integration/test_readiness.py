@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest_asyncio
 
-from guilder.apps.readiness import DatabaseReadiness
+from guilder.apps.readiness import Readiness
 from guilder.platform.db import Database
 from tests.support.database import OwnDatabase
 
@@ -46,7 +46,7 @@ async def test_whoever_asks_at_once_gets_one_answer_and_a_yes_holds_for_a_moment
     asked: AskedDatabase,
 ) -> None:
     clock = Clock()
-    ready = DatabaseReadiness(asked, accept_no_checksums=False, monotonic=clock)
+    ready = Readiness(asked, accept_no_checksums=False, monotonic=clock)
 
     answers = await asyncio.gather(*(ready() for _ in range(50)))
     clock.now += 0.9
@@ -61,7 +61,7 @@ async def test_whoever_asks_at_once_gets_one_answer_and_a_yes_holds_for_a_moment
 
 
 async def test_a_no_does_not_hold(asked: AskedDatabase) -> None:
-    ready = DatabaseReadiness(asked, accept_no_checksums=False, monotonic=Clock())
+    ready = Readiness(asked, accept_no_checksums=False, monotonic=Clock())
     asked.is_away = True
     before = await ready()
     asked.is_away = False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 
 import httpx2
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from guilder.platform.key_files import SECRET_SUFFIXES, Passphrase
 from guilder.platform.keys import KeyFolder
 from tests.support.customer import PASSWORD, Customer, data
-from tests.support.guilder import Running, environment, guilder
+from tests.support.guilder import PATIENCE_S, Running, environment, guilder
 
 PASSPHRASE = "correct horse battery staple"
 OTHER = "another passphrase than that"
@@ -58,6 +60,55 @@ def test_a_data_folder_is_put_under_a_passphrase_and_people_stay_signed_in(tmp_p
     found = secrets_in(keys)
     assert {path.suffix for path in found} == set(SECRET_SUFFIXES)
     assert not [path for path in found if lies_open(path)]
+
+
+def encrypt(home: Path, *, passphrase: str, former: str | None = None) -> None:
+    """What an operator does while Guilder runs."""
+    old: list[str] = []
+    if former is not None:
+        (home / "old.txt").write_text(former)
+        old = ["--former-passphrase-file", str(home / "old.txt")]
+    done = guilder(
+        "keys", "encrypt", *old, env=environment(home, KEY_PASSPHRASE=passphrase), folder=home
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def live(somebody: Customer) -> None:
+    """Sign in, and sign in with a code."""
+    again = {"email": somebody.email, "password": PASSWORD}
+    assert data(somebody.http.post("/api/v1/auth/login", json=again))["token"]
+    named = {"email": somebody.email}
+    data(somebody.http.post("/api/v1/auth/otp/request", json=named), 202)
+    sent = {**named, "otp": code_for(somebody)}
+    assert data(somebody.http.post("/api/v1/auth/otp/verify", json=sent))["token"]
+
+
+def code_for(somebody: Customer) -> str:
+    """The code that they are sent to sign in with, once they are."""
+    deadline = monotonic() + PATIENCE_S
+    while True:
+        for mail in data(somebody.get("/notifications/sandbox-outbox")):
+            if found := re.search(r"^(\d{6}) is your code to sign in", mail["short"]):
+                return found[1]
+        assert monotonic() < deadline
+
+
+def test_nobody_notices_when_the_keys_are_encrypted_while_guilder_runs(tmp_path: Path):
+    with running(tmp_path) as http:
+        encrypt(tmp_path, passphrase=PASSPHRASE)
+
+        # who comes right after the start finds a process that has used no key so far
+        anna = Customer(http, "Anna")
+        live(anna)
+        assert http.get("/health/ready").json()["data"]["checks"]["keys"] is True
+    with running(tmp_path, KEY_PASSPHRASE=PASSPHRASE) as http:
+        encrypt(tmp_path, passphrase=OTHER, former=PASSPHRASE)
+
+        live(Customer(http, "Ben"))
+    with running(tmp_path, KEY_PASSPHRASE=OTHER) as http:
+        again = {"email": anna.email, "password": PASSWORD}
+        assert data(http.post("/api/v1/auth/login", json=again))["user"]["email"] == anna.email
 
 
 @pytest.mark.parametrize("given", [{}, {"KEY_PASSPHRASE": OTHER}], ids=["none", "another"])

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from guilder.apps import housekeeping
 from guilder.apps.passphrases import key_passphrase, keys_dir
-from guilder.apps.readiness import DatabaseReadiness
+from guilder.apps.readiness import Readiness
 from guilder.audit import module as audit
 from guilder.gateway import module as gateway
 from guilder.gateway.module import GatewaySettings
@@ -58,6 +58,7 @@ class House:
     settings: Settings
     db: Database
     keys: KeyFolder
+    outer: OuterKeys
     registry: CollectorRegistry
     standing: Standing
     modules: tuple[Module, ...]
@@ -96,16 +97,17 @@ def erasure_terms(settings: Settings, *, db: Database) -> ErasureTerms:
 
 
 def prepare_keys(settings: Settings) -> None:
-    """See that there is a key to sign with, where identity runs here."""
+    """See that there are keys to sign and to encrypt with, where identity runs here."""
     if _IDENTITY not in settings.service_urls:
         key_folder(settings).ensure()
+        outer_keys(settings).ensure()
 
 
-def verification_keys(settings: Settings) -> VerificationKeys:
+def verification_keys(house: House) -> VerificationKeys:
     """What access tokens are verified with: this folder's keys, or those identity publishes."""
-    elsewhere = settings.service_urls.get(_IDENTITY)
+    elsewhere = house.settings.service_urls.get(_IDENTITY)
     if elsewhere is None:
-        return key_folder(settings)
+        return house.keys
     return RemoteKeys(f"{elsewhere}{JWKS_PATH}", client=AsyncClient())
 
 
@@ -130,7 +132,7 @@ def build_house(
     Raises:
         UnknownContext: there is no context of a name that was given.
     """
-    keys = key_folder(settings)
+    keys, outer = key_folder(settings), outer_keys(settings)
     registry = CollectorRegistry() if registry is None else registry
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -140,6 +142,7 @@ def build_house(
         db=db,
         payments_db=payments_db or db,
         keys=keys,
+        outer=outer,
         registry=registry,
         standing=standing,
     )
@@ -155,6 +158,7 @@ def build_house(
         settings=settings,
         db=db,
         keys=keys,
+        outer=outer,
         registry=registry,
         standing=standing,
         modules=modules,
@@ -168,6 +172,7 @@ def _modules(
     db: Database,
     payments_db: Database,
     keys: KeyFolder,
+    outer: OuterKeys,
     registry: CollectorRegistry,
     standing: Standing,
 ) -> tuple[Module, ...]:
@@ -178,7 +183,7 @@ def _modules(
         identity.build(
             db=db,
             keys=keys,
-            contacts=outer_keys(settings),
+            contacts=outer,
             default_region=settings.default_region,
             processes=settings.workers,
             hashes_apart=True,
@@ -213,9 +218,7 @@ def _modules(
             ledger=books,
             wallets=wallets.in_money_core(),
             funding=funding,
-            verifications=identity.build_verifications(
-                db=db, contacts=outer_keys(settings), codes=codes
-            ),
+            verifications=identity.build_verifications(db=db, contacts=outer, codes=codes),
             tokens=identity.build_verification_tokens(),
             high_value_transfers=settings.high_value_transfers,
         ),
@@ -227,8 +230,8 @@ def _modules(
             registry=registry,
             publish_every_s=settings.audit_publish_every_s,
         ),
-        _webhooks(settings, db=db, registry=registry),
-        _notifications(settings, db=db, registry=registry),
+        _webhooks(settings, db=db, keys=outer, registry=registry),
+        _notifications(settings, db=db, keys=outer, registry=registry),
     )
 
 
@@ -253,10 +256,12 @@ def _egress(settings: Settings) -> Egress:
     return Egress(rules, resolver=SystemResolver())
 
 
-def _webhooks(settings: Settings, *, db: Database, registry: CollectorRegistry) -> Module:
+def _webhooks(
+    settings: Settings, *, db: Database, keys: OuterKeys, registry: CollectorRegistry
+) -> Module:
     return webhooks.build(
         db=db,
-        keys=outer_keys(settings),
+        keys=keys,
         egress=_egress(settings),
         registry=registry,
         plan=webhooks.Plan(
@@ -269,7 +274,9 @@ def _webhooks(settings: Settings, *, db: Database, registry: CollectorRegistry) 
     )
 
 
-def _notifications(settings: Settings, *, db: Database, registry: CollectorRegistry) -> Module:
+def _notifications(
+    settings: Settings, *, db: Database, keys: OuterKeys, registry: CollectorRegistry
+) -> Module:
     def secret(value: SecretStr | None) -> str | None:
         simulated = None if settings.is_production else notifications.SIMULATED
         return simulated if value is None else value.get_secret_value()
@@ -277,7 +284,7 @@ def _notifications(settings: Settings, *, db: Database, registry: CollectorRegis
     sink = settings.sink_file
     return notifications.build(
         db=db,
-        keys=outer_keys(settings),
+        keys=keys,
         senders=notifications.senders(
             db=db,
             smtp_url=secret(settings.smtp_url),
@@ -321,16 +328,19 @@ def http_app(house: House) -> HttpApp:
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
+        await house.keys.learn()
         async with standing.running(), denials.running():
             yield
 
     return build(
         modules=house.modules if house.is_whole else house.here,
         verifier=TokenVerifier(
-            verification_keys(house.settings), standing=standing, issuer=issuer(house.settings)
+            verification_keys(house), standing=standing, issuer=issuer(house.settings)
         ),
-        readiness=DatabaseReadiness(
-            house.db, accept_no_checksums=house.settings.accept_no_checksums
+        readiness=Readiness(
+            house.db,
+            keys=(house.keys, house.outer),
+            accept_no_checksums=house.settings.accept_no_checksums,
         ),
         registry=registry,
         settings=gateway_settings(house.settings),

@@ -78,6 +78,7 @@ def build(
             ),
             erase_listed(build_erasing(db=db, folders=folders)),
         ),
+        on_start=(vault.ensure,),
         checks=(*CHECKS, *checked.checks()),
     )
 

@@ -207,6 +207,7 @@ def build(
         routes=_routes(shared, parts, issuing=issuing),
         jobs=(*_jobs(shared, parts), *_rotations(keys, after_s=rotate_keys_after_s)),
         checks=(*SESSION_CHECKS, *ROLE_CHECKS, *PERSONAL_CHECKS, *CLIENT_CHECKS),
+        on_start=(PersonalKeys(contacts).ensure,),
         tasks=(
             Task(name=SEND_CODE, perform=parts.codes.sending.send),
             Task(name=TELL_OF_GUESSES, perform=parts.codes.alarms.tell),

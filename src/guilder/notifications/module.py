@@ -131,6 +131,7 @@ def build(
         subscriptions=subscriptions(newsroom, forgetting),
         jobs=jobs(courier, forgetting),
         checks=CHECKS,
+        on_start=(keys.learn,),
         on_drain=(hub.close,),
         on_stop=(courier.close,),
     )

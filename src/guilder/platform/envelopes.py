@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,13 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from guilder.platform.key_files import KeyFiles, KeyUnusable, Passphrase
+from guilder.platform.key_files import (
+    REREAD_EVERY_S,
+    KeyFiles,
+    KeyUnusable,
+    KnownKeys,
+    Passphrase,
+)
 
 KEY_BYTES: Final = 32
 FIRST_KEY: Final = UUID(int=1)
@@ -27,6 +34,8 @@ _VERSION: Final = b"\x01"
 _ID: Final = slice(1, 17)
 _NONCE: Final = slice(17, 29)
 _SUFFIX: Final = ".kek"
+_KEY_SUFFIX: Final = ".key"
+_PSEUDONYMS: Final = "pseudonyms.key"
 
 
 class Unreadable(Exception):
@@ -84,12 +93,41 @@ class OuterKeys:
     newest wraps from then on, and the older ones still unwrap. ``passphrase`` encrypts the files.
     """
 
-    def __init__(self, folder: Path, *, passphrase: Passphrase | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        passphrase: Passphrase | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._files = KeyFiles(folder, passphrase=passphrase)
-        self._by_id: dict[UUID, SealingKey] = {}
-        self._pseudonyms: bytes | None = None
-        self._index_keys: dict[str, dict[UUID, bytes]] = {}
-        self._read_at: int | None = None
+        self._known = KnownKeys[Mapping[str, bytes]](self._read, at_first={}, now=now)
+
+    def ensure(self, *, index: str | None = None) -> None:
+        """Read the keys, and make the first of each kind when there is none.
+
+        Who has called it goes on while the files cannot be read. ``index`` is one that is kept.
+
+        Raises:
+            KeyUnusable: a key's file is damaged, or another passphrase's.
+        """
+        self._newest()
+        self._pseudonyms()
+        if index is not None:
+            self.index_keys(index)
+
+    async def learn(self) -> None:
+        """Read the keys that there are, and make none: for a process that starts.
+
+        Raises:
+            KeyUnusable: a key's file is damaged, or another passphrase's.
+        """
+        self._known.read()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this process knows every key that the folder has, as far as it has looked."""
+        return self._known.is_readable or self._names() <= self._known.keys.keys()
 
     def wrap(self, secret: bytes, *, at: bytes) -> bytes:
         """A data key as it may be stored.
@@ -104,15 +142,14 @@ class OuterKeys:
 
         Raises:
             Unreadable: it was changed, or the folder does not have its key.
-            KeyUnusable: a key's file is damaged.
+            KeyUnusable: a key's file is damaged, or cannot be read any more.
         """
         wanted = key_id(wrapped)
-        if wanted not in self._by_id:
-            self._reread()
-        key = self._by_id.get(wanted)
-        if key is None:
-            raise Unreadable
-        return unseal(wrapped, key=key, at=at)
+        file = f"{wanted}{_SUFFIX}"
+        secret = self._known.keys.get(file) or self._secrets().get(file)
+        if secret is None:
+            raise Unreadable if self._known.is_readable else self._unread(file)
+        return unseal(wrapped, key=SealingKey(id=wanted, secret=secret), at=at)
 
     def pseudonym(self, text: str) -> UUID:
         """An id that stands for ``text``: always the same, and telling nothing without the key.
@@ -120,9 +157,7 @@ class OuterKeys:
         Raises:
             KeyUnusable: its key's file is damaged.
         """
-        if self._pseudonyms is None:
-            self._pseudonyms = self._read_or_make("pseudonyms.key")
-        digest = bytearray(hmac.digest(self._pseudonyms, text.encode(), "sha256")[:16])
+        digest = bytearray(hmac.digest(self._pseudonyms(), text.encode(), "sha256")[:16])
         # version 8 (RFC 9562): bits of our own, which no other kind of id has
         digest[6], digest[8] = 0x80 | digest[6] & 0x0F, 0x80 | digest[8] & 0x3F
         return UUID(bytes=bytes(digest))
@@ -142,7 +177,7 @@ class OuterKeys:
         Raises:
             KeyUnusable: a key's file is damaged.
         """
-        self._read_or_make(f"{key_id}{_SUFFIX}")
+        self._make(f"{key_id}{_SUFFIX}")
 
     def index_keys(self, name: str) -> Mapping[UUID, bytes]:
         """The keys under which an index may be kept that finds what is encrypted, by their ids.
@@ -152,14 +187,7 @@ class OuterKeys:
         Raises:
             KeyUnusable: a key's file is damaged.
         """
-        self._reread_if_changed()
-        if name not in self._index_keys:
-            self._read_or_make(_index_file(name, FIRST_KEY))
-            self._index_keys[name] = {
-                _id_of(path): _whole(path, self._files.read(path))
-                for path in self._files.folder.glob(_index_file(name, "*"))
-            }
-        return self._index_keys[name]
+        return self._by_id(f"{name}.", _KEY_SUFFIX)
 
     def add_index_key(self, name: str, *, key_id: UUID) -> None:
         """Make a key for the index ``name``, beside those that it has.
@@ -168,49 +196,70 @@ class OuterKeys:
             KeyUnusable: a key's file is damaged.
         """
         self.index_keys(name)
-        self._read_or_make(_index_file(name, key_id))
+        self._make(f"{name}.{key_id}{_KEY_SUFFIX}")
 
     def _newest(self) -> SealingKey:
-        self._reread_if_changed()
-        if not self._by_id:
+        wrapping = self._by_id("", _SUFFIX)
+        newest = max(wrapping)
+        return SealingKey(id=newest, secret=wrapping[newest])
+
+    def _pseudonyms(self) -> bytes:
+        if _PSEUDONYMS not in self._secrets():
+            self._make(_PSEUDONYMS)
+        return self._known.keys[_PSEUDONYMS]
+
+    def _by_id(self, prefix: str, suffix: str) -> Mapping[UUID, bytes]:
+        """The keys whose files are named so, by their ids; the first is made if there is none."""
+        found = self._named(prefix, suffix)
+        if not found:
             # one fixed name, so that processes that start together make one key
-            self._read_or_make(f"{FIRST_KEY}{_SUFFIX}")
-            self._reread()
-        return self._by_id[max(self._by_id)]
+            self._make(f"{prefix}{FIRST_KEY}{suffix}")
+            found = self._named(prefix, suffix)
+        return found
 
-    def _reread_if_changed(self) -> None:
-        """Learn of keys that were added meanwhile: a file that comes changes its folder."""
-        if self._changed_at() != self._read_at:
-            self._reread()
+    def _named(self, prefix: str, suffix: str) -> Mapping[UUID, bytes]:
+        return {
+            self._id_of(name): secret
+            for name, secret in self._secrets().items()
+            if name.startswith(prefix) and name.endswith(suffix)
+        }
 
-    def _changed_at(self) -> int | None:
-        folder = self._files.folder
-        return folder.stat().st_mtime_ns if folder.is_dir() else None
+    def _id_of(self, name: str) -> UUID:
+        try:
+            return UUID(Path(name).stem.rpartition(".")[2])
+        except ValueError as error:
+            path = self._files.folder / name
+            raise KeyUnusable(f"{path}: a key is named by its id, a UUID") from error
 
-    def _reread(self) -> None:
-        # before the files are, so that what comes meanwhile is read the next time
-        self._read_at = self._changed_at()
-        self._index_keys.clear()
-        found = [
-            SealingKey(id=_id_of(path), secret=_whole(path, self._files.read(path)))
-            for path in self._files.ending(_SUFFIX)
-        ]
-        self._by_id = {key.id: key for key in found}
+    def _secrets(self) -> Mapping[str, bytes]:
+        """Every key by its file's name, those included that were added meanwhile.
 
-    def _read_or_make(self, name: str) -> bytes:
-        secret = self._files.read_or_make(name, make=lambda: os.urandom(KEY_BYTES))
-        return _whole(self._files.folder / name, secret)
+        A key never changes, so files of the same names need not be read again.
+        """
+        if self._names() != self._known.keys.keys() and self._may_look():
+            self._known.read_if_possible()
+        return self._known.keys
 
+    def _unread(self, file: str) -> KeyUnusable:
+        return KeyUnusable(f"{self._files.folder / file}: not read before its folder could not be")
 
-def _index_file(name: str, key_id: UUID | str) -> str:
-    return f"{name}.{key_id}.key"
+    def _may_look(self) -> bool:
+        return self._known.is_readable or self._known.age_s >= REREAD_EVERY_S
 
+    def _names(self) -> frozenset[str]:
+        try:
+            paths = list(self._files.folder.iterdir())
+        except FileNotFoundError:
+            return frozenset()
+        return frozenset(path.name for path in paths if path.suffix in (_SUFFIX, _KEY_SUFFIX))
 
-def _id_of(path: Path) -> UUID:
-    try:
-        return UUID(path.stem.rpartition(".")[2])
-    except ValueError as error:
-        raise KeyUnusable(f"{path}: a key is named by its id, a UUID") from error
+    def _read(self) -> Mapping[str, bytes]:
+        found = self._files.read_all(_SUFFIX, _KEY_SUFFIX)
+        return {path.name: _whole(path, secret) for path, secret in found.items()}
+
+    def _make(self, name: str) -> None:
+        self._files.read_or_make(name, make=lambda: os.urandom(KEY_BYTES))
+        self._known.read()
 
 
 def _whole(path: Path, secret: bytes) -> bytes:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import scrypt
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -26,6 +28,7 @@ from guilder.platform.startup import CannotStart
 LEAST_PASSPHRASE_CHARACTERS: Final = 12
 SECRET_SUFFIXES: Final = (".jwk", ".kek", ".key")
 """How the name of a file ends that holds a secret."""
+REREAD_EVERY_S: Final = 10
 _SALT_BYTES: Final = 16
 _NONCE_BYTES: Final = 12
 _LOG_COST: Final = 16
@@ -38,8 +41,63 @@ _SEALED: Final = re.compile(
 )
 
 
+Known = TypeVar("Known")
+_log = structlog.get_logger("guilder.keys")
+
+
 class KeyUnusable(CannotStart):
     """A key file cannot be trusted or read, or there is none where one is needed."""
+
+
+class KnownKeys(Generic[Known]):
+    """What a process knows of a folder's keys: replaced as a whole by what ``read`` answers.
+
+    Who starts must be able to read them. Who has keys goes on with these while they cannot be read,
+    because another passphrase has encrypted the files, say.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Known],
+        *,
+        at_first: Known,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._read = read
+        self._now = now
+        self._looked_at = float("-inf")
+        self.keys = at_first
+        self.is_readable = True
+
+    @property
+    def age_s(self) -> float:
+        """How long ago somebody looked, whether or not anything could be read."""
+        return self._now() - self._looked_at
+
+    def read(self) -> None:
+        """Learn what the folder holds.
+
+        Raises:
+            KeyUnusable: a file is damaged, or another passphrase's; what was known stays.
+        """
+        # before it is read, so that what comes meanwhile is not thought of as seen
+        started = self._now()
+        self.keys = self._read()
+        self._looked_at, self.is_readable = started, True
+
+    def read_if_possible(self) -> None:
+        """Learn what the folder holds, or say in the log that it cannot be read.
+
+        Raises:
+            KeyUnusable: as `read`, while nothing is known.
+        """
+        try:
+            self.read()
+        except KeyUnusable as problem:
+            if not self.keys:
+                raise
+            self._looked_at, self.is_readable = self._now(), False
+            _log.error("keys.unreadable", problem=str(problem))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +135,25 @@ class KeyFiles:
             KeyUnusable: it was changed, or no passphrase that is known opens it.
         """
         try:
-            stored = path.read_bytes()
+            return self._opened(path)
         except OSError as error:
             raise KeyUnusable(f"{path}: {error}") from error
+
+    def read_all(self, *suffixes: str) -> Mapping[Path, bytes]:
+        """The keys in the files with such names, but for those that are deleted meanwhile.
+
+        Raises:
+            KeyUnusable: as `read`.
+        """
+        found = {}
+        for path in [path for suffix in suffixes for path in self.ending(suffix)]:
+            # a rotation deletes what nothing needs any more, at any time
+            with suppress(FileNotFoundError):
+                found[path] = self._opened(path)
+        return found
+
+    def _opened(self, path: Path) -> bytes:
+        stored = path.read_bytes()
         if not stored.startswith(_MARK):
             return stored
         if self._passphrase is None:

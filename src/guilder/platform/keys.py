@@ -16,25 +16,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
-from guilder.platform.key_files import KeyFiles, KeyUnusable, Passphrase
+from guilder.platform.key_files import (
+    REREAD_EVERY_S,
+    KeyFiles,
+    KeyUnusable,
+    KnownKeys,
+    Passphrase,
+)
 
 ALGORITHM: Final = "ES256"
 ACCESS_TOKEN_LIFE_S: Final = 15 * 60
 JWKS_PATH: Final = "/.well-known/jwks.json"
 JWKS_MAX_AGE_S: Final = 60
 PUBLISHED_BEFORE_USE_S: Final = 2 * JWKS_MAX_AGE_S
-REREAD_EVERY_S: Final = 10
 UNKNOWN_KID_EVERY_S: Final = 2
 _RETIRED_AFTER_S: Final = ACCESS_TOKEN_LIFE_S + REREAD_EVERY_S + 5
 _CURVE: Final = "P-256"
 _SUFFIX: Final = ".jwk"
 
 UnixTime = Callable[[], float]
-_log = structlog.get_logger("guilder.keys")
 
 
 class VerificationKeys(Protocol):
@@ -139,6 +142,10 @@ class KeyRing:
             return None
         return self._keys[index]
 
+    def has(self, kid: str) -> bool:
+        """Whether there is a key named ``kid``, good or retired."""
+        return kid in self._by_kid
+
     def retired(self, now: float) -> tuple[SigningKey, ...]:
         """The keys that nothing needs any more."""
         return tuple(key for key in self._keys if self.find(key.kid, now) is None)
@@ -160,8 +167,7 @@ class KeyFolder:
     ) -> None:
         self._files = KeyFiles(folder, passphrase=passphrase)
         self._now = now
-        self._ring = KeyRing(())
-        self._read_at = float("-inf")
+        self._known = KnownKeys(self._read, at_first=KeyRing(()), now=now)
         self._reading = asyncio.Lock()
 
     @property
@@ -175,13 +181,21 @@ class KeyFolder:
         Raises:
             KeyUnusable: a key file is damaged, or another passphrase's.
         """
-        self._reread()
+        self._known.read()
         if self._ring:
             return
         with self._files.locked():
-            self._reread()
+            self._known.read()
             if not self._ring:
                 self._add(overlap_s=0)
+
+    async def learn(self) -> None:
+        """Read the keys that there are, and make none: for a process that starts.
+
+        Raises:
+            KeyUnusable: a key file is damaged, or another passphrase's.
+        """
+        self._known.read()
 
     def rotate(self, *, overlap_s: int = PUBLISHED_BEFORE_USE_S) -> SigningKey:
         """Add a key that signs once everyone has had time to learn it; delete retired ones.
@@ -191,7 +205,7 @@ class KeyFolder:
         """
         self.ensure()
         with self._files.locked():
-            self._reread()
+            self._known.read()
             return self._succeed(overlap_s)
 
     def rotate_when_due(self, *, after_s: float) -> SigningKey | None:
@@ -206,7 +220,7 @@ class KeyFolder:
         with self._files.locked_if_free() as is_ours:
             if not is_ours:
                 return None
-            self._reread()
+            self._known.read()
             if self._ring.newest_made_at() + after_s > self._now():
                 return None
             return self._succeed(PUBLISHED_BEFORE_USE_S)
@@ -230,44 +244,49 @@ class KeyFolder:
             found = self._ring.find(kid, self._now())
         return None if found is None else found.key
 
+    @property
+    def is_known(self) -> bool:
+        """Whether this process knows every key that the folder has, as far as it has looked."""
+        return self._known.is_readable or all(
+            self._ring.has(path.stem) for path in self._files.ending(_SUFFIX)
+        )
+
+    @property
+    def _ring(self) -> KeyRing:
+        return self._known.keys
+
     async def _refresh(self, older_than_s: float) -> None:
-        if self._now() - self._read_at < older_than_s:
+        if self._known.age_s < older_than_s:
             return
         async with self._reading:
-            if self._now() - self._read_at >= older_than_s:
-                await asyncio.to_thread(self._reread_if_possible)
+            if self._known.age_s >= older_than_s:
+                await asyncio.to_thread(self._known.read_if_possible)
 
-    def _reread_if_possible(self) -> None:
-        try:
-            self._reread()
-        except KeyUnusable as problem:
-            if not self._ring:
-                raise
-            self._read_at = self._now()
-            _log.error("keys.unreadable", problem=str(problem))
-
-    def _reread(self) -> None:
-        started = self._now()
-        self._ring = KeyRing(self._read(path) for path in self._files.ending(_SUFFIX))
-        self._read_at = started
-
-    def _read(self, path: Path) -> SigningKey:
-        text = self._files.read(path)
-        try:
-            return SigningKey.from_json(text)
-        except KeyUnusable as error:
-            raise KeyUnusable(f"{path}: {error}") from error
+    def _read(self) -> KeyRing:
+        return KeyRing(signing_key(*found) for found in self._files.read_all(_SUFFIX).items())
 
     def _succeed(self, overlap_s: int) -> SigningKey:
         added = self._add(overlap_s=overlap_s)
         for key in self._ring.retired(self._now()):
             self._files.delete(self.folder / f"{key.kid}{_SUFFIX}")
-        self._reread()
+        self._known.read()
         return added
 
     def _add(self, *, overlap_s: int) -> SigningKey:
         now = int(self._now())
         added = SigningKey.generate(made_at=now, signs_from=now + overlap_s)
         self._files.write(f"{added.kid}{_SUFFIX}", added.to_json().encode())
-        self._reread()
+        self._known.read()
         return added
+
+
+def signing_key(path: Path, text: bytes) -> SigningKey:
+    """The key that a file holds.
+
+    Raises:
+        KeyUnusable: it is none.
+    """
+    try:
+        return SigningKey.from_json(text)
+    except KeyUnusable as error:
+        raise KeyUnusable(f"{path}: {error}") from error

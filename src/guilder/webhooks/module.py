@@ -50,4 +50,5 @@ def build(
         subscriptions=subscriptions(fan_out, registration),
         jobs=jobs(sending=sending, fan_out=fan_out, clearing=Clearing(db)),
         checks=CHECKS,
+        on_start=(keys.learn,),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from guilder.platform.envelopes import (
     seal,
     unseal,
 )
-from guilder.platform.key_files import KeyUnusable
+from guilder.platform.key_files import REREAD_EVERY_S, KeyFiles, KeyUnusable, Passphrase
 
 KEY = SealingKey(id=UUID(int=7), secret=bytes(range(KEY_BYTES)))
 HERE = place("audit.records", column="personal", row=UUID(int=1))
@@ -124,3 +125,79 @@ def test_a_pseudonym_is_steady_for_a_folder_and_another_elsewhere(tmp_path: Path
     assert OuterKeys(tmp_path / "a").pseudonym("ben@example.com") != first
     assert OuterKeys(tmp_path / "b").pseudonym("anna@example.com") != first
     assert first.version == 8
+
+
+PASSPHRASE = Passphrase(text="correct horse battery staple")
+
+
+@dataclass
+class Wall:
+    """A clock on the wall, whose hands the test moves."""
+
+    time: float = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def running(folder: Path, *, wall: Wall | None = None) -> OuterKeys:
+    """The keys of a process that has started without a passphrase."""
+    keys = OuterKeys(folder, now=wall or Wall())
+    keys.ensure(index="contacts")
+    return keys
+
+
+def test_a_process_goes_on_with_its_keys_when_their_files_are_encrypted(tmp_path: Path):
+    keys = running(tmp_path)
+    before, index = keys.wrap(b"secret", at=HERE), dict(keys.index_keys("contacts"))
+    pseudonym = keys.pseudonym("anna@example.com")
+
+    KeyFiles(tmp_path, passphrase=PASSPHRASE).encrypt()
+
+    after = keys.wrap(b"secret", at=HERE)
+    assert keys.unwrap(before, at=HERE) == keys.unwrap(after, at=HERE) == b"secret"
+    assert keys.index_keys("contacts") == index
+    assert keys.pseudonym("anna@example.com") == pseudonym
+    assert keys.is_known
+
+
+def test_a_key_that_a_running_process_cannot_read_takes_none_from_it(tmp_path: Path):
+    wall = Wall()
+    keys = running(tmp_path, wall=wall)
+    before = keys.wrap(b"secret", at=HERE)
+    KeyFiles(tmp_path, passphrase=PASSPHRASE).encrypt()
+    others = OuterKeys(tmp_path, passphrase=PASSPHRASE)
+    others.add(UUID(int=2**127))
+
+    for _ in range(2):
+        assert key_id(keys.wrap(b"secret", at=HERE)) == key_id(before)
+        assert keys.unwrap(before, at=HERE) == b"secret"
+        assert set(keys.index_keys("contacts")) == set(others.index_keys("contacts"))
+        wall.time += REREAD_EVERY_S
+
+    assert not keys.is_known
+    with pytest.raises(KeyUnusable, match="kek"):
+        keys.unwrap(others.wrap(b"secret", at=HERE), at=HERE)
+
+
+def test_a_folder_that_can_be_read_again_is_read_again(tmp_path: Path):
+    wall = Wall()
+    keys = running(tmp_path, wall=wall)
+    newer = tmp_path / f"{UUID(int=2**127)}.kek"
+    newer.write_bytes(b"short")
+    before = keys.newest_id
+
+    newer.write_bytes(bytes(KEY_BYTES))
+
+    assert keys.newest_id == before
+    wall.time += REREAD_EVERY_S
+    assert keys.newest_id == UUID(int=2**127)
+    assert keys.is_known
+
+
+def test_a_process_that_starts_does_not_go_on_without_its_keys(tmp_path: Path):
+    running(tmp_path)
+    KeyFiles(tmp_path, passphrase=PASSPHRASE).encrypt()
+
+    with pytest.raises(KeyUnusable, match="GUILDER_KEY_PASSPHRASE"):
+        running(tmp_path)

@@ -11,11 +11,10 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import ECKey
 
-from guilder.platform.key_files import KeyFiles, KeyUnusable
+from guilder.platform.key_files import REREAD_EVERY_S, KeyFiles, KeyUnusable, Passphrase
 from guilder.platform.keys import (
     ACCESS_TOKEN_LIFE_S,
     PUBLISHED_BEFORE_USE_S,
-    REREAD_EVERY_S,
     UNKNOWN_KID_EVERY_S,
     KeyFolder,
     KeyRing,
@@ -274,3 +273,29 @@ async def test_file_that_is_damaged_while_it_runs_stops_nobody(tmp_path: Path, w
     assert await keys.find(known.kid) is not None
     with pytest.raises(KeyUnusable, match=r"damaged\.jwk"):
         KeyFolder(tmp_path, now=wall).ensure()
+
+
+async def test_key_that_a_running_process_cannot_read_is_told_of(
+    tmp_path: Path, wall: Wall
+) -> None:
+    keys = KeyFolder(tmp_path, now=wall)
+    keys.ensure()
+    known = await keys.signing_key()
+    passphrase = Passphrase(text="correct horse battery staple")
+    KeyFiles(tmp_path, passphrase=passphrase).encrypt()
+    wall.time += REREAD_EVERY_S
+
+    assert await keys.signing_key() is known
+    assert keys.is_known
+    KeyFolder(tmp_path, passphrase=passphrase, now=wall).rotate()
+    assert not keys.is_known
+
+
+def test_key_that_a_rotation_deletes_meanwhile_stops_nobody(tmp_path: Path, wall: Wall) -> None:
+    KeyFolder(tmp_path, now=wall).ensure()
+    # as a file is that was there when the folder was listed
+    (tmp_path / "deleted.jwk").symlink_to(tmp_path / "nowhere")
+
+    KeyFolder(tmp_path, now=wall).ensure()
+
+    assert len(KeyFiles(tmp_path).read_all(".jwk")) == 1

@@ -101,6 +101,7 @@ class DenialRecorder:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Write what is noted as long as the block lasts, and what is left at its end."""
+        await self._vault.ensure()
         task = asyncio.create_task(self._run())
         try:
             yield

@@ -37,6 +37,14 @@ class Vault:
     def __init__(self, outer: OuterKeys) -> None:
         self._outer = outer
 
+    async def ensure(self) -> None:
+        """Read the keys, and make what is missing: for a process that starts.
+
+        Raises:
+            KeyUnusable: an outer key is damaged, or another passphrase's.
+        """
+        self._outer.ensure()
+
     def pseudonym(self, text: str) -> UUID:
         """The id under which something stands that names a person we do not know.
 

@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey
 from msgspec import Struct
 
 from guilder.platform.key_files import KeyFiles, KeyUnusable, Passphrase
-from guilder.platform.keys import KeyFolder, SigningKey, UnixTime
+from guilder.platform.keys import KeyFolder, SigningKey, UnixTime, signing_key
 
 _SUFFIX: Final = ".jwk"
 _RETIRED_SUFFIX: Final = ".retired"
@@ -101,14 +101,8 @@ class HeadsKeys:
         self._files.delete(self._files.folder / f"{key.kid}{_SUFFIX}")
 
     def _private(self) -> list[SigningKey]:
-        found = [self._read(path) for path in self._files.ending(_SUFFIX)]
+        found = [signing_key(*found) for found in self._files.read_all(_SUFFIX).items()]
         return sorted(found, key=lambda key: (key.signs_from, key.kid))
-
-    def _read(self, path: Path) -> SigningKey:
-        try:
-            return SigningKey.from_json(self._files.read(path))
-        except KeyUnusable as error:
-            raise KeyUnusable(f"{path}: {error}") from error
 
 
 def _retired(path: Path, *, kid: str) -> HeadsKey:

@@ -90,6 +90,14 @@ class PersonalKeys:
     def __init__(self, outer: OuterKeys) -> None:
         self._outer = outer
 
+    async def ensure(self) -> None:
+        """Read the keys, and make what is missing: for a process that starts.
+
+        Raises:
+            KeyUnusable: a key is damaged, or another passphrase's.
+        """
+        self._outer.ensure(index=_INDEX)
+
     @property
     def newest_outer_id(self) -> UUID:
         """The id of the outer key that wraps."""
