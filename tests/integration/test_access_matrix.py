@@ -101,7 +101,7 @@ async def people(
 async def member(street: Street, db: Database, role: str) -> str:
     """The token of somebody who is appointed to ``role``."""
     keys = OuterKeys(street.house.keys.folder)
-    office = build_staff(db=db, contacts=keys)
+    office = build_staff(db=db, keys=street.house.keys, contacts=keys)
     made = await office.appoint(
         email=f"{role}@guilder.example", role=role, full_name="Ben Rao", password=PASSWORD
     )

@@ -50,8 +50,11 @@ def branch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Branch]:
 
 
 def appoint(clara: Customer, *, folder: Path, env: dict[str, str]) -> None:
-    made = guilder("admin", "create", "--email", clara.email, env=env, folder=folder)
+    clara.prove_email()
+    create = ("admin", "create", "--email", clara.email, "--existing")
+    made = guilder(*create, env=env, folder=folder)
     assert made.returncode == 0, made.stderr
+    clara.sign_in()
     wait_until(lambda: clara.get("/rbac/roles").status_code == 200, "the appointment has acted")
 
 

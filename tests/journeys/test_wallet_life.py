@@ -92,16 +92,11 @@ def test_what_staff_froze_only_staff_gives_back(
 ):
     dora, clara = customer("Dora"), customer("Clara")
     wallet_id = dora.open_wallet()
-    made = guilder(
-        "admin", "create", "--email", clara.email, env=environment(house.folder), folder=tmp_path
-    )
+    clara.prove_email()
+    create = ("admin", "create", "--email", clara.email, "--existing")
+    made = guilder(*create, env=environment(house.folder), folder=tmp_path)
     assert made.returncode == 0, made.stderr
-    signed_in = data(
-        house.http.post(
-            "/api/v1/auth/login", json={"email": clara.email, "password": "SecurePass123"}
-        )
-    )
-    clara.token = signed_in["token"]
+    clara.sign_in()
 
     frozen = data(clara.post("/wallet/freeze", user_id=str(dora.id)))
     refusals = [

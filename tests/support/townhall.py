@@ -55,7 +55,7 @@ async def customer(town: Town, name: str = "Anna") -> Townsman:
 async def staff(town: Town, db: Database, role: str, *, name: str = "Ben") -> Townsman:
     """Somebody who works here and is appointed to ``role``."""
     email = f"{name.lower()}.{next(_NUMBERS)}@guilder.example"
-    office = module.build_staff(db=db, contacts=OuterKeys(town.keys.folder))
+    office = module.build_staff(db=db, keys=town.keys, contacts=OuterKeys(town.keys.folder))
     made = await office.appoint(email=email, role=role, full_name=f"{name} Rao", password=PASSWORD)
     return await _signed_in(town, str(made.user_id), email=email, phone=None)
 

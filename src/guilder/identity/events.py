@@ -106,7 +106,7 @@ class SessionsEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleAssigned:
-    """An account was appointed to a role."""
+    """An account was appointed to a role by command, ``by`` nobody that Guilder knows."""
 
     TYPE: ClassVar[str] = "com.guilder.user.role_assigned"
 
@@ -114,6 +114,8 @@ class RoleAssigned:
     account_id: UserId
     role: str
     assigned_at: datetime
+    by: UserId | None = None
+    personal: Reasoned | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

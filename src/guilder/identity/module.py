@@ -418,17 +418,13 @@ def build_erasures(
     *, db: Database, keys: KeyFolder, contacts: OuterKeys, terms: ErasureTerms
 ) -> Erasures:
     """Erases people, for the command line."""
-    tokens = AccessTokens(keys=keys, issuer=ISSUER, audience=AUDIENCE, now=time.time)
-    users = UserStore(keys=PersonalKeys(contacts))
-    sessions = Sessions(db=db, users=users, tokens=tokens)
+    sessions, _ = _sessions(db, keys=keys, contacts=contacts)
     return ErasePeople(db=db, sessions=sessions, terms=terms)
 
 
 def build_factor_resets(*, db: Database, keys: KeyFolder, contacts: OuterKeys) -> FactorResets:
     """Helps whoever has lost their second factors, for the command line."""
-    tokens = AccessTokens(keys=keys, issuer=ISSUER, audience=AUDIENCE, now=time.time)
-    users = UserStore(keys=PersonalKeys(contacts))
-    sessions = Sessions(db=db, users=users, tokens=tokens)
+    sessions, users = _sessions(db, keys=keys, contacts=contacts)
     return FactorResetByOperator(db=db, users=users, sessions=sessions)
 
 
@@ -446,13 +442,22 @@ def build_registration(
 
 
 def build_staff(
-    *, db: Database, contacts: OuterKeys, default_region: str = DEFAULT_REGION
+    *, db: Database, keys: KeyFolder, contacts: OuterKeys, default_region: str = DEFAULT_REGION
 ) -> Staff:
     """Appoints staff, for the command line."""
+    sessions, users = _sessions(db, keys=keys, contacts=contacts)
     return StaffAppointments(
         db=db,
-        users=UserStore(keys=PersonalKeys(contacts)),
+        users=users,
         passwords=Passwords(at_once=1),
+        sessions=sessions,
         contacts=contacts,
         default_region=default_region,
     )
+
+
+def _sessions(db: Database, *, keys: KeyFolder, contacts: OuterKeys) -> tuple[Sessions, UserStore]:
+    """What ends sessions, for the command line, which begins none."""
+    tokens = AccessTokens(keys=keys, issuer=ISSUER, audience=AUDIENCE, now=time.time)
+    users = UserStore(keys=PersonalKeys(contacts))
+    return Sessions(db=db, users=users, tokens=tokens), users

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -11,30 +13,36 @@ from guilder.identity import module
 from guilder.kernel.errors import ValidationFailed
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
+from tests.support.residents import bearer, prove_email, sent
 from tests.support.town import PASSWORD, ForgetfulDatabase, Town, data, founded
 
 Superuser = asyncpg.Connection
 
 
 async def test_admin_is_created_and_signs_in(db: Database, town: Town) -> None:
-    staff = module.build_staff(db=db, contacts=OuterKeys(town.keys.folder))
-    assert not await staff.is_registered("lena@guilder.test")
+    staff = module.build_staff(db=db, keys=town.keys, contacts=OuterKeys(town.keys.folder))
+    assert await staff.registered("lena@guilder.test") is None
 
     appointed = await staff.appoint(
         email="lena@guilder.test", role="admin", full_name="Lena Berg", password="NewSecurePass456"
     )
 
     assert appointed.created
-    assert await staff.is_registered("LENA@guilder.test")
+    found = await staff.registered("LENA@guilder.test")
+    assert found is not None
+    assert found.id == appointed.user_id
     login = data(await town.login(email="lena@guilder.test", password="NewSecurePass456"))
     assert (login["user"]["roles"], login["user"]["account_type"]) == (["admin"], "staff")
     assert login["user"]["customer_id"] is None
     assert (await town.verifier.verify(login["token"])).may("ledger:write")
 
 
-async def test_customer_is_promoted_and_keeps_the_password(db: Database, town: Town) -> None:
+async def test_customer_is_promoted_and_keeps_the_password(
+    db: Database, town: Town, superuser: Superuser
+) -> None:
     user = data(await town.register("Mira", "+919876500700"), 201)
-    staff = module.build_staff(db=db, contacts=OuterKeys(town.keys.folder))
+    await prove_email(superuser, user["id"])
+    staff = module.build_staff(db=db, keys=town.keys, contacts=OuterKeys(town.keys.folder))
 
     first = await staff.appoint(email="Mira@example.com", role="admin", password="Another-Pass-1")
     again = await staff.appoint(email="mira@example.com", role="admin")
@@ -44,6 +52,61 @@ async def test_customer_is_promoted_and_keeps_the_password(db: Database, town: T
     assert login["user"]["roles"] == ["admin", "customer"]
     admin = data(await town.login(email="mira@example.com", account_type="user_admin"))
     assert admin["user"]["roles"] == ["user_admin"]
+
+
+async def test_nobody_becomes_staff_by_having_registered_with_an_email_first(
+    db: Database, town: Town
+) -> None:
+    data(await town.register("Anna", "+919876500701"), 201)
+    staff = module.build_staff(db=db, keys=town.keys, contacts=OuterKeys(town.keys.folder))
+
+    with pytest.raises(ValidationFailed) as refused:
+        await staff.appoint(email="anna@example.com", role="admin", password="Another-Pass-1")
+
+    assert "not proved" in str(refused.value.details["fields"])
+    assert data(await town.login(email="anna@example.com"))["user"]["roles"] == ["customer"]
+
+
+async def test_frozen_user_is_not_promoted(db: Database, town: Town, superuser: Superuser) -> None:
+    user = data(await town.register("Ben", "+919876500702"), 201)
+    await prove_email(superuser, user["id"])
+    await superuser.execute(
+        "UPDATE identity.users SET status = 'frozen' WHERE id = $1", UUID(user["id"])
+    )
+    staff = module.build_staff(db=db, keys=town.keys, contacts=OuterKeys(town.keys.folder))
+
+    with pytest.raises(ValidationFailed) as refused:
+        await staff.appoint(email="ben@example.com", role="admin")
+
+    assert refused.value.details["fields"] == {"email": "is a frozen user's"}
+
+
+async def test_who_becomes_staff_is_signed_out_and_why_is_told(
+    db: Database, town: Town, superuser: Superuser
+) -> None:
+    user = data(await town.register("Clara", "+919876500703"), 201)
+    await prove_email(superuser, user["id"])
+    token = data(await town.login(email="clara@example.com"))["token"]
+    client = await town.http.post(
+        "/api/v1/oauth/clients",
+        json={"name": "Bookkeeping", "scopes": ["wallets:read"]},
+        headers=bearer(token),
+    )
+    data(client, 201)
+    staff = module.build_staff(db=db, keys=town.keys, contacts=OuterKeys(town.keys.folder))
+
+    for _ in "12":
+        await staff.appoint(email="clara@example.com", role="admin", reason="She runs the house.")
+
+    facts = {type_: json.loads(fact) for type_, fact in await sent(superuser, user["id"])}
+    assert (await town.http.get("/api/v1/auth/me", headers=bearer(token))).status_code == 401
+    assert facts["sessions_ended"]["reason"] == "appointed"
+    assert "com.guilder.client.removed" in facts
+    assert facts["role_assigned"]["by"] is None
+    assert facts["role_assigned"]["personal"] == {"reason": "She runs the house."}
+    token = data(await town.login(email="clara@example.com"))["token"]
+    await staff.appoint(email="clara@example.com", role="support")
+    assert (await town.http.get("/api/v1/auth/me", headers=bearer(token))).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -67,7 +130,7 @@ async def test_weak_or_unknown_appointment_is_refused(
         "password": PASSWORD,
     }
 
-    staff = module.build_staff(db=db, contacts=OuterKeys(town.keys.folder))
+    staff = module.build_staff(db=db, keys=town.keys, contacts=OuterKeys(town.keys.folder))
     with pytest.raises(ValidationFailed) as refused:
         await staff.appoint(**{**good, **changes})
 
@@ -92,7 +155,8 @@ async def test_lost_answer_to_a_commit_doubles_nothing(
     async with founded(forgetful, town.keys) as shaky:
         user = data(await shaky.register("Omar", "+919876500800"), 201)
         data(await shaky.login(email="omar@example.com"))
-    staff = module.build_staff(db=forgetful, contacts=OuterKeys(town.keys.folder))
+    await prove_email(superuser, user["id"])
+    staff = module.build_staff(db=forgetful, keys=town.keys, contacts=OuterKeys(town.keys.folder))
     await staff.appoint(email="omar@example.com", role="support")
     created = await staff.appoint(
         email="petra@guilder.test", role="support", full_name="Petra Berg", password=PASSWORD
@@ -108,6 +172,7 @@ async def test_lost_answer_to_a_commit_doubles_nothing(
         (user["id"], "logged_in"),
         (user["id"], "registered"),
         (user["id"], "role_assigned"),
+        (user["id"], "sessions_ended"),
         (str(created.user_id), "contact_changed"),
         (str(created.user_id), "role_assigned"),
     ]

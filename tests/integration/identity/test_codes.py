@@ -209,7 +209,7 @@ async def test_asking_and_trying_do_the_same_for_names_that_nobody_has(
 async def test_nothing_is_sent_to_names_that_nobody_has_nor_to_staff(
     db: Database, town: Town, post: Post, anna: Resident, superuser: Superuser
 ) -> None:
-    staff = module.build_staff(db=db, contacts=OuterKeys(town.keys.folder))
+    staff = module.build_staff(db=db, keys=town.keys, contacts=OuterKeys(town.keys.folder))
     await staff.appoint(
         email="lena@guilder.test", role="admin", full_name="Lena Berg", password="NewSecurePass456"
     )
@@ -315,7 +315,7 @@ async def test_asking_again_at_once_has_to_wait(anna: Resident) -> None:
 
 
 async def test_user_without_a_phone_has_none_to_prove(db: Database, town: Town) -> None:
-    staff = module.build_staff(db=db, contacts=OuterKeys(town.keys.folder))
+    staff = module.build_staff(db=db, keys=town.keys, contacts=OuterKeys(town.keys.folder))
     email = f"{uuid4().hex}@guilder.test"
     await staff.appoint(
         email=email, role="support", full_name="Mira Berg", password="NewSecurePass456"

@@ -11,12 +11,16 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from guilder.identity.api import Applicant
+from guilder.identity.module import build_registration
 from guilder.identity.store.person_keys import EMAIL, PersonalKeys
+from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.key_files import Passphrase
 from guilder.platform.keys import KeyFolder
 from guilder.platform.postgres.folder import SUPERUSER
 from tests.support.database import OwnDatabase
+from tests.support.residents import prove_email
 
 FIRST = "correct horse battery staple"
 SECOND = "a rather different passphrase"
@@ -85,6 +89,31 @@ async def test_admin_is_asked_for_what_is_missing(
 
     assert status == 0
     assert await shell.roles_of("mira@guilder.test", reader=superuser) == ["admin"]
+
+
+async def test_an_existing_user_is_shown_and_confirmed_before_they_administrate(
+    shell: Shell, db: Database, superuser: asyncpg.Connection
+) -> None:
+    registration = build_registration(db=db, contacts=OuterKeys(shell.folder / "keys"))
+    anna = await registration.register(
+        Applicant(
+            email="anna@example.com", full_name="Anna Rao", phone="+919876500400", password=FIRST
+        )
+    )
+    create = ("admin", "create", "--email", "anna@example.com")
+    refused = await shell.guilder(*create, "--existing", GUILDER_ADMIN_PASSWORD="NewSecurePass456")
+    await prove_email(superuser, str(anna.id))
+
+    declined = await shell.guilder(*create, typed="n\n")
+    before = await shell.roles_of("anna@example.com", reader=superuser)
+    confirmed = await shell.guilder(*create, typed="y\n")
+
+    assert (refused[0], declined[0], confirmed[0]) == (1, 1, 0)
+    assert "not proved" in refused[2]
+    assert f"Anna Rao, registered on {anna.created_at:%d %B %Y}" in declined[2]
+    assert before == ["customer"]
+    assert await shell.roles_of("anna@example.com", reader=superuser) == ["admin", "customer"]
+    assert "under the password that they have" in confirmed[1]
 
 
 async def test_weak_password_is_refused_in_a_line(

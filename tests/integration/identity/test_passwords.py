@@ -179,7 +179,7 @@ async def test_portal_account_changes_no_password(anna: Resident) -> None:
 
 async def test_staff_get_their_code_by_email(db: Database, town: Town) -> None:
     keys = OuterKeys(town.keys.folder)
-    staff = module.build_staff(db=db, contacts=keys)
+    staff = module.build_staff(db=db, keys=town.keys, contacts=keys)
     lena = await staff.appoint(
         email="lena@guilder.test", role="admin", full_name="Lena Berg", password=PASSWORD
     )

@@ -282,7 +282,7 @@ async def test_an_appointment_by_the_command_line_reaches_tokens_that_are_out(
     town: Town, db: Database
 ) -> None:
     helper = await staff(town, db, "support")
-    office = build_staff(db=db, contacts=OuterKeys(town.keys.folder))
+    office = build_staff(db=db, keys=town.keys, contacts=OuterKeys(town.keys.folder))
     before = await helper.may("roles:write")
 
     await office.appoint(email=helper.email, role="admin")

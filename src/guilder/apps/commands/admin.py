@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -10,7 +12,7 @@ import typer
 from guilder.apps.compose import key_folder, outer_keys
 from guilder.apps.database import any_database, pool
 from guilder.apps.session import begin, say
-from guilder.identity.api import Appointed, Staff
+from guilder.identity.api import BY_COMMAND, AccountView, Appointed, Staff
 from guilder.identity.module import build_factor_resets, build_staff
 from guilder.kernel.errors import NotFound, ValidationFailed
 from guilder.platform.permissions import ADMIN
@@ -56,21 +58,33 @@ def _admin() -> None:
 
 def create(
     email: Annotated[str, typer.Option(help="Email of the administrator.", prompt="Email")],
+    *,
     name: Annotated[str | None, typer.Option(help="Full name, for a new user.")] = None,
+    existing: Annotated[
+        bool, typer.Option("--existing", help="Do not ask whether an existing user is meant.")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option(help="Why, without naming the person: it is recorded.")
+    ] = None,
 ) -> None:
     """Make the user with this email an administrator, and make the user when there is none.
 
-    A new user needs a password: GUILDER_ADMIN_PASSWORD, or it is asked for.
+    A new user needs a password: GUILDER_ADMIN_PASSWORD, or it is asked for. An existing one keeps
+    name and password, must have proved that the email is theirs, and signs in again.
     """
     settings = begin()
+    why = reason or _asked("Reason", default=BY_COMMAND)
+    wish = _Wish(email=email, name=name, may_exist=existing, reason=why)
     with any_database(settings, report=say) as reached:
         try:
-            appointed = asyncio.run(
-                _appoint(settings, access=reached.access, email=email, name=name)
-            )
+            appointed = asyncio.run(_appoint(settings, access=reached.access, wish=wish))
         except ValidationFailed as refusal:
             raise CannotAppoint(refusal) from None
-    how = "is an administrator, newly made" if appointed.created else "is now an administrator"
+    how = (
+        "is an administrator, newly made"
+        if appointed.created
+        else "is now an administrator, under the password that they have"
+    )
     print(f"{appointed.email} {how}. Sign in at /api/v1/auth/login.")
 
 
@@ -104,21 +118,54 @@ async def _reset(settings: Settings, *, access: Access, email: str, reason: str)
         await resets.reset_for(email, reason=reason)
 
 
-async def _appoint(
-    settings: Settings, *, access: Access, email: str, name: str | None
-) -> Appointed:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wish:
+    """Who is to be an administrator."""
+
+    email: str
+    name: str | None
+    may_exist: bool
+    reason: str
+
+
+async def _appoint(settings: Settings, *, access: Access, wish: _Wish) -> Appointed:
     async with pool(access, settings=settings, name="admin") as db:
         staff: Staff = build_staff(
-            db=db, contacts=outer_keys(settings), default_region=settings.default_region
+            db=db,
+            keys=key_folder(settings),
+            contacts=outer_keys(settings),
+            default_region=settings.default_region,
         )
-        if await staff.is_registered(email):
-            return await staff.appoint(email=email, role=ADMIN)
+        found = await staff.registered(wish.email)
+        if found is not None:
+            if not wish.may_exist:
+                _confirm(found)
+            return await staff.appoint(email=wish.email, role=ADMIN, reason=wish.reason)
         return await staff.appoint(
-            email=email,
+            email=wish.email,
             role=ADMIN,
-            full_name=name or typer.prompt("Full name"),
+            full_name=wish.name or typer.prompt("Full name"),
             password=_password(settings),
+            reason=wish.reason,
         )
+
+
+def _confirm(found: AccountView) -> None:
+    """Ask whether this user is meant. Whoever cannot be asked says so with --existing."""
+    since = f"{found.created_at:%d %B %Y}"
+    typer.confirm(
+        f"{found.email} is {found.full_name}, registered on {since}. Is this who you mean?",
+        abort=True,
+        err=True,
+    )
+
+
+def _asked(question: str, *, default: str) -> str:
+    """What is answered at a terminal; ``default`` where nobody is there to ask."""
+    if not sys.stdin.isatty():
+        return default
+    answer: str = typer.prompt(question, default=default)
+    return answer
 
 
 def _password(settings: Settings) -> str:

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Final
 from uuid import UUID
 
-from guilder.apps.compose import outer_keys
+from guilder.apps.compose import key_folder, outer_keys
 from guilder.apps.demo import cast
 from guilder.apps.demo.activity import (
     HOLIDAY,
@@ -70,7 +70,10 @@ class Filling:
             db=db, contacts=outer_keys(settings), default_region=settings.default_region
         )
         self._staff = build_staff(
-            db=db, contacts=outer_keys(settings), default_region=settings.default_region
+            db=db,
+            keys=key_folder(settings),
+            contacts=outer_keys(settings),
+            default_region=settings.default_region,
         )
         self._wallets = build_service(db=db, ledger=ledger, time_zone=settings.time_zone)
         self._engine = build_engine(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from guilder.kernel.errors import Conflict, Unauthenticated
 from guilder.kernel.ids import SessionId, UserId
+
+BY_COMMAND: Final = "By command."
+"""Why somebody was appointed where the operator gave no reason."""
 
 
 class AccountType(StrEnum):
@@ -112,8 +115,8 @@ class Appointed:
 class Staff(Protocol):
     """Appoints staff. For the command line and, later, for other staff."""
 
-    async def is_registered(self, email: str) -> bool:
-        """Whether a user has this email.
+    async def registered(self, email: str) -> AccountView | None:
+        """The user who has this email, if anybody has.
 
         Raises:
             ValidationFailed: it is no email address.
@@ -121,13 +124,22 @@ class Staff(Protocol):
         ...
 
     async def appoint(
-        self, *, email: str, role: str, full_name: str | None = None, password: str | None = None
+        self,
+        *,
+        email: str,
+        role: str,
+        full_name: str | None = None,
+        password: str | None = None,
+        reason: str = BY_COMMAND,
     ) -> Appointed:
         """Give the user with this email a staff role, making the user when there is none.
 
-        An existing user keeps name and password; a new one needs both.
+        An existing user keeps name and password; a new one needs both. Who becomes staff is signed
+        out everywhere, and their machine clients and links to providers end: whoever made them had
+        less to lose. Repeating it changes nothing.
 
         Raises:
-            ValidationFailed: an unknown staff role, or a new user's details are missing or weak.
+            ValidationFailed: an unknown staff role, or a new user's details are missing or weak;
+                the existing user is frozen, or has not proved that the email is theirs.
         """
         ...

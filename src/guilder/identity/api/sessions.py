@@ -23,6 +23,7 @@ class EndReason(StrEnum):
     FACTORS_CHANGED = "factors_changed"
     RECLAIMED = "reclaimed"
     FROZEN = "frozen"
+    APPOINTED = "appointed"
     ERASED = "erased"
 
 
