@@ -30,6 +30,7 @@ from tests.support.machines import (
     token_of,
 )
 from tests.support.town import ForgetfulDatabase, Town, data, error, founded
+from tests.support.townhall import customer, staff
 
 Superuser = asyncpg.Connection
 
@@ -265,6 +266,31 @@ async def test_a_token_is_refused_once_its_user_is_frozen(town: Town, superuser:
     refused = await post_form(town, "token", by=client, grant_type="client_credentials")
 
     assert (refused.status_code, refused.json()["error"]) == (401, "invalid_client")
+
+
+async def test_a_token_from_before_a_freeze_is_refused_after_it(town: Town, db: Database) -> None:
+    anna = await customer(town)
+    client = await make_client(town, anna.token, "wallets:read")
+    before = await token_of(town, client)
+    guard = await staff(town, db, "operations")
+    for act in ("freeze", "unfreeze"):
+        path = f"/admin/users/{anna.id}/{act}"
+        data(await send(town, "POST", path, token=guard.token, body={"reason": "A stolen phone."}))
+
+    with pytest.raises(Unauthenticated):
+        await town.verifier.verify(before)
+    assert (await town.verifier.verify(await token_of(town, client))).permissions == {
+        "wallets:read"
+    }
+
+
+async def test_a_client_of_the_house_owns_nothing(town: Town, db: Database) -> None:
+    boss = await staff(town, db, "admin")
+    body = {"name": "Till", "scopes": ["payments:write"], "reason": "Pays suppliers."}
+
+    refused = await send(town, "POST", "/admin/oauth/clients", token=boss.token, body=body)
+
+    assert error(refused, 400)["details"]["fields"].keys() == {"scopes"}
 
 
 async def test_what_is_done_to_clients_is_told(town: Town, superuser: Superuser) -> None:

@@ -17,7 +17,7 @@ from guilder.identity.domain.clients import (
     spelled,
 )
 from guilder.identity.http.client_credentials import read_credentials
-from guilder.platform.permissions import PERMISSIONS
+from guilder.platform.permissions import CUSTOMER, PERMISSIONS, ROLES
 
 CLIENT = UUID("0190c0de-0000-7000-8000-000000000001")
 SECRET = spelled(b"s" * 32)
@@ -108,3 +108,10 @@ def test_nothing_that_is_for_people_is_given_to_a_client() -> None:
     assert scope_problem([])
     assert scope_problem(["wallets:read", "wallets:read"])
     assert scope_problem(["wallets:read", "payments:write"]) is None
+
+
+def test_a_client_that_acts_for_nobody_has_nothing_of_its_own() -> None:
+    ones_own = ROLES[CUSTOMER]
+
+    assert all(scope_problem(["wallets:read_any", scope], ones_own=ones_own) for scope in ones_own)
+    assert scope_problem(["wallets:read_any", "tokens:introspect"], ones_own=ones_own) is None

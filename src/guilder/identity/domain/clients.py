@@ -56,14 +56,22 @@ def matches(secret: str, *, digests: Collection[bytes]) -> bool:
     return any(found) and _SECRET.fullmatch(secret) is not None
 
 
-def scope_problem(scopes: Collection[str]) -> str | None:
-    """Why no client may have these scopes; None where one may."""
+def scope_problem(
+    scopes: Collection[str], *, ones_own: Collection[str] = frozenset()
+) -> str | None:
+    """Why no client may have these scopes; None where one may.
+
+    ``ones_own`` are those about what is one's own, for a client that acts for nobody: what it held
+    would be nobody's once it is gone.
+    """
     if not scopes:
         return "at least one is needed"
     if len(set(scopes)) != len(scopes):
         return "one is there twice"
     if FOR_PEOPLE & set(scopes):
         return "one is for people only"
+    if set(ones_own) & set(scopes):
+        return "one is about what is one's own, and a client of the house is nobody's"
     return None
 
 

@@ -119,6 +119,8 @@ class ClientRoutes:
     async def add_to_house(self, request: Request) -> Answer:
         """Its scopes are permissions that the caller has; it keeps them whatever becomes of them.
 
+        None of them is about what is one's own, as ``wallets:write`` is: nobody would own it.
+
         The answer has the client's secret, which is not shown again.
         """
         body: NewHouseClient = request.body
@@ -222,7 +224,9 @@ def _staff(request: Request, *, reason: str) -> Acting:
 
 def _adding(path: str, handler: Handler, *, body: type[Struct], access: str) -> Route:
     is_own = path == _OWN
-    example = {"name": "Bookkeeping", "scopes": ["payments:read", "wallets:read"]}
+    whose = "" if is_own else "_any"
+    scopes = [f"payments:read{whose}", f"wallets:read{whose}"]
+    example: dict[str, object] = {"name": "Bookkeeping", "scopes": scopes}
     return Route(
         method="POST",
         path=path,

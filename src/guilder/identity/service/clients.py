@@ -32,6 +32,7 @@ from guilder.platform.auth import Caller
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
 from guilder.platform.outbox import Fact, append, outgoing
+from guilder.platform.permissions import CUSTOMER, ROLES
 
 BEFORE_ALL = UUID(int=0)
 
@@ -65,12 +66,15 @@ class MachineClients:
         """Make a client with these scopes, each a permission that the caller has.
 
         Raises:
-            ValidationFailed: there is no scope, one is there twice, or it is for people only.
+            ValidationFailed: there is no scope, one is there twice, is for people only, or is
+                about what is one's own and the client nobody's.
             BeyondOwnPermissions: the caller does not have one of them.
             TooManyClients: the user has as many as one may have.
             StepUpRequired: the user's session has to prove itself first.
         """
-        problem = rules.scope_problem(scopes)
+        problem = rules.scope_problem(
+            scopes, ones_own=ROLES[CUSTOMER] if acting.owner_id is None else frozenset()
+        )
         if problem is not None:
             raise ValidationFailed(fields={"scopes": problem})
         if not acting.caller.permissions.issuperset(scopes):
@@ -188,6 +192,13 @@ class MachineClients:
     async def _require_recent(self, tx: Tx, acting: Acting) -> None:
         if acting.asker is not None:
             await self._step_up.require_recent(tx, acting.asker)
+
+
+async def end_client_tokens(tx: Tx, *, user_id: UserId) -> None:
+    """End every token of a user's clients, which stay. The user's row is locked."""
+    ended = await store.renew_all_of(tx, user_id)
+    if ended:
+        await revocations.end_sessions(tx, ended)
 
 
 async def forget_clients(tx: Tx, *, user_id: UserId) -> None:

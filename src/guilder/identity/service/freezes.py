@@ -9,6 +9,7 @@ from guilder.identity.api.roles import BeyondOwnPermissions, UserNotFound
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.events import Reasoned, UserFrozen, UserStatus, UserUnfrozen
 from guilder.identity.service.appointments import held_by, keep_an_administrator
+from guilder.identity.service.clients import end_client_tokens
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.store import freezes, revocations
 from guilder.identity.store import roles as role_store
@@ -67,6 +68,8 @@ class Freezes:
         )
         await revocations.freeze(tx, user_id)
         await self._sessions.end(tx, user_id=user_id, reason=EndReason.FROZEN)
+        # as for sessions: who had a token before has to ask for another after the freeze
+        await end_client_tokens(tx, user_id=user_id)
         fact = UserFrozen(
             user_id=user_id,
             freeze_id=freeze_id,

@@ -41,6 +41,9 @@ _ROTATE: Final = f"""
     WHERE id = $1
     RETURNING {_COLUMNS}
 """
+_RENEW_ALL_OF: Final = """
+    UPDATE identity.clients SET tokens_id = gen_random_uuid() WHERE owner_id = $1
+"""
 _RENEW: Final = "UPDATE identity.clients SET tokens_id = $2 WHERE id = $1"
 _DELETE: Final = "DELETE FROM identity.clients WHERE id = $1"
 _LOCK_ALL_OF: Final = """
@@ -152,6 +155,13 @@ async def rotate(
 async def renew_tokens(tx: Tx, client_id: UserId, *, tokens_id: SessionId) -> None:
     """Bind the tokens that a locked client gets from now on to another id."""
     await tx.execute(_RENEW, client_id, tokens_id)
+
+
+async def renew_all_of(tx: Tx, owner_id: UserId) -> Sequence[SessionId]:
+    """Bind what the clients of a user get from now on to other ids; what it was bound to."""
+    rows = await tx.fetch(_LOCK_ALL_OF, owner_id)
+    await tx.execute(_RENEW_ALL_OF, owner_id)
+    return [SessionId(row["tokens_id"]) for row in rows]
 
 
 async def delete(tx: Tx, client_id: UserId) -> None:
