@@ -163,6 +163,16 @@ async def test_a_public_key_is_no_shared_secret(stranger: Stranger, provider: Oi
         await recognised(provider)
 
 
+@pytest.mark.filterwarnings("ignore:Key size should be")
+async def test_a_key_that_is_too_short_to_be_trusted_recognises_nobody(
+    stranger: Stranger, provider: OidcProvider
+) -> None:
+    stranger.key = RSAKey.generate_key(1024, {"kid": "one"})
+
+    with pytest.raises(OutsideSignInFailed):
+        await recognised(provider)
+
+
 async def test_a_token_by_another_key_of_the_same_name_recognises_nobody(
     stranger: Stranger, provider: OidcProvider
 ) -> None:
@@ -241,6 +251,8 @@ async def test_keys_that_we_do_not_know_are_left_aside(
         {"kty": "RSA", "n": "!", "e": "AQAB", "kid": "b"},
         {"kty": "RSA", "use": "enc", "kid": "c"},
         {"kty": "new", "kid": "d"},
+        {"kty": ["RSA"], "kid": "e"},
+        {"kty": {"RSA": 1}, "use": ["sig"], "kid": "f"},
         {},
     ]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote_plus, urlencode
@@ -31,6 +31,7 @@ _URL: Final = re.compile(r"https?://[!-~]+")
 _KEPT_S: Final = 3600.0
 _UNKNOWN_KEY_EVERY_S: Final = 30.0
 _LONGEST_TOKEN: Final = 16 * 1024
+_LEAST_RSA_BITS: Final = 2048
 _registry: Final = jws.JWSRegistry(algorithms=list(_ALGORITHMS))
 Key = RSAKey | ECKey
 
@@ -209,13 +210,20 @@ def _usable(members: list[dict[str, Any]]) -> dict[str | None, Key]:
     """The public keys that may have signed an ID token; what we do not know is left aside."""
     keys: dict[str | None, Key] = {}
     for member in members:
-        if member.get("use", "sig") != "sig" or member.get("kty") not in {"RSA", "EC"}:
-            continue
-        try:
-            key = import_key(member)
-        except (JoseError, ValueError, TypeError, KeyError):
-            continue
-        if isinstance(key, RSAKey | ECKey):
+        key = _signer(member)
+        if key is not None:
             kid = member.get("kid")
             keys[kid if isinstance(kid, str) else None] = key
     return keys
+
+
+def _signer(member: Mapping[str, Any]) -> Key | None:
+    if member.get("use", "sig") != "sig" or member.get("kty") not in ("RSA", "EC"):
+        return None
+    try:
+        key = import_key(dict(member))
+    except (JoseError, ValueError, TypeError, KeyError):
+        return None
+    if isinstance(key, RSAKey):
+        return key if key.public_key.key_size >= _LEAST_RSA_BITS else None
+    return key if isinstance(key, ECKey) else None
