@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from guilder.identity.service.code_sending import CodeSending
 from guilder.identity.service.code_services import CodeServices
 from guilder.identity.service.factor_clearing import FactorClearing, FactorResealing
 from guilder.identity.service.key_rotation import KeyRotation
@@ -37,6 +38,13 @@ def rotate_keys(rotation: KeyRotation) -> Job:
 def clear_codes(codes: CodeServices) -> Job:
     """Ends verifications that nobody completed, and wipes codes whose time is over."""
     return Job(name="identity.clear_codes", every_s=_FORGET_EVERY_S, run=codes.clear)
+
+
+def forget_wishes(sending: CodeSending) -> Job:
+    """Deletes wishes for codes that failed so often that nobody waits for them any more."""
+    return Job(
+        name="identity.forget_wishes", every_s=_FORGET_EVERY_S, run=sending.forget_failed
+    )
 
 
 def clear_factors(clearing: FactorClearing) -> Job:

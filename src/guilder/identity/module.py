@@ -241,6 +241,7 @@ def _jobs(shared: _Shared, parts: _Parts) -> tuple[Job, ...]:
         jobs.forget_revocations(Revocations(db)),
         jobs.clear_sessions(SessionClearing(db=db, lockout=shared.lockout)),
         jobs.clear_codes(parts.codes),
+        jobs.forget_wishes(parts.codes.sending),
         jobs.clear_factors(FactorClearing(db)),
         jobs.clear_outside_sign_ins(parts.outside),
         jobs.reseal_factors(FactorResealing(db=db, keys=keys)),

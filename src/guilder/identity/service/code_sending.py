@@ -36,6 +36,7 @@ from guilder.platform.permissions import CUSTOMER
 
 SEND_CODE: Final = "identity.send_code"
 _PLACE: Final = b"identity.jobs|name"
+_FAILED_KEPT: Final = timedelta(days=1)
 _TOKEN_BYTES: Final = 32
 _SAID: Final = "If somebody is registered under this name, a code is on its way."
 _RESET_SAID: Final = "If somebody is registered under this name, a reset token is on its way."
@@ -129,6 +130,10 @@ class CodeSending:
             await self._send_code(held, account, named)
         else:
             await self._send_token(held, account)
+
+    async def forget_failed(self) -> None:
+        """Forget whom those wishes named that could not be fulfilled in a day."""
+        await queue.forget_dead(self._db, SEND_CODE, keep=_FAILED_KEPT)
 
     async def _ask(self, purpose: Purpose, *, email: str | None, phone: str | None) -> None:
         named = read_name(email=email, phone=phone, default_region=self._default_region)

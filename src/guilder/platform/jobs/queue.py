@@ -59,7 +59,8 @@ _EXTEND: Final = """
     WHERE id = $1 AND token = $2 AND state = 'running'
 """
 _FINISH: Final = """
-    UPDATE platform.jobs SET state = 'done', ready_at = NULL, finished_at = clock_timestamp()
+    UPDATE platform.jobs
+    SET state = 'done', ready_at = NULL, finished_at = clock_timestamp(), arguments = '{}'
     WHERE id = $1 AND token = $2 AND state = 'running'
 """
 _FAIL: Final = """
@@ -100,6 +101,10 @@ _REVIVE: Final = """
 _DISCARD: Final = """
     DELETE FROM platform.jobs
     WHERE state = 'dead' AND ($1::uuid[] IS NULL OR id = ANY($1::uuid[])) RETURNING id, task
+"""
+_FORGET_DEAD: Final = """
+    DELETE FROM platform.jobs
+    WHERE state = 'dead' AND task = $1 AND created_at < clock_timestamp() - $2::interval
 """
 _FORGET: Final = """
     DELETE FROM platform.jobs WHERE id = ANY (ARRAY(
@@ -200,7 +205,7 @@ async def extend(tx: Tx, job: Claimed, *, lease_s: float) -> bool:
 
 
 async def finish(tx: Tx, job: Claimed) -> bool:
-    """The job is done; false when it is no longer held."""
+    """The job is done, and what it was given forgotten; false when it is no longer held."""
     return rows_done(await tx.execute(_FINISH, job.id, job.token)) == 1
 
 
@@ -244,6 +249,14 @@ async def discard(tx: Tx, *, ids: Sequence[UUID] | None) -> int:
     ]
     await outbox.append(tx, [outbox.outgoing(fact, key=str(fact.job_id)) for fact in facts])
     return len(facts)
+
+
+async def forget_dead(db: Database, task: str, *, keep: timedelta) -> int:
+    """Delete dead jobs of a task that were put in longer ago than ``keep``; answer how many.
+
+    For tasks that are of no use to anybody so much later.
+    """
+    return rows_done(await db.run(lambda tx: tx.execute(_FORGET_DEAD, task, keep)))
 
 
 async def forget_done(db: Database, *, keep: timedelta) -> int:
