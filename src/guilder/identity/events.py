@@ -296,6 +296,27 @@ class Reasoned:
     reason: str
 
 
+def reasoned(reason: str | None) -> Reasoned | None:
+    """A reason as events tell it, where one was given."""
+    return None if reason is None else Reasoned(reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserLookedUp:
+    """Staff looked for a user, ``by`` whom, or at one; ``user_id`` is None where nobody was found.
+
+    ``named_by`` is how they named the user: id, email or phone. What they named is not in here.
+    """
+
+    TYPE: ClassVar[str] = "com.guilder.user.looked_up"
+
+    user_id: UserId | None
+    by: UserId
+    named_by: str
+    personal: Reasoned | None
+    looked_up_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserStatus:
     """What freezing and unfreezing change of a user."""
@@ -372,6 +393,7 @@ class RoleDefined:
     by: UserId
     before: RoleGrants | None
     after: RoleGrants
+    personal: Reasoned | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,6 +405,7 @@ class RoleRemoved:
     role: str
     by: UserId
     before: RoleGrants
+    personal: Reasoned | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -394,6 +417,7 @@ class PermissionDefined:
     permission: str
     meaning: str
     by: UserId
+    personal: Reasoned | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,9 +42,7 @@ def clear_codes(codes: CodeServices) -> Job:
 
 def forget_wishes(sending: CodeSending) -> Job:
     """Deletes wishes for codes that failed so often that nobody waits for them any more."""
-    return Job(
-        name="identity.forget_wishes", every_s=_FORGET_EVERY_S, run=sending.forget_failed
-    )
+    return Job(name="identity.forget_wishes", every_s=_FORGET_EVERY_S, run=sending.forget_failed)
 
 
 def clear_factors(clearing: FactorClearing) -> Job:

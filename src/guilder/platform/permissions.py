@@ -61,7 +61,21 @@ PERMISSIONS: Final[Mapping[str, str]] = MappingProxyType(
 """Every permission that a route or a rule of Guilder asks for, and what it lets somebody do."""
 
 OWN_RESOURCES: Final = frozenset(name.partition(":")[0] for name in PERMISSIONS)
-"""What permissions of Guilder's own are about; an installation adds none on these."""
+"""What permissions of Guilder's own are about."""
+
+RESERVED_RESOURCES: Final = OWN_RESOURCES | {
+    "analytics",
+    "backoffice",
+    "cards",
+    "customers",
+    "fx",
+    "identity",
+    "kyc",
+    "payroll",
+    "risk",
+    "social",
+}
+"""What an installation adds no permissions on: these, and what contexts to come will be about."""
 
 _SUPPORT: Final = frozenset(
     {

@@ -318,6 +318,71 @@ async def test_every_change_needs_a_reason(town: Town, db: Database) -> None:
         assert list(error(answer, 400)["details"]["fields"]) == ["reason"]
 
 
+async def test_a_reason_may_come_in_the_body_of_a_dismissal(
+    town: Town, db: Database, superuser: Superuser
+) -> None:
+    chief, anna = await staff(town, db, "admin"), await customer(town)
+    data(await appoint(chief, anna.id, "support", "compliance"))
+    path = f"/rbac/users/{anna.id}/roles"
+
+    left = data(await chief.ask("DELETE", path, role="support", reason="She left the team."))
+
+    assert left["roles"] == ["compliance", "customer"]
+    told = await events(superuser, "user.roles_changed", anna.id)
+    assert "She left the team." in told[-1]["data"]
+
+
+async def test_what_is_done_to_roles_is_told_with_the_reason(
+    town: Town, db: Database, superuser: Superuser
+) -> None:
+    chief = await staff(town, db, "admin")
+    grants = {"permissions": ["users:read"], "reason": REASON}
+    permission = {"name": "vaults:open", "meaning": "Open vaults.", "reason": REASON}
+
+    data(await define(chief, "vaulter", "users:read", reason=REASON), 201)
+    data(await chief.ask("PUT", "/rbac/roles/vaulter", **grants))
+    gone = await chief.ask("DELETE", "/rbac/roles/vaulter", reason=REASON)
+    data(await chief.ask("POST", "/rbac/permissions", **permission), 201)
+
+    assert gone.status_code == 204
+    defined = await events(superuser, "role.defined", "vaulter")
+    (removed,) = await events(superuser, "role.removed", "vaulter")
+    (added,) = await events(superuser, "permission.defined", "vaults:open")
+    assert len(defined) == 2
+    assert all(REASON in fact["data"] for fact in (*defined, removed, added))
+
+
+async def test_a_role_that_grants_what_a_release_took_away_is_changed_and_removed(
+    town: Town, db: Database, superuser: Superuser
+) -> None:
+    chief = await staff(town, db, "admin")
+    for name in ("changed", "removed"):
+        data(await define(chief, name, "users:read"), 201)
+    await superuser.execute(
+        "UPDATE identity.roles SET permissions = permissions || ARRAY['gone:long_ago'] "
+        "WHERE name IN ('changed', 'removed')"
+    )
+
+    changed = await chief.ask("PUT", "/rbac/roles/changed", permissions=["roles:read"])
+    removed = await chief.ask("DELETE", "/rbac/roles/removed")
+    kept = await chief.ask("PUT", "/rbac/roles/changed", permissions=["gone:long_ago"])
+
+    assert data(changed)["permissions"] == ["roles:read"]
+    assert removed.status_code == 204
+    assert list(error(kept, 400)["details"]["fields"]) == ["permissions"]
+
+
+@pytest.mark.parametrize("name", ["kyc:approve", "cards:issue", "wallets:melt"])
+async def test_what_guilder_may_mean_one_day_is_no_permission_of_ones_own(
+    town: Town, db: Database, name: str
+) -> None:
+    chief = await staff(town, db, "admin")
+
+    refused = await chief.ask("POST", "/rbac/permissions", name=name, meaning="Melt it.")
+
+    assert list(error(refused, 400)["details"]["fields"]) == ["name"]
+
+
 async def alone(superuser: Superuser, *chiefs: Townsman) -> None:
     """Nobody else in this town is an administrator any more."""
     await superuser.execute(

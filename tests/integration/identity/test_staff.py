@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -195,6 +197,31 @@ async def test_whoever_is_unknown_is_not_found(
     helper = await staff(town, db, "support")
 
     assert data(await helper.ask("GET", "/admin/users/search", params=query)) == []
+
+
+async def test_whoever_looks_for_somebody_is_recorded(
+    town: Town, db: Database, superuser: Superuser
+) -> None:
+    helper, anna = await staff(town, db, "support"), await customer(town)
+    why = {"reason": "She called about a payment."}
+
+    data(await helper.ask("GET", "/admin/users/search", params={"email": anna.email, **why}))
+    data(await helper.ask("GET", f"/admin/users/{anna.id}", params=why))
+    data(await helper.ask("GET", "/admin/users/search", params={"phone": "+919876500199"}))
+
+    rows = await superuser.fetch(
+        "SELECT key, actor_id::text AS actor, data::text AS data FROM platform.outbox "
+        "WHERE type = 'com.guilder.user.looked_up' AND actor_id = $1 "
+        "ORDER BY transaction, position",
+        UUID(helper.id),
+    )
+    facts = [json.loads(row["data"]) for row in rows]
+    assert [row["key"] for row in rows] == [anna.id, anna.id, helper.id]
+    assert [fact["named_by"] for fact in facts] == ["email", "id", "phone"]
+    assert [fact["user_id"] for fact in facts] == [anna.id, anna.id, None]
+    assert [fact["personal"] for fact in facts] == [why, why, None]
+    assert {fact["by"] for fact in facts} == {helper.id}
+    assert anna.email not in str(facts)
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,10 @@ class Appointment(Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 class Dismissal(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which role to take, or else every one, and why."""
+    """Which role to take, or else every one, and why: here or in the query."""
 
     role: Label | None = None
-    reason: Name
+    reason: Name | None = None
 
 
 class CheckQuery(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -101,10 +101,20 @@ class AppointmentRoutes:
         return Answer(data=_roles(after))
 
     async def dismiss(self, request: Request) -> Answer:
-        """One role, or all of them. It acts on the next request."""
+        """One role, or all of them. It acts on the next request.
+
+        A reason is needed; in the body it is in no log of addresses.
+        """
         query: Dismissal = request.query
+        body: Dismissal = request.body
+        reason = body.reason or query.reason
+        if reason is None:
+            raise ValidationFailed(fields={"reason": "is needed"})
         after = await self._appointments.dismiss(
-            UserId(request.id("id")), role=query.role, reason=query.reason, by=request.user
+            UserId(request.id("id")),
+            role=body.role or query.role,
+            reason=reason,
+            by=request.user,
         )
         return Answer(data=_roles(after))
 
@@ -158,6 +168,7 @@ class AppointmentRoutes:
                 _WRITE,
                 summary="Take roles from an account",
                 query=Dismissal,
+                body=Dismissal,
                 answers=RolesBody,
                 raises=_CHANGES,
             ),

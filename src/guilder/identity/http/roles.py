@@ -42,6 +42,7 @@ class NewRole(Struct, forbid_unknown_fields=True, kw_only=True):
     name: Label
     description: Description = ""
     permissions: Permissions
+    reason: Name | None = None
 
 
 class RoleChange(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -49,6 +50,13 @@ class RoleChange(Struct, forbid_unknown_fields=True, kw_only=True):
 
     description: Description = ""
     permissions: Permissions
+    reason: Name | None = None
+
+
+class RoleRemoval(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Why a role goes."""
+
+    reason: Name | None = None
 
 
 class PermissionBody(Struct, kw_only=True):
@@ -64,6 +72,7 @@ class NewPermission(Struct, forbid_unknown_fields=True, kw_only=True):
 
     name: Permission
     meaning: Name
+    reason: Name | None = None
 
 
 class RoleRoutes:
@@ -86,6 +95,7 @@ class RoleRoutes:
             description=body.description,
             permissions=frozenset(body.permissions),
             by=request.user,
+            reason=body.reason,
         )
         return Answer(data=_role(role))
 
@@ -97,12 +107,14 @@ class RoleRoutes:
             description=body.description,
             permissions=frozenset(body.permissions),
             by=request.user,
+            reason=body.reason,
         )
         return Answer(data=_role(role))
 
     async def remove(self, request: Request) -> Answer:
         """A role that nobody has."""
-        await self._roles.remove(request.params["name"], by=request.user)
+        body: RoleRemoval = request.body
+        await self._roles.remove(request.params["name"], by=request.user, reason=body.reason)
         return Answer(data=None)
 
     async def permissions(self, request: Request) -> Answer:  # noqa: ARG002 - a handler's shape
@@ -119,7 +131,9 @@ class RoleRoutes:
     async def add_permission(self, request: Request) -> Answer:
         """For services beside Guilder that ask ``GET /rbac/check``. Administrators have it."""
         body: NewPermission = request.body
-        made = await self._roles.add_permission(body.name, meaning=body.meaning, by=request.user)
+        made = await self._roles.add_permission(
+            body.name, meaning=body.meaning, by=request.user, reason=body.reason
+        )
         return Answer(
             data=PermissionBody(name=made.name, meaning=made.meaning, comes_with_guilder=False)
         )
@@ -174,6 +188,7 @@ class RoleRoutes:
                 self.remove,
                 _WRITE,
                 summary="Remove a role",
+                body=RoleRemoval,
                 status=204,
                 raises=(RoleNotFound, RoleComesWithGuilder, RoleInUse, BeyondOwnPermissions),
             ),

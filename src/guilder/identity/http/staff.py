@@ -19,7 +19,7 @@ from guilder.identity.api.roles import (
 )
 from guilder.identity.service.appointments import Appointments
 from guilder.identity.service.freezes import Freezes
-from guilder.identity.service.people import People
+from guilder.identity.service.people import Looking, People
 from guilder.kernel.errors import NotPermitted, ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.platform.http.fields import Label, Name
@@ -40,6 +40,13 @@ class SearchQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     id: UUID | None = None
     email: Address | None = None
     phone: Address | None = None
+    reason: Name | None = None
+
+
+class LookQuery(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Why somebody is looked at."""
+
+    reason: Name | None = None
 
 
 class FoundUser(Struct, kw_only=True):
@@ -95,18 +102,24 @@ class StaffRoutes:
         self._appointments = appointments
 
     async def search(self, request: Request) -> Answer:
-        """By the user's id, or by the whole email or phone number: none or one is found."""
+        """By the user's id, or by the whole email or phone number: none or one is found.
+
+        Who looked for whom is recorded, and why if it is said.
+        """
         query: SearchQuery = request.query
         found = await self._people.search(
             user_id=None if query.id is None else UserId(query.id),
             email=query.email,
             phone=query.phone,
+            looking=Looking(by=request.user.actor_id, reason=query.reason),
         )
         return Answer(data=[FoundUser(**_shown(one)) for one in found], meta=page_meta(None))
 
     async def one(self, request: Request) -> Answer:
-        """A user, and when and why they were frozen."""
-        return await self._file(request)
+        """A user, and when and why they were frozen. Who looked is recorded, as for a search."""
+        query: LookQuery = request.query
+        looking = Looking(by=request.user.actor_id, reason=query.reason)
+        return await self._file(request, looking=looking)
 
     async def freeze(self, request: Request) -> Answer:
         """Their sessions end at once, their wallets freeze moments later. It may be repeated."""
@@ -129,8 +142,9 @@ class StaffRoutes:
         )
         return await self._file(request)
 
-    async def _file(self, request: Request) -> Answer:
-        return Answer(data=_file(await self._people.file(UserId(request.id("id")))))
+    async def _file(self, request: Request, *, looking: Looking | None = None) -> Answer:
+        found = await self._people.file(UserId(request.id("id")), looking=looking)
+        return Answer(data=_file(found))
 
     def routes(self) -> tuple[Route, ...]:
         """Every route of staff."""
@@ -162,6 +176,7 @@ class StaffRoutes:
                 access=_READ,
                 summary="Look at a user",
                 tag=_TAG,
+                query=LookQuery,
                 answers=UserFileBody,
                 raises=(UserNotFound,),
             ),

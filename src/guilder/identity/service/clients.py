@@ -21,7 +21,13 @@ from guilder.identity.api.clients import (
 from guilder.identity.api.roles import BeyondOwnPermissions
 from guilder.identity.api.second_factors import Asker
 from guilder.identity.domain import clients as rules
-from guilder.identity.events import ClientAdded, ClientRemoved, ClientSecretRotated, Reasoned
+from guilder.identity.events import (
+    ClientAdded,
+    ClientRemoved,
+    ClientSecretRotated,
+    Reasoned,
+    reasoned,
+)
 from guilder.identity.service.step_up import StepUp
 from guilder.identity.store import clients as store
 from guilder.identity.store import revocations
@@ -52,7 +58,7 @@ class Acting:
     @property
     def reasoned(self) -> Reasoned | None:
         """The reason as events tell it."""
-        return None if self.reason is None else Reasoned(reason=self.reason)
+        return reasoned(self.reason)
 
 
 class MachineClients:

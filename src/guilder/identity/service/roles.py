@@ -23,6 +23,7 @@ from guilder.identity.events import (
     RoleDefined,
     RoleGrants,
     RoleRemoved,
+    reasoned,
 )
 from guilder.identity.service.appointments import held_by
 from guilder.identity.store import revocations
@@ -34,8 +35,8 @@ from guilder.platform.db import Database, Tx
 from guilder.platform.outbox import Fact, append, outgoing
 from guilder.platform.permissions import (
     ADMIN,
-    OWN_RESOURCES,
     PERMISSIONS,
+    RESERVED_RESOURCES,
     Definitions,
     powers,
 )
@@ -67,7 +68,9 @@ class Roles:
         )
         return [*own, *added]
 
-    async def add_permission(self, name: str, *, meaning: str, by: Caller) -> PermissionView:
+    async def add_permission(
+        self, name: str, *, meaning: str, by: Caller, reason: str | None = None
+    ) -> PermissionView:
         """Add a permission that something beside Guilder will ask for. Administrators have it.
 
         Raises:
@@ -75,7 +78,7 @@ class Roles:
             RoleExists: there is one of this name.
             BeyondOwnPermissions: the caller is not an administrator, who alone will have it.
         """
-        problem = rules.permission_problem(name, own_resources=OWN_RESOURCES)
+        problem = rules.permission_problem(name, own_resources=RESERVED_RESOURCES)
         if problem is not None:
             raise ValidationFailed(fields={"name": problem})
 
@@ -87,14 +90,22 @@ class Roles:
             if not await store.add_permission(tx, name, meaning=meaning, made_by=by.actor_id):
                 return _repeated(view, there=await store.permissions(tx))
             await revocations.definitions_changed(tx)
-            fact = PermissionDefined(permission=name, meaning=meaning, by=by.actor_id)
+            fact = PermissionDefined(
+                permission=name, meaning=meaning, by=by.actor_id, personal=reasoned(reason)
+            )
             await append(tx, [outgoing(fact, key=name)])
             return view
 
         return await self._alone(work)
 
     async def add(
-        self, name: str, *, description: str, permissions: frozenset[str], by: Caller
+        self,
+        name: str,
+        *,
+        description: str,
+        permissions: frozenset[str],
+        by: Caller,
+        reason: str | None = None,
     ) -> RoleView:
         """Add a role that grants these permissions.
 
@@ -109,22 +120,30 @@ class Roles:
 
         async def work(tx: Tx) -> RoleView:
             await _judge_grants(tx, permissions, by=by)
+            actor_id = by.actor_id
             added = await store.add(
-                tx, name, description=description, permissions=permissions, made_by=by.actor_id
+                tx, name, description=description, permissions=permissions, made_by=actor_id
             )
             if not added:
                 return await _added_before(
                     tx, name, description=description, permissions=permissions
                 )
             after = RoleGrants(permissions=tuple(sorted(permissions)))
-            return await _defined(
-                tx, name, RoleDefined(role=name, by=by.actor_id, before=None, after=after)
+            fact = RoleDefined(
+                role=name, by=actor_id, before=None, after=after, personal=reasoned(reason)
             )
+            return await _defined(tx, name, fact)
 
         return await self._alone(work)
 
     async def change(
-        self, name: str, *, description: str, permissions: frozenset[str], by: Caller
+        self,
+        name: str,
+        *,
+        description: str,
+        permissions: frozenset[str],
+        by: Caller,
+        reason: str | None = None,
     ) -> RoleView:
         """Let a role grant these permissions and no others, to everybody who has it.
 
@@ -137,19 +156,20 @@ class Roles:
 
         async def work(tx: Tx) -> RoleView:
             role = await _custom(tx, name)
-            await _judge_grants(tx, permissions | role.permissions, by=by)
+            await _judge_grants(tx, permissions, by=by, before=role.permissions)
             await store.change(tx, name, description=description, permissions=permissions)
             fact = RoleDefined(
                 role=name,
                 by=by.actor_id,
                 before=RoleGrants(permissions=tuple(sorted(role.permissions))),
                 after=RoleGrants(permissions=tuple(sorted(permissions))),
+                personal=reasoned(reason),
             )
             return await _defined(tx, name, fact)
 
         return await self._alone(work)
 
-    async def remove(self, name: str, *, by: Caller) -> None:
+    async def remove(self, name: str, *, by: Caller, reason: str | None = None) -> None:
         """Remove a role that nobody has.
 
         Raises:
@@ -161,13 +181,14 @@ class Roles:
 
         async def work(tx: Tx) -> None:
             role = await _custom(tx, name)
-            await _judge_grants(tx, role.permissions, by=by)
+            await _judge_grants(tx, frozenset(), by=by, before=role.permissions)
             if await store.is_held(tx, name):
                 raise RoleInUse
             await store.remove(tx, name)
             await revocations.definitions_changed(tx)
             before = RoleGrants(permissions=tuple(sorted(role.permissions)))
-            await _publish(tx, RoleRemoved(role=name, by=by.actor_id, before=before), key=name)
+            fact = RoleRemoved(role=name, by=by.actor_id, before=before, personal=reasoned(reason))
+            await _publish(tx, fact, key=name)
 
         await self._alone(work)
 
@@ -179,14 +200,21 @@ class Roles:
         return await self._db.run(locked)
 
 
-async def _judge_grants(tx: Tx, permissions: frozenset[str], *, by: Caller) -> None:
+async def _judge_grants(
+    tx: Tx, permissions: frozenset[str], *, by: Caller, before: frozenset[str] = frozenset()
+) -> None:
+    """See that a role may grant these permissions, which granted others ``before``.
+
+    Of those a later release may have none any more; nobody can have them, and nobody needs to.
+    """
     defined = await revocations.definitions(tx)
     strange = sorted(defined.unknown(permissions))
     if strange:
         raise ValidationFailed(
             fields={"permissions": f"there is no permission {', '.join(strange)}"}
         )
-    if powers(permissions) - await held_by(tx, by, defined=defined):
+    moved = permissions | (before - defined.unknown(before))
+    if powers(moved) - await held_by(tx, by, defined=defined):
         raise BeyondOwnPermissions
 
 
