@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from guilder.identity.api.personal_data import ErasureTerms
 from guilder.identity.module import ERASED_USERS
 from guilder.identity.service.access import AccessTokens
 from guilder.identity.service.personal_data import ErasePeople
 from guilder.identity.service.sessions import Sessions
-from guilder.platform.db import Database
+from guilder.kernel.ids import UserId
+from guilder.platform.db import Database, Tx
 from guilder.platform.erasures import ErasureList, Listed
 from tests.integration.identity.test_erasure import (
     BECAUSE,
@@ -79,6 +82,38 @@ async def test_whoever_a_backup_brings_back_is_erased_again(
         "SELECT wrapped FROM identity.person_keys WHERE user_id = $1", UUID(anna.id)
     )
     assert key["wrapped"] is None
+
+
+class JammedEstates:
+    """What winds up everybody's estate but one, whose rows were changed behind Guilder's back."""
+
+    def __init__(self, jammed: UserId) -> None:
+        self._jammed = jammed
+
+    async def wind_up(self, tx: Tx, owner_id: UserId) -> datetime | None:
+        if owner_id == self._jammed:
+            raise LookupError("a wallet has no account")
+        return None
+
+
+async def test_one_who_cannot_be_erased_again_keeps_nobody_after_them(
+    db: Database, town: Town, bank: Bank, superuser: Superuser
+) -> None:
+    anna, ben = await customer(town, "Anna"), await customer(town, "Ben")
+    listed = terms(bank, town.keys).listed
+    for one in (anna, ben):
+        listed.add(Listed(person_id=UUID(one.id), reason="They asked for it."))
+    jammed = ErasureTerms(
+        estates=JammedEstates(user_id(anna)), retention=timedelta(), listed=listed
+    )
+    tokens = AccessTokens(keys=town.keys, issuer="guilder", audience="guilder", now=time.time)
+    sessions = Sessions(db=db, users=store_of(town), tokens=tokens)
+
+    await ErasePeople(db=db, sessions=sessions, terms=jammed).keep_to_list()
+
+    status = "SELECT status FROM identity.users WHERE id = $1"
+    assert await superuser.fetchval(status, UUID(anna.id)) != "erased"
+    assert await superuser.fetchval(status, UUID(ben.id)) == "erased"
 
 
 async def test_whoever_comes_back_with_money_stays_until_it_is_gone(

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from guilder.identity.api.personal_data import Rotated
 from guilder.identity.service.personal_rotation import AFTER_BATCH, RotatePersonalKeys
-from guilder.identity.store.person_keys import PersonalKeys
+from guilder.identity.store.person_keys import EMAIL, PersonalKeys
 from guilder.kernel.ids import UserId
 from guilder.platform import failpoints
 from guilder.platform.db import Database
@@ -234,6 +234,33 @@ async def test_who_was_registered_twice_during_the_roll_out_is_left_and_told_of(
         "isha.older@example.com",
     )
     assert (await rotation.rotate()).left == 0
+
+
+async def test_while_somebody_is_not_found_by_the_new_index_the_old_one_stays(
+    rotation: RotatePersonalKeys, town: Town, superuser: Superuser, people: dict[str, Any]
+) -> None:
+    keys = PersonalKeys(OuterKeys(town.keys.folder))
+    new = await rotation.prepare()
+    (name, anna), (_, ben), *_ = people.items()
+    taken = keys.digest(EMAIL, f"{name.lower()}@example.com", index_key=new)
+    await superuser.execute(
+        "INSERT INTO identity.contact_digests (kind, digest, key_id, user_id) "
+        "VALUES ('email', $1, $2, $3)",
+        taken,
+        new,
+        UUID(ben["id"]),
+    )
+
+    rotated = await rotation.rotate()
+
+    assert rotated.left == 1
+    used = await superuser.fetch("SELECT id FROM identity.index_keys")
+    assert len(used) == 2
+    await superuser.execute("DELETE FROM identity.contact_digests WHERE digest = $1", taken)
+    await all_sign_in(town, {name: anna})
+    assert (await rotation.rotate()).left == 0
+    await all_sign_in(town, people)
+    assert await index_keys(superuser) == {new}
 
 
 async def test_the_worker_encrypts_everybody_an_hour_after_the_migration(

@@ -108,8 +108,8 @@ def rotate_personal(
     )
     if rotated.left:
         raise SomeInClear(
-            f"{rotated.left} users are still in clear: somebody else has registered with their "
-            "email or phone; the log names them"
+            f"{rotated.left} users are still in clear or by the old index: somebody else has "
+            "registered with their email or phone; the log names them"
         )
 
 

@@ -53,8 +53,8 @@ class StillStaff(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotated:
-    """What a change of keys did, in users. ``left`` could not be encrypted: somebody else has
-    their email or phone.
+    """What a change of keys did, in users. ``left`` could not be encrypted, or not be found by the
+    new index: somebody else has their email or phone. The change is over once there is none.
     """
 
     sealed: int

@@ -92,6 +92,8 @@ class ErasePeople:
                 _log.critical(
                     "identity.erased_user_is_back", user_id=str(user_id), refusal=refusal.code
                 )
+            except Exception:  # noqa: BLE001 - one whose data is damaged stops nobody after them
+                _log.exception("identity.erasing_again_failed", user_id=str(user_id))
             else:
                 _log.warning("identity.erased_again", user_id=str(user_id))
 

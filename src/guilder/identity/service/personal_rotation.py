@@ -73,12 +73,17 @@ class RotatePersonalKeys:
             rotation = await self._begin(new_keys=new_keys)
             await self._db.run(lambda tx: person_keys.use_index_key(tx, rotation.id))
             sealed, left = await self._seal_all(tell)
-            reindexed = await self._reindex(rotation, tell)
+            reindexed, unfound = await self._reindex(rotation, tell)
             rewrapped = await self._rewrap(tell)
             resealed = await self._reseal(rotation, tell) if new_keys or rotation.new_keys else 0
-            await self._db.run(lambda tx: personal_rows.finish_rotation(tx, rotation.id))
+            if not unfound:
+                await self._db.run(lambda tx: personal_rows.finish_rotation(tx, rotation.id))
         return Rotated(
-            sealed=sealed, reindexed=reindexed, rewrapped=rewrapped, resealed=resealed, left=left
+            sealed=sealed,
+            reindexed=reindexed,
+            rewrapped=rewrapped,
+            resealed=resealed,
+            left=left + unfound,
         )
 
     async def seal_those_before(self) -> None:
@@ -136,7 +141,13 @@ class RotatePersonalKeys:
             raise _Taken
         await personal_rows.write_sealed(tx, user.id, user, key=made.key)
 
-    async def _reindex(self, rotation: Rotation, report: Report) -> int:
+    async def _reindex(self, rotation: Rotation, report: Report) -> tuple[int, int]:
+        """Have everybody found by the new index: how many are now, and how many cannot be.
+
+        While there is one who cannot, the index before stays: by what else would they sign in?
+        """
+        unfound: set[UserId] = set()
+
         async def index(tx: Tx, user_id: UserId) -> bool:
             fields = await self._locked(tx, user_id)
             if fields is None or fields.email is None:
@@ -149,6 +160,7 @@ class RotatePersonalKeys:
                 phone=fields.phone,
             )
             if not claimed:
+                unfound.add(user_id)
                 _log.error("identity.user_registered_twice", user_id=str(user_id))
             return claimed
 
@@ -159,6 +171,8 @@ class RotatePersonalKeys:
             index,
             report=lambda users: report("found by the new index", users),
         )
+        if unfound:
+            return reindexed, len(unfound)
         await self._db.run(lambda tx: person_keys.use_index_key_alone(tx, rotation.id))
         while rows_done(
             await self._db.run(
@@ -166,7 +180,7 @@ class RotatePersonalKeys:
             )
         ):
             await failpoints.reach(AFTER_BATCH)
-        return reindexed
+        return reindexed, 0
 
     async def _rewrap(self, report: Report) -> int:
         newest = self._keys.newest_outer_id
