@@ -177,6 +177,8 @@ async def test_a_person_who_says_no_is_not_signed_in(city: Town, anybody: Person
     )
 
     assert error(answer, 401)["code"] == "UNAUTHORIZED"
+    assert "Max-Age=0" in answer.headers["set-cookie"]
+    assert answer.headers["referrer-policy"] == "no-referrer"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -27,8 +27,16 @@ from guilder.identity.http.challenges import MfaChallenge, challenge_answer
 from guilder.identity.http.logins import Login, login_body, user_agent
 from guilder.identity.http.second_factors import asker
 from guilder.identity.service.outside_sign_in import Linked, OutsideSignIn
-from guilder.kernel.errors import NotPermitted
-from guilder.platform.http.route import Access, Answer, AnyAnswer, RawAnswer, Request, Route
+from guilder.kernel.errors import NotPermitted, Refusal
+from guilder.platform.http.route import (
+    Access,
+    Answer,
+    AnyAnswer,
+    RawAnswer,
+    RefusedAnswer,
+    Request,
+    Route,
+)
 
 _TAG: Final = "Sign-in with others"
 Headers = tuple[tuple[str, str], ...]
@@ -93,28 +101,33 @@ class OutsideRoutes:
         otherwise.
         """
         query: CallbackQuery = request.query
-        done = await self._sign_in.finish(
-            request.params["provider"],
-            Return(
-                state=query.state,
-                browser_secret=self._kept(request, query.state),
-                code=query.code,
-                issuer=query.iss,
-                error=query.error,
-            ),
-            user_agent=user_agent(request),
-            client_address=request.client_address,
+        # whatever comes of it, this was the sign-in's only way back
+        over = (
+            self._cookie(self._name(query.state), "", max_age_s=0),
+            ("Referrer-Policy", "no-referrer"),
         )
+        try:
+            done = await self._sign_in.finish(
+                request.params["provider"],
+                Return(
+                    state=query.state,
+                    browser_secret=self._kept(request, query.state),
+                    code=query.code,
+                    issuer=query.iss,
+                    error=query.error,
+                ),
+                user_agent=user_agent(request),
+                client_address=request.client_address,
+            )
+        except Refusal as refusal:
+            return RefusedAnswer(refusal=refusal, headers=over)
         if isinstance(done, Challenge):
             answer = challenge_answer(done)
         elif isinstance(done, Linked):
             answer = Answer(data=None, status=204)
         else:
             answer = Answer(data=login_body(done))
-        answer.headers = (
-            self._cookie(self._name(query.state), "", max_age_s=0),
-            ("Referrer-Policy", "no-referrer"),
-        )
+        answer.headers = over
         return answer
 
     async def links(self, request: Request) -> Answer:

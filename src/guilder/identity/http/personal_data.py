@@ -124,9 +124,10 @@ class PersonalDataRoutes:
         self._erasures = erasures
 
     async def export(self, request: Request) -> Answer:
-        """Everything that is known of you here: to keep, or to take elsewhere.
+        """Who you are and how you sign in, as it is known here: to keep, or to take elsewhere.
 
-        Wallets and payments are in their own lists and statements.
+        Wallets, payments, webhook endpoints, and devices and preferences of notifications are in
+        their own lists.
         """
         return Answer(
             data=_exported(await self._export.of(request.user.user_id)),
