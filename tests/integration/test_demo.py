@@ -67,7 +67,8 @@ def test_somebody_of_the_demo_signs_in_and_sees_months_of_payments(filled: tuple
 
 
 def test_the_demo_is_refused_in_production(tmp_path: Path):
-    env = environment(tmp_path / "data", ENV="production", ALLOWED_HOSTS="bank.example")
+    production = {"ALLOWED_HOSTS": "bank.example", "PUBLIC_URL": "https://bank.example"}
+    env = environment(tmp_path / "data", ENV="production", **production)
 
     done = guilder("demo", env=env, folder=tmp_path)
 

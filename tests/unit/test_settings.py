@@ -27,7 +27,11 @@ def test_nothing_has_to_be_set_in_a_sandbox(tmp_path: Path):
 
 
 def test_production_has_no_simulated_funds_unless_they_are_asked_for(tmp_path: Path):
-    production = {"ENV": "production", "ALLOWED_HOSTS": "bank.example.org"}
+    production = {
+        "ENV": "production",
+        "ALLOWED_HOSTS": "bank.example.org",
+        "PUBLIC_URL": "https://bank.example.org",
+    }
 
     assert not settings_of(tmp_path, **production).funds_simulated
     assert settings_of(tmp_path, **production, FUNDING="simulated").funds_simulated
@@ -116,6 +120,12 @@ def test_what_weakens_it_is_refused_in_production(tmp_path: Path, variable: str,
     with pytest.raises(WrongSettings, match=f"GUILDER_{variable}"):
         settings_of(tmp_path, **production, **{variable: value})
     assert settings_of(tmp_path, **{variable: value}).env is Environment.SANDBOX
+
+
+@pytest.mark.parametrize("given", [{}, {"PUBLIC_URL": "http://localhost"}], ids=["none", "http"])
+def test_production_has_to_name_its_address(tmp_path: Path, given: dict[str, str]):
+    with pytest.raises(WrongSettings, match="GUILDER_PUBLIC_URL"):
+        settings_of(tmp_path, ENV="production", ALLOWED_HOSTS="bank.example.org", **given)
 
 
 def test_production_has_to_name_its_hosts(tmp_path: Path):

@@ -49,8 +49,9 @@ class IdentitySettings(BaseModel):
     public_url: str | None = Field(
         default=None,
         description="Address that people and programs reach this installation at, as "
-        "https://bank.example; access tokens name it as their issuer. http:// with GUILDER_HOST, "
-        "or localhost, and GUILDER_PORT when not set, with guilder as the issuer.",
+        "https://bank.example; access tokens name it as their issuer. It is needed in production; "
+        "in a sandbox http:// with GUILDER_HOST, or localhost, and GUILDER_PORT when not set, with "
+        "guilder as the issuer, which OAuth libraries that compare the two do not take.",
     )
     sign_in_providers: Path | None = Field(
         default=None,

@@ -392,14 +392,14 @@ class Settings(IdentitySettings, NotificationSettings):
             raise ValueError("GUILDER_FAILPOINTS is refused in production")
         if not self.allowed_hosts:
             raise ValueError("GUILDER_ALLOWED_HOSTS has to be set in production")
-        if self.sign_in_providers and not self.base_url.startswith("https:"):
-            raise ValueError("GUILDER_SIGN_IN_PROVIDERS needs a GUILDER_PUBLIC_URL with https")
         if self.egress_allow:
             raise ValueError("GUILDER_EGRESS_ALLOW is refused in production")
         if self.sink_file:
             raise ValueError("GUILDER_SINK_FILE is refused in production")
         if self.rate_limit == "off":
             raise ValueError("GUILDER_RATE_LIMIT=off is refused in production")
+        if not self.base_url.startswith("https:"):
+            raise ValueError("GUILDER_PUBLIC_URL has to be set in production, with https")
         return self
 
 

@@ -227,4 +227,5 @@ async def test_the_discovery_document_says_what_there_is(town: Town, client: Mac
         assert used.status_code == 200
     assert (await town.http.get(found["jwks_uri"])).json()["keys"]
     assert {"wallets:read", "payments:write"} <= set(found["scopes_supported"])
+    assert found["id_token_signing_alg_values_supported"] == ["ES256"]
     assert "authorization_endpoint" not in found

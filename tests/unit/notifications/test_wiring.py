@@ -14,7 +14,11 @@ from guilder.notifications.module import SIMULATED, ProviderUnusable, senders
 from guilder.platform.db import Database
 from guilder.platform.settings import WrongSettings, load
 
-PRODUCTION = {"GUILDER_ENV": "production", "GUILDER_ALLOWED_HOSTS": "pay.example.com"}
+PRODUCTION = {
+    "GUILDER_ENV": "production",
+    "GUILDER_ALLOWED_HOSTS": "pay.example.com",
+    "GUILDER_PUBLIC_URL": "https://pay.example.com",
+}
 NOBODY = {
     "mail_from": "Guilder <no-reply@guilder.test>",
     "sms_from": "Guilder",

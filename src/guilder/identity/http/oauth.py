@@ -27,7 +27,7 @@ from guilder.kernel.ids import UserId
 from guilder.platform.http.form import read_form
 from guilder.platform.http.paths import API_PREFIX
 from guilder.platform.http.route import Access, AnyAnswer, RawAnswer, RefusedAnswer, Request, Route
-from guilder.platform.keys import JWKS_MAX_AGE_S, JWKS_PATH
+from guilder.platform.keys import ALGORITHM, JWKS_MAX_AGE_S, JWKS_PATH
 from guilder.platform.permissions import PERMISSIONS
 
 _TAG: Final = "OAuth"
@@ -217,7 +217,10 @@ class OAuthRoutes:
 
 
 def discovery(*, issuer: str, base_url: str) -> dict[str, Any]:
-    """The discovery document. There is no authorization endpoint, and no ID token is given."""
+    """The discovery document. There is no authorization endpoint, and no ID token is given.
+
+    Readers of OpenID Connect's refuse a document without the algorithm all the same.
+    """
     api = f"{base_url}{API_PREFIX}"
     return {
         "issuer": issuer,
@@ -231,6 +234,7 @@ def discovery(*, issuer: str, base_url: str) -> dict[str, Any]:
         "grant_types_supported": [_GRANT],
         "response_types_supported": [],
         "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [ALGORITHM],
         "scopes_supported": sorted(PERMISSIONS.keys() - FOR_PEOPLE),
         "service_documentation": f"{base_url}/docs",
     }
