@@ -17,13 +17,21 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from guilder.identity.domain.clients import FOR_PEOPLE
 from guilder.identity.module import build_staff
 from guilder.kernel.errors import Family
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.http.route import Access, Route
 from guilder.platform.identifiers import new_id
-from guilder.platform.permissions import CUSTOMER, PERMISSIONS, ROLES, USER_ADMIN
+from guilder.platform.permissions import (
+    ADMIN,
+    CUSTOMER,
+    PERMISSIONS,
+    ROLES,
+    SUPPORT,
+    USER_ADMIN,
+)
 from tests.support.doors import OPEN_TO_ALL
 from tests.support.street import Ids, Street, names_of, opened
 from tests.support.town import PASSWORD, data
@@ -63,13 +71,19 @@ def outcome(answer: httpx2.Response, ids: Ids) -> tuple[int, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class People:
-    """Anna, who has something of everything; Ben, who has a wallet; and one of each staff role."""
+    """Anna, who has something of everything; Ben, who has a wallet; and one of each staff role.
+
+    Ben has a program of his own, too, and a clerk has a role of this installation that grants what
+    customers have.
+    """
 
     anna: str
     annas: Ids
     ben: str
     bens_portal: str
+    bens_program: str
     bens_wallet: str
+    clerk: str
     staff: dict[str, str]
 
 
@@ -88,13 +102,16 @@ async def people(
     anna = (await street.login("Anna"))["token"]
     ben = (await street.login("Ben"))["token"]
     portal = (await street.login("Ben", account_type="user_admin"))["token"]
+    staff = {role: await member(street, db, role) for role in STAFF_ROLES}
     return People(
         anna=anna,
         annas=await belongings(street, superuser, user_id=anna_id, token=anna),
         ben=ben,
         bens_portal=portal,
+        bens_program=await program(street, ben),
         bens_wallet=await open_wallet(street, ben),
-        staff={role: await member(street, db, role) for role in STAFF_ROLES},
+        clerk=await clerk(street, db, chief=staff[ADMIN]),
+        staff=staff,
     )
 
 
@@ -106,6 +123,34 @@ async def member(street: Street, db: Database, role: str) -> str:
         email=f"{role}@guilder.example", role=role, full_name="Ben Rao", password=PASSWORD
     )
     return await street.token(made.user_id, roles=[role])
+
+
+async def program(street: Street, token: str) -> str:
+    """The token of a machine client that has all it can have of a customer's permissions."""
+    body = {"name": "Books", "scopes": sorted(ROLES[CUSTOMER] - FOR_PEOPLE)}
+    made = data(await street.ask("POST", "/oauth/clients", token=token, body=body), 201)
+    answer = await street.http.post(
+        "/api/v1/oauth/token",
+        data={"grant_type": "client_credentials"},
+        auth=(made["client_id"], made["client_secret"]),
+    )
+    return str(answer.json()["access_token"])
+
+
+async def clerk(street: Street, db: Database, *, chief: str) -> str:
+    """The token of somebody whose role is this installation's."""
+    body = {"name": "clerk", "permissions": sorted(ROLES[CUSTOMER])}
+    data(await street.ask("POST", "/rbac/roles", token=chief, body=body), 201)
+    office = build_staff(
+        db=db, keys=street.house.keys, contacts=OuterKeys(street.house.keys.folder)
+    )
+    made = await office.appoint(
+        email="clerk@guilder.example", role=SUPPORT, full_name="Ben Rao", password=PASSWORD
+    )
+    path = f"/rbac/users/{made.user_id}/roles"
+    body = {"roles": ["clerk"], "reason": "Works at the counter."}
+    data(await street.ask("PUT", path, token=chief, body=body))
+    return await street.token(made.user_id, roles=["clerk"])
 
 
 async def open_wallet(street: Street, token: str) -> str:
@@ -301,12 +346,12 @@ async def test_everybody_reaches_what_is_their_own(street: Street, people: Peopl
     assert wrong == [], wrong
 
 
-@pytest.mark.parametrize("who", ["ben", "bens_portal", *STAFF_ROLES])
+@pytest.mark.parametrize("who", ["ben", "bens_portal", "bens_program", "clerk", *STAFF_ROLES])
 async def test_what_is_somebody_elses_looks_like_nobodys(
     street: Street, people: People, who: str
 ) -> None:
     token = people.staff[who] if who in people.staff else getattr(people, who)
-    granted = ROLES.get(who) or ROLES[CUSTOMER if who == "ben" else USER_ADMIN]
+    granted = ROLES.get(who) or ROLES[USER_ADMIN if who == "bens_portal" else CUSTOMER]
     before = await everything_of(street, people)
     wrong = []
     for route in street.routes:

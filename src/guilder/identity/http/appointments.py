@@ -171,6 +171,7 @@ class AppointmentRoutes:
                 body=Dismissal,
                 answers=RolesBody,
                 raises=_CHANGES,
+                example={"role": "support", "reason": "Left the support team."},
             ),
             _route(
                 "GET",

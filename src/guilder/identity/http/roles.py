@@ -191,6 +191,7 @@ class RoleRoutes:
                 body=RoleRemoval,
                 status=204,
                 raises=(RoleNotFound, RoleComesWithGuilder, RoleInUse, BeyondOwnPermissions),
+                example={"reason": "Nobody works at the counter any more."},
             ),
         )
 
