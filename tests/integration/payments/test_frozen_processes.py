@@ -23,7 +23,7 @@ async def test_others_are_answered_meanwhile_and_the_woken_one_pays_nothing_twic
     carla = person()
     carlas = await bank.open(carla)
     order = transfer(anna, annas, carlas, amount_minor=700)
-    other = await new_bank(limits=SHORT)
+    other = await new_bank(time_limits=SHORT)
 
     async with frozen_at(point, url=database.url(), order=order) as frozen:
         (refused,) = await pay_all(other, [order])

@@ -44,6 +44,9 @@ class InkPot:
     async def fetch(self, *_: object) -> list[object]:
         return []
 
+    async def execute(self, *_: object) -> str:
+        return ""
+
     async def open_book(self, *_: object) -> InkPot:
         self.posted = 0
         return self

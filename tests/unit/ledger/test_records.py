@@ -25,7 +25,7 @@ from guilder.ledger.domain import seals
 from guilder.ledger.domain.book import LockedBook
 from guilder.ledger.domain.chain import GENESIS, entry_hash
 from guilder.ledger.domain.floors import FloorChange
-from guilder.ledger.domain.transactions import stored
+from guilder.ledger.domain.transactions import named, stored
 from guilder.ledger.domain.verification import AccountHead, SliceSums, violation
 from tests.support.books import ANNA, BANK, BEN, NOON, control, draft, people, transfer
 
@@ -121,6 +121,13 @@ def test_a_request_that_differs_in_anything_is_another(name: str, change: dict[s
     assert known.differing(msgspec.structs.replace(asked, **change)) == [name]
     changed = stored(msgspec.structs.replace(asked, **change), recorded_at=NOON)
     assert changed.differing(msgspec.structs.replace(asked, **change)) == []
+
+
+def test_what_differs_is_named():
+    assert named(["kind", "amount"]) == {
+        "kind": "differs from the first request",
+        "amount": "differs from the first request",
+    }
 
 
 @pytest.mark.parametrize(
