@@ -12,7 +12,10 @@ import msgspec
 from httpx2 import Response
 
 from guilder.identity import module
-from guilder.identity.events import CodeIssued, code_place
+from guilder.identity.events import (
+    CodeIssued,
+    code_place,
+)
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys

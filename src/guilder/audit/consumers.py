@@ -8,7 +8,7 @@ from uuid import UUID
 
 from guilder.audit.service.erase_person import ErasePerson
 from guilder.audit.service.keep_records import KeepRecords
-from guilder.identity.events import UserErased
+from guilder.identity.events.staff import UserErased
 from guilder.platform.bus import Event, Subscription
 from guilder.platform.db import Tx
 

@@ -172,8 +172,7 @@ def build(
     ``passkey_origins``, all of ``passkey_domain``. ``standing`` is what this process knows of
     what is revoked, ``base_url`` the address that others reach it at. ``processes`` share the
     processor and the memory that hashing passwords may have; ``hashes_apart`` gives it processes of
-    its own. ``providers`` are whom else people
-    may sign in with (`build_providers`).
+    its own. ``providers`` are whom else people may sign in with (`build_providers`).
 
     People are erased on the terms of ``erasing``; without any nobody is.
     """

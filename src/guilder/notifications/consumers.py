@@ -27,12 +27,14 @@ from guilder.identity.events import (
     SecondFactorAdded,
     SecondFactorGuessed,
     SecondFactorRemoved,
-    SecondFactorsReset,
     SessionsEnded,
     SignInCodesGuessed,
     UserContactChanged,
-    UserErased,
     UserRegistered,
+)
+from guilder.identity.events.staff import (
+    SecondFactorsReset,
+    UserErased,
 )
 from guilder.kernel.ids import UserId
 from guilder.notifications.domain.notices import WebhookDisabled

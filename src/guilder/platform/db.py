@@ -21,8 +21,20 @@ from asyncpg.pgproto.pgproto import UUID as DriverUUID  # noqa: N811 - for ident
 from asyncpg.pool import PoolConnectionProxy
 
 from guilder.kernel.errors import Overloaded
+from guilder.platform.db_failures import (
+    BUSY,
+    TRANSIENT,
+    UNREADABLE,
+    AlreadyThere,
+    LostRead,
+    NotDurable,
+    RowsBusy,
+    TryAgain,
+)
 
 __all__ = [
+    "TRANSIENT",
+    "UNREADABLE",
     "AlreadyThere",
     "Database",
     "DriverUUID",
@@ -70,47 +82,7 @@ _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 
 
-class TryAgain(Exception):
-    """Raised by work that has to look again at what another transaction has just committed."""
-
-
-class RowsBusy(Overloaded):
-    """Somebody else kept a row locked for too long; who needs other rows may try at once."""
-
-
-class LostRead(Exception):
-    """A read lost its connection. Nothing was changed, so reading again is safe."""
-
-
-TRANSIENT: Final = (
-    TryAgain,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.SerializationError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.InternalClientError,  # the server died under a statement
-    ConnectionError,
-    FileNotFoundError,
-)
-"""Failures of the moment, not of the work: `Database.run` repeats the work after them."""
-_BUSY: Final = (
-    asyncpg.QueryCanceledError,
-    asyncpg.InsufficientResourcesError,  # its disk, its memory or its connections are used up
-    asyncpg.ReadOnlySQLTransactionError,  # it is a standby, or was made read-only by its operator
-    TimeoutError,
-)
-"""The server cannot now. Nothing was done, and doing it at once again would meet the same."""
-
-
 _notified: ContextVar[set[str] | None] = ContextVar("guilder_notified", default=None)
-
-AlreadyThere: Final = asyncpg.UniqueViolationError
-"""Raised where a row was written that there is already."""
-UNREADABLE: Final = (asyncpg.DataError, LookupError, ValueError)
-"""Raised where stored data is not what its column promises: somebody edited it past Guilder."""
 
 
 @asynccontextmanager
@@ -157,10 +129,6 @@ class Limits:
 def rows_done(tag: str) -> int:
     """How many rows a statement wrote, by its command tag (``INSERT 0 3``)."""
     return int(tag.rpartition(" ")[2])
-
-
-class NotDurable(RuntimeError):
-    """The server would acknowledge what it can lose: a durability setting is off."""
 
 
 class Database:
@@ -323,7 +291,7 @@ class Database:
                 raise
             finally:
                 await self._pool.release(connection)
-        except (asyncpg.LockNotAvailableError, *_BUSY) as error:
+        except (asyncpg.LockNotAvailableError, *BUSY) as error:
             raise Overloaded from error
         except (LostRead, *TRANSIENT) as error:
             raise Overloaded from LostRead(type(error).__name__)
@@ -348,7 +316,7 @@ class Database:
                     result = await work(tx)
             except asyncpg.LockNotAvailableError as error:
                 raise RowsBusy from error
-            except _BUSY as error:
+            except BUSY as error:
                 raise Overloaded from error
             except TRANSIENT as error:
                 if attempt == _ATTEMPTS:

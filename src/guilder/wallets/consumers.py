@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-from guilder.identity.events import UserErased, UserFrozen, UserRegistered, UserUnfrozen
+from guilder.identity.events import UserRegistered
+from guilder.identity.events.staff import (
+    UserErased,
+    UserFrozen,
+    UserUnfrozen,
+)
 from guilder.kernel.currencies import Currency
 from guilder.kernel.ids import UserId
 from guilder.platform.bus import Event, Subscription

@@ -7,7 +7,11 @@ from uuid import UUID
 
 import msgspec
 
-from guilder.identity.events import AccountReclaimed, ClientRemoved, UserErased
+from guilder.identity.events import (
+    AccountReclaimed,
+    ClientRemoved,
+)
+from guilder.identity.events.staff import UserErased
 from guilder.kernel.ids import UserId
 from guilder.platform.bus import Event, Subscription
 from guilder.platform.db import Tx

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guilder.audit.api import PersonalState
-from guilder.identity.events import UserErased
+from guilder.identity.events.staff import UserErased
 from guilder.platform.bus import Event
 from guilder.platform.identifiers import new_id
 from tests.support.archive import Archive, event

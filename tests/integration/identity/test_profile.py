@@ -11,7 +11,10 @@ import httpx2
 import msgspec
 import pytest
 
-from guilder.identity.events import PersonalDetails, contact_place
+from guilder.identity.events import (
+    PersonalDetails,
+    contact_place,
+)
 from guilder.kernel.ids import UserId
 from guilder.platform.envelopes import OuterKeys
 from tests.support.town import Town, data, error

@@ -9,7 +9,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from guilder.identity.events import CodeIssued, PasswordChanged, code_place
+from guilder.identity.events import (
+    CodeIssued,
+    PasswordChanged,
+    code_place,
+)
 from guilder.kernel.ids import UserId, WalletId
 from guilder.notifications.api import Channel
 from guilder.notifications.domain.preferences import Preferences, QuietHours

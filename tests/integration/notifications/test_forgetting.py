@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from guilder.identity.events import AccountReclaimed, UserErased
+from guilder.identity.events import AccountReclaimed
+from guilder.identity.events.staff import UserErased
 from guilder.kernel.ids import EventId
 from guilder.notifications.api import DeviceId
 from guilder.notifications.consumers import subscriptions

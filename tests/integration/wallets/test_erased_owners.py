@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from guilder.identity.api.personal_data import MoneyRemains
-from guilder.identity.events import UserErased, UserRegistered
+from guilder.identity.events import UserRegistered
+from guilder.identity.events.staff import UserErased
 from guilder.kernel.currencies import INR
 from guilder.kernel.ids import EventId, UserId
 from guilder.platform.bus import Event

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from guilder.identity.events import UserFrozen, UserRegistered, UserUnfrozen
+from guilder.identity.events import UserRegistered
+from guilder.identity.events.staff import (
+    UserFrozen,
+    UserUnfrozen,
+)
 from guilder.kernel.currencies import INR
 from guilder.kernel.ids import EventId, UserId, WalletId
 from guilder.platform.bus import Event

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from guilder.identity.events import AccountReclaimed, UserErased
+from guilder.identity.events import AccountReclaimed
+from guilder.identity.events.staff import UserErased
 from guilder.kernel.ids import EventId, UserId
 from guilder.platform.bus import Event
 from guilder.platform.identifiers import new_id

@@ -14,8 +14,8 @@ from guilder.identity.events import (
     SecondFactorAdded,
     SecondFactorGuessed,
     SecondFactorRemoved,
-    SecondFactorsReset,
 )
+from guilder.identity.events.staff import SecondFactorsReset
 from guilder.kernel.ids import UserId
 from guilder.notifications.api import Category
 from guilder.notifications.domain.notices import FactorChange, of_factors, of_guesses

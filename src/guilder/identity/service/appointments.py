@@ -16,7 +16,11 @@ from guilder.identity.api.roles import (
     UserNotFound,
 )
 from guilder.identity.domain import roles as rules
-from guilder.identity.events import AccountRoles, Reasoned, RolesChanged
+from guilder.identity.events import Reasoned
+from guilder.identity.events.staff import (
+    AccountRoles,
+    RolesChanged,
+)
 from guilder.identity.store import revocations
 from guilder.identity.store import roles as store
 from guilder.identity.store.freezes import database_time

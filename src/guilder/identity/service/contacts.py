@@ -7,7 +7,11 @@ from typing import Protocol
 
 import msgspec
 
-from guilder.identity.events import PersonalDetails, UserContactChanged, contact_place
+from guilder.identity.events import (
+    PersonalDetails,
+    UserContactChanged,
+    contact_place,
+)
 from guilder.identity.store.users import database_time
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Tx

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from guilder.identity.api.second_factors import Factor, FactorsView
 from guilder.identity.api.sessions import EndReason
-from guilder.identity.events import Reasoned, SecondFactorsReset
+from guilder.identity.events import Reasoned
+from guilder.identity.events.staff import SecondFactorsReset
 from guilder.identity.service.freezes import lock_user_for
 from guilder.identity.service.register import readable_email
 from guilder.identity.service.sessions import Sessions

@@ -11,7 +11,10 @@ from __future__ import annotations
 from typing import Final
 
 from guilder.identity.api import AccountView
-from guilder.identity.events import AccountReclaimed, ContactVerified
+from guilder.identity.events import (
+    AccountReclaimed,
+    ContactVerified,
+)
 from guilder.identity.service.clients import forget_clients
 from guilder.identity.service.factor_reset import end_factors
 from guilder.identity.service.outside_sign_in import end_links

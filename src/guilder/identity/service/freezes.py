@@ -7,7 +7,12 @@ from uuid import UUID
 
 from guilder.identity.api.roles import BeyondOwnPermissions, UserNotFound
 from guilder.identity.api.sessions import EndReason
-from guilder.identity.events import Reasoned, UserFrozen, UserStatus, UserUnfrozen
+from guilder.identity.events import Reasoned
+from guilder.identity.events.staff import (
+    UserFrozen,
+    UserStatus,
+    UserUnfrozen,
+)
 from guilder.identity.service.appointments import held_by, keep_an_administrator
 from guilder.identity.service.clients import end_client_tokens
 from guilder.identity.service.sessions import Sessions

@@ -29,7 +29,10 @@ from guilder.identity.api.second_factors import Asker, Challenge, SecondFactors
 from guilder.identity.domain import outside as rules
 from guilder.identity.domain.applicants import Malformed, read_email
 from guilder.identity.domain.outside import Verdict
-from guilder.identity.events import OutsideIdentityLinked, OutsideIdentityUnlinked
+from guilder.identity.events import (
+    OutsideIdentityLinked,
+    OutsideIdentityUnlinked,
+)
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.service.step_up import StepUp
 from guilder.identity.store import outside as store

@@ -12,7 +12,8 @@ from guilder.identity.api import AccountView
 from guilder.identity.api.roles import UserFile, UserNotFound
 from guilder.identity.domain import applicants
 from guilder.identity.domain.applicants import Malformed
-from guilder.identity.events import UserLookedUp, reasoned
+from guilder.identity.events import reasoned
+from guilder.identity.events.staff import UserLookedUp
 from guilder.identity.store import freezes
 from guilder.identity.store.users import UserStore, database_time
 from guilder.kernel.errors import ValidationFailed

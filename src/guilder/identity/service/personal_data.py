@@ -23,7 +23,12 @@ from guilder.identity.api.personal_data import (
     StillStaff,
 )
 from guilder.identity.api.roles import UserNotFound
-from guilder.identity.events import LegalHoldLifted, LegalHoldPlaced, Reasoned, UserErased
+from guilder.identity.events import Reasoned
+from guilder.identity.events.staff import (
+    LegalHoldLifted,
+    LegalHoldPlaced,
+    UserErased,
+)
 from guilder.identity.service.clients import forget_clients
 from guilder.identity.service.outside_sign_in import forget_links
 from guilder.identity.service.sessions import Sessions

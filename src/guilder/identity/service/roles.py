@@ -18,12 +18,12 @@ from guilder.identity.api.roles import (
     RoleView,
 )
 from guilder.identity.domain import roles as rules
-from guilder.identity.events import (
+from guilder.identity.events import reasoned
+from guilder.identity.events.staff import (
     PermissionDefined,
     RoleDefined,
     RoleGrants,
     RoleRemoved,
-    reasoned,
 )
 from guilder.identity.service.appointments import held_by
 from guilder.identity.store import revocations

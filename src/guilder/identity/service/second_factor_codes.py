@@ -11,7 +11,10 @@ from uuid import UUID
 
 from guilder.identity.api.second_factors import InvalidOtp, TooManyCodes
 from guilder.identity.domain import recovery_codes, totp
-from guilder.identity.events import RecoveryCodeUsed, SecondFactorGuessed
+from guilder.identity.events import (
+    RecoveryCodeUsed,
+    SecondFactorGuessed,
+)
 from guilder.identity.store import second_factors
 from guilder.identity.store.second_factors import TotpRow
 from guilder.identity.store.users import database_time

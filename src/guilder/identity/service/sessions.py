@@ -18,7 +18,11 @@ from guilder.identity.api.sessions import EndReason, SessionUnusable, SessionVie
 from guilder.identity.domain import sessions as rules
 from guilder.identity.domain.networks import UNKNOWN, network_of
 from guilder.identity.domain.sessions import Terms, Verdict
-from guilder.identity.events import NewDeviceUsed, SessionsEnded, UserLoggedIn
+from guilder.identity.events import (
+    NewDeviceUsed,
+    SessionsEnded,
+    UserLoggedIn,
+)
 from guilder.identity.service.access import AccessTokens
 from guilder.identity.store import credentials, devices, revocations
 from guilder.identity.store import sessions as store

@@ -7,7 +7,8 @@ from typing import Final
 from guilder.identity.api import BY_COMMAND, AccountType, AccountView, Applicant, Appointed
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.domain.applicants import Person, read_applicant
-from guilder.identity.events import Reasoned, RoleAssigned
+from guilder.identity.events import Reasoned
+from guilder.identity.events.staff import RoleAssigned
 from guilder.identity.service.clients import forget_clients
 from guilder.identity.service.contacts import details_of, publish, sealed
 from guilder.identity.service.outside_sign_in import end_links

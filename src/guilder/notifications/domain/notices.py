@@ -23,11 +23,11 @@ from guilder.identity.events import (
     SecondFactorAdded,
     SecondFactorGuessed,
     SecondFactorRemoved,
-    SecondFactorsReset,
     SessionsEnded,
     SignInCodesGuessed,
     UserRegistered,
 )
+from guilder.identity.events.staff import SecondFactorsReset
 from guilder.kernel.ids import EventId, UserId, WalletId
 from guilder.notifications.api import Category
 from guilder.payments.events import TransactionCompleted, TransactionFailed

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from guilder.identity.events import PersonalDetails, contact_place
+from guilder.identity.events import (
+    PersonalDetails,
+    contact_place,
+)
 from guilder.kernel.ids import UserId
 from guilder.notifications.api import Channel, DeviceId, Undeliverable
 from guilder.notifications.domain.records import Delivery

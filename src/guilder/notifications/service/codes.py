@@ -10,7 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from guilder.identity.events import CodeIssued, code_place
+from guilder.identity.events import (
+    CodeIssued,
+    code_place,
+)
 from guilder.kernel.ids import EventId, UserId
 from guilder.notifications.api import Category, Channel, DeliveryId, Undeliverable
 from guilder.notifications.domain.notices import CODES, Values

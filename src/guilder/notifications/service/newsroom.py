@@ -24,12 +24,12 @@ from guilder.identity.events import (
     SecondFactorAdded,
     SecondFactorGuessed,
     SecondFactorRemoved,
-    SecondFactorsReset,
     SessionsEnded,
     SignInCodesGuessed,
     UserContactChanged,
     UserRegistered,
 )
+from guilder.identity.events.staff import SecondFactorsReset
 from guilder.kernel.ids import EventId, UserId, WalletId
 from guilder.notifications.api import Category, Channel, DeliveryId, DeviceId, NoticeId
 from guilder.notifications.domain import notices as told
