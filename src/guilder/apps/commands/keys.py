@@ -26,6 +26,10 @@ class SomeInClear(CannotStart):
     """Somebody's data could not be encrypted."""
 
 
+class SomeUnfound(CannotStart):
+    """Somebody could not be entered in the new index."""
+
+
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
     keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -108,8 +112,13 @@ def rotate_personal(
     )
     if rotated.left:
         raise SomeInClear(
-            f"{rotated.left} users are still in clear or by the old index: somebody else has "
-            "registered with their email or phone; the log names them"
+            f"{rotated.left} users are still in clear: somebody else has registered with their "
+            "email or phone; the log names them"
+        )
+    if rotated.unfound:
+        raise SomeUnfound(
+            f"{rotated.unfound} users are found by the old index alone, which stays: somebody else "
+            "has registered with their email or phone; the log names them"
         )
 
 

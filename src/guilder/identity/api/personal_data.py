@@ -53,8 +53,9 @@ class StillStaff(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotated:
-    """What a change of keys did, in users. ``left`` could not be encrypted, or not be found by the
-    new index: somebody else has their email or phone. The change is over once there is none.
+    """What a change of keys did, in users. ``left`` could not be encrypted, and ``unfound`` not be
+    entered in the new index: somebody else has their email or phone. While there are such, the
+    index before stays, and the change is not over.
     """
 
     sealed: int
@@ -62,6 +63,7 @@ class Rotated:
     rewrapped: int
     resealed: int
     left: int
+    unfound: int = 0
 
 
 class PersonalRotation(Protocol):

@@ -83,7 +83,8 @@ class RotatePersonalKeys:
             reindexed=reindexed,
             rewrapped=rewrapped,
             resealed=resealed,
-            left=left + unfound,
+            left=left,
+            unfound=unfound,
         )
 
     async def seal_those_before(self) -> None:
