@@ -124,7 +124,7 @@ async def test_a_clients_tokens_end_with_it_and_with_its_owners_freedom(
         {"client_id": None},
         {"client_id": OWNER},
     ],
-    ids=str,
+    ids=["a customer's", "a staff member's", "nobody's", "its owner's"],
 )
 async def test_a_token_is_a_clients_or_a_persons_and_never_both(
     gate: Gate, changes: dict[str, Any]
