@@ -55,7 +55,7 @@ async def test_whoever_asks_at_once_gets_one_answer_and_a_yes_holds_for_a_moment
     clock.now += 0.2
     await ready()
 
-    yes = {"database": True, "migrations": True, "durability": True}
+    yes = {"database": True, "migrations": True, "durability": True, "keys": True}
     assert answers == [yes] * 50
     assert (meanwhile, asked.times) == (1, 2)
 

@@ -13,17 +13,16 @@ BECAUSE = {"reason": "Asked for it by letter."}
 
 
 def administrator(house: Guilder) -> dict[str, str]:
-    """The headers of somebody who may erase people."""
-    create = ("admin", "create", "--email", "ada@guilder.example", "--name", "Ada Berg")
-    env = environment(house.folder, ADMIN_PASSWORD=PASSWORD)
-    done = guilder(*create, env=env, folder=house.folder)
-    assert done.returncode == 0, done.stderr
-    signed_in = data(
-        house.http.post(
-            "/api/v1/auth/login", json={"email": "ada@guilder.example", "password": PASSWORD}
-        )
-    )
-    return {"Authorization": f"Bearer {signed_in['token']}"}
+    """The headers of somebody who may erase people, whom the first call appoints."""
+    credentials = {"email": "ada@guilder.example", "password": PASSWORD}
+    answer = house.http.post("/api/v1/auth/login", json=credentials)
+    if answer.status_code == 401:
+        create = ("admin", "create", "--email", credentials["email"], "--name", "Ada Berg")
+        env = environment(house.folder, ADMIN_PASSWORD=PASSWORD)
+        done = guilder(*create, env=env, folder=house.folder)
+        assert done.returncode == 0, done.stderr
+        answer = house.http.post("/api/v1/auth/login", json=credentials)
+    return {"Authorization": f"Bearer {data(answer)['token']}"}
 
 
 async def test_a_customer_is_forgotten_by_everybody_who_knew_them(

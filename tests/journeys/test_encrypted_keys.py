@@ -74,14 +74,15 @@ def encrypt(home: Path, *, passphrase: str, former: str | None = None) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def live(somebody: Customer) -> None:
-    """Sign in, and sign in with a code."""
+def live(somebody: Customer) -> dict[str, str]:
+    """Sign in, and sign in with a code; answer the headers of whoever has done so."""
     again = {"email": somebody.email, "password": PASSWORD}
     assert data(somebody.http.post("/api/v1/auth/login", json=again))["token"]
     named = {"email": somebody.email}
     data(somebody.http.post("/api/v1/auth/otp/request", json=named), 202)
     sent = {**named, "otp": code_for(somebody)}
-    assert data(somebody.http.post("/api/v1/auth/otp/verify", json=sent))["token"]
+    signed_in = data(somebody.http.post("/api/v1/auth/otp/verify", json=sent))
+    return {"Authorization": f"Bearer {signed_in['token']}"}
 
 
 def code_for(somebody: Customer) -> str:
@@ -100,15 +101,14 @@ def test_nobody_notices_when_the_keys_are_encrypted_while_guilder_runs(tmp_path:
 
         # who comes right after the start finds a process that has used no key so far
         anna = Customer(http, "Anna")
-        live(anna)
+        as_anna = live(anna)
         assert http.get("/health/ready").json()["data"]["checks"]["keys"] is True
     with running(tmp_path, KEY_PASSPHRASE=PASSPHRASE) as http:
         encrypt(tmp_path, passphrase=OTHER, former=PASSPHRASE)
 
         live(Customer(http, "Ben"))
     with running(tmp_path, KEY_PASSPHRASE=OTHER) as http:
-        again = {"email": anna.email, "password": PASSWORD}
-        assert data(http.post("/api/v1/auth/login", json=again))["user"]["email"] == anna.email
+        assert data(http.get("/api/v1/auth/me", headers=as_anna))["email"] == anna.email
 
 
 @pytest.mark.parametrize("given", [{}, {"KEY_PASSPHRASE": OTHER}], ids=["none", "another"])

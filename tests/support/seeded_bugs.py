@@ -166,8 +166,8 @@ BUGS: Final = (
     Bug(
         "a key that another process has just taken is taken again",
         "payments/store/records.py",
-        "            WHERE i.created_at <= $18\n",
-        "            WHERE i.created_at <= $18 OR true\n",
+        "            WHERE i.created_at <= $3\n",
+        "            WHERE i.created_at <= $3 OR true\n",
     ),
     Bug(
         "a refused payment is kept as completed",
@@ -184,8 +184,8 @@ BUGS: Final = (
     Bug(
         "somebody else's wallet can be paid from",
         "payments/domain.py",
-        "if source is None or source.owner_id != order.caller_id:",
-        "if source is None:",
+        "        if source.owner_id != order.caller_id:\n",
+        "        if False:\n",
     ),
     Bug(
         "the currency of a payment is not compared",
@@ -232,8 +232,8 @@ BUGS: Final = (
     Bug(
         "accounts are read without their locks",
         "ledger/store/books.py",
-        "WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE",
-        "WHERE id = ANY($1::uuid[]) ORDER BY id",
+        "WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE\n",
+        "WHERE id = ANY($1::uuid[]) ORDER BY id\n",
     ),
     Bug(
         "allowances are read without their locks",

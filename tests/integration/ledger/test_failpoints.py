@@ -11,7 +11,7 @@ import pytest
 
 from guilder.ledger.service.acts import AFTER_COMMIT, BEFORE_COMMIT, CHANGED
 from guilder.ledger.service.end_holds import EndHolds
-from guilder.ledger.service.post_transactions import AFTER_CHUNK, CHUNK
+from guilder.ledger.service.post_transactions import AFTER_CHUNK, PIECE
 from guilder.ledger.store.checks import CHECKS
 from guilder.platform import failpoints
 from guilder.platform.checks import run_checks
@@ -112,7 +112,7 @@ async def test_a_bulk_posting_that_is_cut_between_its_chunks_goes_on_there(
     house: CountingHouse, db: Database
 ):
     anna, ben = await funded(house), await house.open()
-    items = [{"entries": moved(anna, ben, "0.01")} for _ in range(CHUNK + 1)]
+    items = [{"entries": moved(anna, ben, "0.01")} for _ in range(PIECE + 1)]
 
     failpoints.arm(f"{AFTER_CHUNK}=raise")
     cut = await house.post("/transactions/bulk", key="salaries", transactions=items)
@@ -121,8 +121,8 @@ async def test_a_bulk_posting_that_is_cut_between_its_chunks_goes_on_there(
 
     assert cut.status_code == 500
     data = rest.json()["data"]
-    assert (data["posted"], data["replayed"], data["refused"]) == (1, CHUNK, 0)
-    assert (await house.get(f"/accounts/{ben}")).json()["data"]["balance"] == "20.01"
+    assert (data["posted"], data["replayed"], data["refused"]) == (1, PIECE, 0)
+    assert (await house.get(f"/accounts/{ben}")).json()["data"]["balance"] == "10.01"
     assert await _findings(db) == []
 
 
