@@ -27,12 +27,6 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short one: where the path of a socket would be too long, the socket lies elsewhere."""
-    return tmp_path_factory.mktemp("d")
-
-
-@pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     made = EmbeddedPostgres(tmp_path / "data", report=print)
     made.start()
