@@ -27,6 +27,7 @@ START_MINOR: Final = 100_000
 _TIME_ZONE: Final = "Asia/Kolkata"
 _TOKEN_LIFE_S: Final = 12 * 3600
 _AT_ONCE: Final = 1024
+_FAMILIES_AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ async def settle_town(
 ) -> Town:
     """Open everybody's wallets, with the controls that every new wallet has."""
     service = build_service(db=db, ledger=ledger, time_zone=_TIME_ZONE)
+    turns = asyncio.Semaphore(_FAMILIES_AT_ONCE)  # nobody waits long for a connection
 
     async def settle() -> tuple[UserId, tuple[WalletId, ...]]:
         owner_id = UserId(new_id())
@@ -75,7 +77,8 @@ async def settle_town(
                 ]
             )
 
-        return owner_id, await db.run(open_all)
+        async with turns:
+            return owner_id, await db.run(open_all)
 
     settled = await asyncio.gather(*(settle() for _ in range(people)))
     key = await keys.signing_key()
