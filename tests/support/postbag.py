@@ -19,6 +19,7 @@ from guilder.identity.events import (
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
+from guilder.platform.ephemeral import openable
 from guilder.platform.jobs import Held, Task, queue
 from tests.support.town import CHEAP, Town, data
 
@@ -59,9 +60,10 @@ async def sent_to(db: Database, user_id: UserId, *, keys: OuterKeys) -> list[Sen
     found = []
     async with db.reading() as tx:
         rows = await tx.fetch(_ISSUED, str(user_id))
-    for row in rows:
-        issued = msgspec.json.decode(row[0], type=CodeIssued)
-        code = keys.unwrap(b64decode(issued.sealed), at=code_place(user_id)).decode()
+        events = [msgspec.json.decode(row[0], type=CodeIssued) for row in rows]
+        codes = await openable(tx, [b64decode(issued.sealed) for issued in events], keys=keys)
+    for row, issued in zip(rows, events, strict=True):
+        code = codes.open(b64decode(issued.sealed), at=code_place(user_id)).decode()
         found.append(Sent(code=code, purpose=issued.purpose, channel=issued.channel, text=row[0]))
     return found
 

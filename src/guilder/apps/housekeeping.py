@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from guilder.platform import ephemeral
 from guilder.platform.bus.checks import CHECKS as BUS_CHECKS
 from guilder.platform.bus.retention import forget_old_events
 from guilder.platform.db import Database
@@ -17,7 +18,7 @@ _EVERY_S: Final = 60.0
 
 
 def build(settings: Settings, *, db: Database) -> Module:
-    """Old events and jobs that are done are deleted; what was recorded of them is checked."""
+    """What is old, done or over is deleted; what was recorded of events and jobs is checked."""
     keep = timedelta(days=settings.event_retention_days)
 
     async def forget_events() -> None:
@@ -26,6 +27,9 @@ def build(settings: Settings, *, db: Database) -> Module:
     async def forget_jobs() -> None:
         await forget_done(db, keep=keep)
 
+    async def clear_keys() -> None:
+        await db.run(ephemeral.clear)
+
     return Module(
         name="platform",
         service_names=(),
@@ -33,6 +37,7 @@ def build(settings: Settings, *, db: Database) -> Module:
         jobs=(
             Job(name="platform.forget_old_events", every_s=_EVERY_S, run=forget_events),
             Job(name="platform.forget_done_jobs", every_s=_EVERY_S, run=forget_jobs),
+            Job(name="platform.clear_ephemeral_keys", every_s=_EVERY_S, run=clear_keys),
         ),
         checks=(*BUS_CHECKS, *JOB_CHECKS),
     )

@@ -41,7 +41,7 @@ def clear_codes(codes: CodeServices) -> Job:
 
 
 def forget_wishes(sending: CodeSending) -> Job:
-    """Deletes wishes for codes that failed so often that nobody waits for them any more."""
+    """Deletes wishes for codes that could not be fulfilled before nobody waited any more."""
     return Job(name="identity.forget_wishes", every_s=_FORGET_EVERY_S, run=sending.forget_failed)
 
 

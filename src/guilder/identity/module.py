@@ -39,16 +39,15 @@ from guilder.identity.service.access import AccessTokens
 from guilder.identity.service.appointments import Appointments
 from guilder.identity.service.client_tokens import ClientTokens
 from guilder.identity.service.clients import MachineClients
-from guilder.identity.service.code_sending import SEND_CODE
 from guilder.identity.service.code_services import CodeServices, build_code_services
 from guilder.identity.service.code_stores import CodeStore, DatabaseCodes
 from guilder.identity.service.factor_clearing import FactorClearing, FactorResealing
 from guilder.identity.service.factor_reset import FactorResetByOperator
 from guilder.identity.service.factor_services import FactorServices, build_factors
 from guilder.identity.service.freezes import Freezes
-from guilder.identity.service.guess_alarms import TELL_OF_GUESSES
 from guilder.identity.service.key_rotation import KeyRotation
 from guilder.identity.service.lockout import Lockout
+from guilder.identity.service.named_jobs import SEND_CODE, TELL_OF_GUESSES, NamedJobs
 from guilder.identity.service.outside_sign_in import OutsideSignIn
 from guilder.identity.service.passwords import PasswordCost, Passwords, hashes_at_once
 from guilder.identity.service.people import People
@@ -271,7 +270,13 @@ def _outside(
 def _erasures(shared: _Shared, *, terms: ErasureTerms | None) -> ErasePeople | None:
     if terms is None:
         return None
-    return ErasePeople(db=shared.db, sessions=shared.sessions, terms=terms)
+    return ErasePeople(
+        db=shared.db,
+        users=shared.users,
+        sessions=shared.sessions,
+        jobs=NamedJobs(shared.contacts),
+        terms=terms,
+    )
 
 
 def _factors(shared: _Shared, *, site: RelyingParty) -> FactorServices:
@@ -418,8 +423,8 @@ def build_erasures(
     *, db: Database, keys: KeyFolder, contacts: OuterKeys, terms: ErasureTerms
 ) -> Erasures:
     """Erases people, for the command line."""
-    sessions, _ = _sessions(db, keys=keys, contacts=contacts)
-    return ErasePeople(db=db, sessions=sessions, terms=terms)
+    sessions, users = _sessions(db, keys=keys, contacts=contacts)
+    return ErasePeople(db=db, users=users, sessions=sessions, jobs=NamedJobs(contacts), terms=terms)
 
 
 def build_factor_resets(*, db: Database, keys: KeyFolder, contacts: OuterKeys) -> FactorResets:

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from guilder.identity import module
-from guilder.identity.service.code_sending import SEND_CODE
+from guilder.identity.service.named_jobs import SEND_CODE
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys

@@ -6,17 +6,18 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
 from guilder.identity import module
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database
-from guilder.platform.envelopes import OuterKeys
+from guilder.platform.envelopes import OuterKeys, Unreadable
 from guilder.platform.jobs import Task
 from guilder.platform.keys import KeyFolder
 from tests.support.portal import Resident, settle
 from tests.support.postbag import sent_to, work_off
-from tests.support.town import CHEAP, Town, data, error
+from tests.support.town import CHEAP, PASSWORD, Town, data, error
 from tests.support.townhall import staff
 
 Superuser = asyncpg.Connection
@@ -72,3 +73,25 @@ async def test_customer_who_became_staff_is_sent_no_code(
     await appoint(anna, "customer", town=town, db=db)
     await superuser.execute(AGO)
     assert len(await codes_for(anna, town, db)) == 1
+
+
+@pytest.mark.parametrize("ends", ["by the right code", "by giving it up"])
+async def test_code_mailed_to_staff_opens_for_nobody_once_its_verification_is_over(
+    ends: str, town: Town, db: Database
+) -> None:
+    admin = await staff(town, db, "admin")
+    keys = OuterKeys(town.keys.folder)
+    asked = await admin.ask(
+        "POST", "/auth/password/change", current_password=PASSWORD, new_password="another-Secret-7"
+    )
+    verification = data(asked, 202)["verification_id"]
+    (sent,) = await sent_to(db, UserId(UUID(admin.id)), keys=keys)
+
+    if ends == "by the right code":
+        data(await admin.ask("POST", f"/verifications/{verification}/verify", otp=sent.code))
+    else:
+        data(await admin.ask("POST", f"/verifications/{verification}/cancel"))
+
+    assert sent.purpose == "verification"
+    with pytest.raises(Unreadable):
+        await sent_to(db, UserId(UUID(admin.id)), keys=keys)

@@ -12,10 +12,12 @@ import pytest
 from guilder.identity.api.personal_data import ErasureTerms
 from guilder.identity.module import ERASED_USERS
 from guilder.identity.service.access import AccessTokens
+from guilder.identity.service.named_jobs import NamedJobs
 from guilder.identity.service.personal_data import ErasePeople
 from guilder.identity.service.sessions import Sessions
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
+from guilder.platform.envelopes import OuterKeys
 from guilder.platform.erasures import ErasureList, Listed
 from tests.integration.identity.test_erasure import (
     BECAUSE,
@@ -40,9 +42,15 @@ Superuser = asyncpg.Connection
 @pytest.fixture
 def erasing(db: Database, town: Town, bank: Bank) -> ErasePeople:
     """As a worker has it."""
+    return erasing_on(terms(bank, town.keys), db=db, town=town)
+
+
+def erasing_on(terms: ErasureTerms, *, db: Database, town: Town) -> ErasePeople:
+    users = store_of(town)
     tokens = AccessTokens(keys=town.keys, issuer="guilder", audience="guilder", now=time.time)
-    sessions = Sessions(db=db, users=store_of(town), tokens=tokens)
-    return ErasePeople(db=db, sessions=sessions, terms=terms(bank, town.keys))
+    sessions = Sessions(db=db, users=users, tokens=tokens)
+    jobs = NamedJobs(OuterKeys(town.keys.folder))
+    return ErasePeople(db=db, users=users, sessions=sessions, jobs=jobs, terms=terms)
 
 
 async def test_the_list_outside_has_whoever_was_erased_and_nobody_who_was_refused(
@@ -106,10 +114,8 @@ async def test_one_who_cannot_be_erased_again_keeps_nobody_after_them(
     jammed = ErasureTerms(
         estates=JammedEstates(user_id(anna)), retention=timedelta(), listed=listed
     )
-    tokens = AccessTokens(keys=town.keys, issuer="guilder", audience="guilder", now=time.time)
-    sessions = Sessions(db=db, users=store_of(town), tokens=tokens)
 
-    await ErasePeople(db=db, sessions=sessions, terms=jammed).keep_to_list()
+    await erasing_on(jammed, db=db, town=town).keep_to_list()
 
     status = "SELECT status FROM identity.users WHERE id = $1"
     assert await superuser.fetchval(status, UUID(anna.id)) != "erased"

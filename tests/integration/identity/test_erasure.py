@@ -120,6 +120,26 @@ async def test_nothing_is_left_of_somebody_but_an_id(
     assert "anahita" not in json.dumps([row[0] for row in kept]).lower()
 
 
+async def test_jobs_that_name_somebody_erased_are_gone_and_those_of_others_are_not(
+    town: Town, officer: Townsman, superuser: Superuser
+) -> None:
+    anna, ben = await customer(town, "Anna"), await customer(town, "Ben")
+    await superuser.execute("DELETE FROM platform.jobs")
+    for person in (anna, ben):
+        data(await town.post("/auth/otp/request", email=person.email), 202)
+        data(await town.post("/auth/forgot", phone=person.phone), 202)
+    await superuser.execute(
+        "UPDATE platform.jobs SET state = 'dead', ready_at = NULL "
+        "WHERE arguments ->> 'purpose' = 'login'"
+    )
+    assert await superuser.fetchval("SELECT count(*) FROM platform.jobs") == 4
+
+    data(await erase(officer, anna))
+
+    left = await superuser.fetch("SELECT state FROM platform.jobs ORDER BY state")
+    assert [row["state"] for row in left] == ["dead", "waiting"]
+
+
 async def test_somebody_erased_is_nobody_who_signs_in_and_their_tokens_are_over(
     town: Town, officer: Townsman
 ) -> None:

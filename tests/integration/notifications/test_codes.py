@@ -19,14 +19,17 @@ from guilder.notifications.api import Channel
 from guilder.notifications.domain.preferences import Preferences, QuietHours
 from guilder.notifications.service.channels.simulated import SandboxOutbox
 from guilder.platform.db import Database
+from guilder.platform.ephemeral import seal_for
 from guilder.platform.identifiers import new_id
 from tests.integration.notifications.conftest import Trays
 from tests.support.newsstand import Newsstand, Person, payment
 
 CODE = "847291"
+A_WHILE = timedelta(minutes=5)
+OVER = "UPDATE platform.ephemeral_keys SET expires_at = clock_timestamp()"
 
 
-def issued(
+async def issued(
     stand: Newsstand,
     person: Person,
     *,
@@ -37,11 +40,16 @@ def issued(
 ) -> CodeIssued:
     place = code_place(sealed_for or person.id)
     now = datetime.now(UTC)
+    sealed = await stand.db.run(
+        lambda tx: seal_for(
+            tx, CODE.encode(), at=place, life=A_WHILE, id_=new_id(), keys=stand.keys
+        )
+    )
     return CodeIssued(
         user_id=person.id,
         purpose=purpose,
         channel=channel,
-        sealed=b64encode(stand.keys.wrap(CODE.encode(), at=place)).decode(),
+        sealed=b64encode(sealed).decode(),
         issued_at=now,
         expires_at=now + timedelta(seconds=lasts_s),
     )
@@ -63,7 +71,7 @@ async def test_code_goes_to_its_one_address_and_into_no_feed(
 ) -> None:
     anna = await stand.person("Anna")
 
-    await stand.hear(issued(stand, anna, channel=channel.value, purpose=purpose))
+    await stand.hear(await issued(stand, anna, channel=channel.value, purpose=purpose))
     await stand.courier().deliver()
 
     (message,) = trays[channel].messages
@@ -77,7 +85,7 @@ async def test_code_goes_to_its_one_address_and_into_no_feed(
 async def test_code_is_sealed_in_the_database(stand: Newsstand, trays: Trays) -> None:
     anna = await stand.person("Anna")
 
-    await stand.hear(issued(stand, anna))
+    await stand.hear(await issued(stand, anna))
     await stand.courier().deliver()
 
     (message,) = trays[Channel.SMS].messages
@@ -96,7 +104,7 @@ async def test_code_does_not_wait_for_quiet_hours_to_end(stand: Newsstand, trays
     )
     await stand.choosing.choose(anna.id, Preferences(language="hi", time_zone="UTC", quiet=quiet))
 
-    await stand.hear(issued(stand, anna))
+    await stand.hear(await issued(stand, anna))
     await stand.courier().deliver()
 
     (message,) = trays[Channel.SMS].messages
@@ -107,7 +115,7 @@ async def test_code_that_is_over_is_not_sent(
     stand: Newsstand, trays: Trays, superuser: asyncpg.Connection
 ) -> None:
     anna, ben = await stand.person("Anna"), await stand.person("Ben")
-    await stand.hear(issued(stand, anna, lasts_s=-1), issued(stand, ben))
+    await stand.hear(await issued(stand, anna, lasts_s=-1), await issued(stand, ben))
     await superuser.execute(
         "UPDATE notifications.deliveries SET data = jsonb_set(data, '{at}', to_jsonb($2::text)) "
         "WHERE user_id = $1",
@@ -125,7 +133,7 @@ async def test_code_that_is_over_is_not_sent(
 async def test_code_of_somebody_else_is_not_opened(stand: Newsstand, trays: Trays) -> None:
     anna = await stand.person("Anna")
 
-    await stand.hear(issued(stand, anna, sealed_for=UserId(new_id())))
+    await stand.hear(await issued(stand, anna, sealed_for=UserId(new_id())))
     await stand.courier().deliver()
 
     assert trays[Channel.SMS].messages == []
@@ -135,7 +143,7 @@ async def test_code_of_somebody_else_is_not_opened(stand: Newsstand, trays: Tray
 async def test_code_for_an_unknown_person_is_let_go(stand: Newsstand) -> None:
     anna = Person(id=UserId(new_id()), wallet=WalletId(new_id()), email="", phone="")
 
-    await stand.hear(issued(stand, anna))
+    await stand.hear(await issued(stand, anna))
 
     assert await stand.statuses(anna) == []
 
@@ -143,7 +151,7 @@ async def test_code_for_an_unknown_person_is_let_go(stand: Newsstand) -> None:
 async def test_sandbox_shows_the_code_to_its_reader(db: Database, key_folder: Path) -> None:
     stand = Newsstand(db, keys=key_folder, senders={Channel.SMS: SandboxOutbox(db)})
     anna = await stand.person("Anna")
-    await stand.hear(issued(stand, anna))
+    await stand.hear(await issued(stand, anna))
     await stand.courier().deliver()
 
     ((letter, wording),) = await stand.sandbox.page(anna.id, before=new_id(), limit=5)
@@ -152,11 +160,40 @@ async def test_sandbox_shows_the_code_to_its_reader(db: Database, key_folder: Pa
     assert CODE in wording.short
 
 
+async def test_sandbox_shows_a_code_while_it_can_be_used_and_a_message_without_it_then(
+    db: Database, key_folder: Path, superuser: asyncpg.Connection
+) -> None:
+    stand = Newsstand(db, keys=key_folder, senders={Channel.SMS: SandboxOutbox(db)})
+    anna = await stand.person("Anna")
+    await stand.hear(await issued(stand, anna))
+    await stand.courier().deliver()
+    await superuser.execute(OVER)
+
+    ((letter, wording),) = await stand.sandbox.page(anna.id, before=new_id(), limit=5)
+
+    assert letter.template == "login_code"
+    assert wording.short
+    assert CODE not in wording.short + wording.text + wording.html
+
+
+async def test_code_that_was_used_before_it_was_sent_is_not_sent(
+    stand: Newsstand, trays: Trays, superuser: asyncpg.Connection
+) -> None:
+    anna = await stand.person("Anna")
+    await stand.hear(await issued(stand, anna))
+    await superuser.execute("DELETE FROM platform.ephemeral_keys")
+
+    await stand.courier().deliver()
+
+    assert trays[Channel.SMS].messages == []
+    assert await stand.statuses(anna) == [("login_code", "sms", "failed", "code_unreadable")]
+
+
 async def test_sandbox_shows_no_code_to_anybody_else(db: Database, key_folder: Path) -> None:
     outbox = SandboxOutbox(db)
     stand = Newsstand(db, keys=key_folder, senders={Channel.SMS: outbox, Channel.EMAIL: outbox})
     anna = await stand.person("Anna")
-    await stand.hear(issued(stand, anna), payment(None, anna.wallet))
+    await stand.hear(await issued(stand, anna), payment(None, anna.wallet))
     await stand.courier().deliver()
 
     own = await stand.sandbox.page(anna.id, before=new_id(), limit=5)

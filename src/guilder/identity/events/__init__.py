@@ -206,8 +206,9 @@ class VerificationConcluded:
 class CodeIssued:
     """A code is on its way to somebody: by ``channel``, email or sms, until ``expires_at``.
 
-    ``sealed`` is the code, encrypted with an outer key for `code_place`, in base64. ``purpose`` is
-    login, email, phone, password_reset or verification.
+    ``sealed`` is the code, encrypted for `code_place` with a key of its own that is gone when its
+    time is over (`guilder.platform.ephemeral`), in base64. ``purpose`` is login, email, phone,
+    password_reset or verification.
     """
 
     TYPE: ClassVar[str] = "com.guilder.user.code_issued"

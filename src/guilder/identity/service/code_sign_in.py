@@ -10,10 +10,11 @@ from guilder.identity.api.second_factors import Challenge, InvalidOtp, SecondFac
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.api.verifications import VerificationId
 from guilder.identity.domain.lockout import Guessing
-from guilder.identity.service.code_sending import Named, opened_by_code, read_name
+from guilder.identity.service.code_sending import opened_by_code
 from guilder.identity.service.first_proofs import claim, prove
 from guilder.identity.service.guess_alarms import GuessAlarms
 from guilder.identity.service.lockout import Attempt, Lockout
+from guilder.identity.service.names import Named, read_name
 from guilder.identity.service.new_passwords import put_password
 from guilder.identity.service.one_time_codes import OneTimeCodes, Purpose
 from guilder.identity.service.passwords import Passwords

@@ -15,10 +15,9 @@ from guilder.identity.api.codes import (
     TooManyCodesSent,
 )
 from guilder.identity.api.second_factors import InvalidOtp
-from guilder.identity.service.code_sending import publish_code
 from guilder.identity.service.first_proofs import prove
 from guilder.identity.service.one_time_codes import OneTimeCodes, Purpose
-from guilder.identity.service.sealed_codes import sealed_code
+from guilder.identity.service.sealed_codes import CodePost
 from guilder.identity.store import credentials
 from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import Unauthenticated
@@ -46,7 +45,7 @@ class ContactChecks:
         self._db = db
         self._users = users
         self._codes = codes
-        self._keys = keys
+        self._post = CodePost(keys)
 
     async def send(self, account_id: UserId, *, contact: Contact) -> CodeSent:
         """Send a code to the caller's own email or phone.
@@ -66,11 +65,10 @@ class ContactChecks:
         if wait:
             raise TooManyCodesSent(retry_after_s=math.ceil(wait.total_seconds()))
         code = await self._codes.make(purpose, subject=subject)
-        sealed = sealed_code(account.user_id, code, keys=self._keys)
         channel = "email" if contact is Contact.EMAIL else "sms"
         await self._db.run(
-            lambda tx: publish_code(
-                tx, account.user_id, purpose, channel=channel, sealed=sealed, life=_LIFE
+            lambda tx: self._post.publish(
+                tx, account.user_id, purpose, code=code, channel=channel, life=_LIFE
             )
         )
         return CodeSent(message=f"A code is on its way to your {contact}.", expires_in=CODE_LIFE_S)

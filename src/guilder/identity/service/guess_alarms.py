@@ -6,22 +6,21 @@ somebody has the name is looked up by whoever does the job.
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from datetime import timedelta
 from typing import Final
 
-from msgspec import json
-
 from guilder.identity.events import SignInCodesGuessed
-from guilder.identity.service.code_sending import Named, opened_by_code
+from guilder.identity.service.code_sending import opened_by_code
+from guilder.identity.service.named_jobs import TELL_OF_GUESSES, NamedJobs
+from guilder.identity.service.names import Named
+from guilder.identity.service.one_time_codes import Purpose
 from guilder.identity.store.users import UserStore, database_time
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
-from guilder.platform.jobs import queue
 from guilder.platform.jobs.held import Held
 from guilder.platform.outbox import append, outgoing
 
-TELL_OF_GUESSES: Final = "identity.tell_of_guesses"
-_PLACE: Final = b"identity.jobs|guessed name"
+_OF_USE_FOR: Final = timedelta(days=1)
 
 
 class GuessAlarms:
@@ -30,20 +29,28 @@ class GuessAlarms:
     def __init__(self, *, db: Database, users: UserStore, keys: OuterKeys) -> None:
         self._db = db
         self._users = users
-        self._keys = keys
+        self._jobs = NamedJobs(keys)
 
     async def leave(self, named: Named, *, failures: int) -> None:
         """Have told, later, that so many codes for this name were wrong in a row."""
-        sealed = self._keys.wrap(json.encode(named), at=_PLACE)
-        arguments = {"sealed": b64encode(sealed).decode("ascii"), "failures": failures}
-        await self._db.run(lambda tx: queue.enqueue(tx, TELL_OF_GUESSES, arguments))
+        await self._db.run(
+            lambda tx: self._jobs.leave(
+                tx,
+                TELL_OF_GUESSES,
+                named,
+                purpose=Purpose.LOGIN,
+                arguments={"failures": failures},
+                life=_OF_USE_FOR,
+            )
+        )
 
     async def tell(self, held: Held) -> None:
         """Tell whoever has the name, if somebody has it whom codes sign in."""
-        opened = self._keys.unwrap(b64decode(held.arguments["sealed"]), at=_PLACE)
-        named = json.decode(opened, type=Named)
 
         async def write(tx: Tx) -> None:
+            named = await self._jobs.named(tx, held)
+            if named is None:
+                return
             account = await opened_by_code(tx, named, users=self._users)
             if account is None:
                 return

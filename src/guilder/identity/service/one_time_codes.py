@@ -87,13 +87,14 @@ class OneTimeCodes:
         """Forget what was sent long ago."""
         await store.forget_issues(tx, after=_KEPT)
 
-    def key(self, purpose: Purpose, subject: str) -> str:
-        """A pseudonym of purpose and subject, for whoever has to name them."""
-        return self._name(purpose, subject)
-
     def _name(self, purpose: Purpose, subject: str) -> str:
-        return f"{purpose.value}:{self._keys.pseudonym(f'code|{purpose.value}|{subject}')}"
+        return pseudonym(purpose, subject, keys=self._keys)
 
     def _digest(self, name: str, code: str, epoch: int | None) -> bytes:
         within = "" if epoch is None else f"|{epoch}"
         return self._keys.pseudonym(f"code|{name}|{code}{within}").bytes
+
+
+def pseudonym(purpose: Purpose, subject: str, *, keys: OuterKeys) -> str:
+    """What stands for purpose and subject wherever they are named."""
+    return f"{purpose.value}:{keys.pseudonym(f'code|{purpose.value}|{subject}')}"

@@ -23,6 +23,7 @@ from guilder.identity.api.personal_data import (
     StillStaff,
 )
 from guilder.identity.api.roles import UserNotFound
+from guilder.identity.domain.applicants import read_email
 from guilder.identity.events import Reasoned
 from guilder.identity.events.staff import (
     LegalHoldLifted,
@@ -30,6 +31,8 @@ from guilder.identity.events.staff import (
     UserErased,
 )
 from guilder.identity.service.clients import forget_clients
+from guilder.identity.service.named_jobs import NamedJobs
+from guilder.identity.service.names import Named
 from guilder.identity.service.outside_sign_in import forget_links
 from guilder.identity.service.sessions import Sessions
 from guilder.identity.store import erasures, exports, person_keys, revocations
@@ -39,6 +42,7 @@ from guilder.kernel.errors import NotPermitted, Refusal, Unauthenticated
 from guilder.kernel.ids import UserId
 from guilder.platform import failpoints
 from guilder.platform.db import Database, Tx
+from guilder.platform.envelopes import Unreadable
 from guilder.platform.erasures import Listed
 from guilder.platform.identifiers import new_id
 from guilder.platform.outbox import append, outgoing
@@ -55,9 +59,19 @@ _log = structlog.get_logger("guilder.identity")
 class ErasePeople:
     """The `guilder.identity.api.personal_data.Erasures` of one database."""
 
-    def __init__(self, *, db: Database, sessions: Sessions, terms: ErasureTerms) -> None:
+    def __init__(
+        self,
+        *,
+        db: Database,
+        users: UserStore,
+        sessions: Sessions,
+        jobs: NamedJobs,
+        terms: ErasureTerms,
+    ) -> None:
         self._db = db
+        self._users = users
         self._sessions = sessions
+        self._jobs = jobs
         self._estates = terms.estates
         self._retention = terms.retention
         self._listed = terms.listed
@@ -117,6 +131,7 @@ class ErasePeople:
             return done
         await self._refuse_kept(tx, user_id)
         await self._sessions.forget(tx, user_id=user_id)
+        await self._jobs.forget(tx, await self._names(tx, user_id))
         await forget_clients(tx, user_id=user_id)
         await forget_links(tx, user_id=user_id)
         await revocations.freeze(tx, user_id)
@@ -127,6 +142,17 @@ class ErasePeople:
         await append(tx, [outgoing(fact, key=str(user_id))])
         await failpoints.reach(BEFORE_ERASED)
         return erased_at
+
+    async def _names(self, tx: Tx, user_id: UserId) -> list[Named]:
+        """What they were called by; nothing where it cannot be read any more."""
+        try:
+            account = await self._users.account(tx, user_id)
+        except Unreadable:
+            return []
+        if account is None:
+            return []
+        names = [Named(email_key=read_email(account.email).key)]
+        return names if account.phone is None else [*names, Named(phone=account.phone)]
 
     async def _refuse_kept(self, tx: Tx, user_id: UserId) -> None:
         """Close what they hold, and refuse whoever has to be kept."""

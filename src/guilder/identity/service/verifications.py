@@ -36,18 +36,18 @@ from guilder.identity.domain.verifications import (
     parameters_digest,
 )
 from guilder.identity.events import (
-    CodeIssued,
     VerificationConcluded,
     VerificationRequested,
 )
 from guilder.identity.service.code_stores import CodeStore
 from guilder.identity.service.methods import COUNTING
-from guilder.identity.service.sealed_codes import new_code, sealed_code
+from guilder.identity.service.sealed_codes import CodePost, new_code
 from guilder.identity.store import verifications as store
 from guilder.identity.store.users import database_time
 from guilder.identity.store.verifications import Asker
 from guilder.kernel.errors import NotPermitted, Refusal
 from guilder.kernel.ids import UserId
+from guilder.platform import ephemeral
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys, Unreadable, place
 from guilder.platform.identifiers import new_id
@@ -91,6 +91,7 @@ class Verifying:
         self._db = db
         self._keys = keys
         self._codes = codes
+        self._post = CodePost(keys)
 
     async def demand(self, asked: Asked) -> VerificationNeeded:
         """The verification that has to be completed before ``asked`` is done.
@@ -143,7 +144,7 @@ class Verifying:
             lambda tx: _attempt(tx, account_id, id_=verification_id, token=token, is_right=is_right)
         )
         if verdict.status is not Status.PENDING and sealed:
-            await self._codes.drop([_name(verification_id)])
+            await self._wipe([verification_id])
         if verdict.is_right:
             return Proof(token=token, expires_at=expires_at)
         if verdict.is_wrong:
@@ -159,7 +160,7 @@ class Verifying:
             Overloaded: the store of codes does not answer.
         """
         await self._db.run(lambda tx: _cancel(tx, account_id, id_=verification_id))
-        await self._codes.drop([_name(verification_id)])
+        await self._wipe([verification_id])
 
     async def wipe(self, ended: Sequence[VerificationId]) -> None:
         """Remove the codes of verifications that were ended elsewhere.
@@ -168,7 +169,7 @@ class Verifying:
             Overloaded: the store of codes does not answer.
         """
         if ended:
-            await self._codes.drop([_name(id_) for id_ in ended])
+            await self._wipe(ended)
 
     async def clear(self) -> None:
         """End what was not completed in time; forget what ended a day ago; wipe codes."""
@@ -180,16 +181,28 @@ class Verifying:
         id_ = VerificationId(new_id())
         code = new_code()
         sealed = self._keys.wrap(code.encode(), at=_place(id_))
-        for_mail = None
-        if asker.portal_id is None:
-            for_mail = sealed_code(asker.user_id, code, keys=self._keys)
         await self._codes.put(_name(id_), secret=sealed, life_s=CODE_LIFE_S)
-        begun = await self._db.run(lambda tx: _write(tx, id_, asker, asked, for_mail))
+        begun = await self._db.run(lambda tx: self._write(tx, id_, asker, asked, code))
         if isinstance(begun, Refusal) or begun.id != id_:
             await self._codes.drop([_name(id_)])
         if isinstance(begun, Refusal):
             raise begun
         return begun
+
+    async def _write(
+        self, tx: Tx, id_: VerificationId, asker: Asker, asked: Asked, code: str
+    ) -> store.Waiting | TooManyVerifications:
+        begun = await _add(tx, id_, asker, asked)
+        if isinstance(begun, store.Waiting) and begun.id == id_ and asker.portal_id is None:
+            await self._post.publish(
+                tx, asker.user_id, "verification", code=code, channel="email", life=_LIFE, id_=id_
+            )
+        return begun
+
+    async def _wipe(self, ids: Sequence[UUID]) -> None:
+        """Remove codes from where they are kept, and open for nobody what carries them."""
+        await self._codes.drop([_name(id_) for id_ in ids])
+        await self._db.run(lambda tx: ephemeral.forget(tx, ids))
 
     async def _is_lost(self, id_: VerificationId) -> bool:
         """Whether the store has lost the code of a verification that waits; it has ended then."""
@@ -233,8 +246,8 @@ async def _waiting(tx: Tx, asker: Asker, asked: Asked) -> store.Waiting | None:
     )
 
 
-async def _write(
-    tx: Tx, id_: VerificationId, asker: Asker, asked: Asked, for_mail: str | None
+async def _add(
+    tx: Tx, id_: VerificationId, asker: Asker, asked: Asked
 ) -> store.Waiting | TooManyVerifications:
     await store.wait_for_turn(tx, asker.user_id)
     waiting = await _waiting(tx, asker, asked)
@@ -263,18 +276,7 @@ async def _write(
         requested_at=created_at,
         expires_at=expires_at,
     )
-    told = [outgoing(requested, key=str(asker.user_id))]
-    if for_mail is not None:
-        issued = CodeIssued(
-            user_id=asker.user_id,
-            purpose="verification",
-            channel="email",
-            sealed=for_mail,
-            issued_at=created_at,
-            expires_at=expires_at,
-        )
-        told.append(outgoing(issued, key=str(asker.user_id)))
-    await append(tx, told)
+    await append(tx, [outgoing(requested, key=str(asker.user_id))])
     return store.Waiting(id=id_, expires_at=expires_at)
 
 

@@ -6,7 +6,7 @@ A code goes to the one address it was issued for, whatever its reader chose, and
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,7 +20,10 @@ from guilder.notifications.domain.notices import CODES, Values
 from guilder.notifications.domain.records import Delivery
 from guilder.notifications.store import deliveries
 from guilder.notifications.store.people import Reader
+from guilder.platform import ephemeral
+from guilder.platform.db import Tx
 from guilder.platform.envelopes import OuterKeys, Unreadable
+from guilder.platform.ephemeral import Openable
 from guilder.platform.identifiers import new_id
 
 _SEALED: Final = "sealed_code"
@@ -65,20 +68,32 @@ def refuse_late(delivery: Delivery, *, lease_s: float) -> None:
             raise Undeliverable("too_late")
 
 
-def in_clear(values: Values, *, user_id: UserId, keys: OuterKeys) -> Values:
+async def openable(tx: Tx, messages: Iterable[Values], *, keys: OuterKeys) -> Openable:
+    """What it takes to open the codes in these messages, without those that are over or used."""
+    sealed = [_sealed(values) for values in messages if _SEALED in values]
+    return await ephemeral.openable(tx, sealed, keys=keys)
+
+
+def in_clear(values: Values, *, user_id: UserId, codes: Openable) -> Values:
     """The values as they are put into words: with the code where there was a sealed one.
 
     Raises:
         Undeliverable: the code cannot be opened.
     """
-    sealed = values.get(_SEALED)
-    if sealed is None:
+    if _SEALED not in values:
         return values
     try:
-        code = keys.unwrap(b64decode(sealed), at=code_place(user_id)).decode()
-    except (Unreadable, ValueError):
+        code = codes.open(_sealed(values), at=code_place(user_id)).decode()
+    except Unreadable:
         raise Undeliverable("code_unreadable") from None
     return {**{name: value for name, value in values.items() if name != _SEALED}, "code": code}
+
+
+def _sealed(values: Values) -> bytes:
+    try:
+        return b64decode(values[_SEALED])
+    except ValueError:
+        return b""
 
 
 def _has(reader: Reader, channel: Channel) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -32,7 +33,7 @@ from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.domain.records import Delivery, Ended, Letter
 from guilder.notifications.service.addresses import AddressBook
 from guilder.notifications.service.channels.simulated import SandboxOutbox, reference
-from guilder.notifications.service.codes import in_clear, refuse_late
+from guilder.notifications.service.codes import in_clear, openable, refuse_late
 from guilder.notifications.service.endings import FAILED, SENT, record
 from guilder.notifications.service.figures import Figures
 from guilder.notifications.service.wording import Writer
@@ -42,6 +43,7 @@ from guilder.platform import failpoints
 from guilder.platform.batching import Batcher
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
+from guilder.platform.ephemeral import Openable
 
 BEFORE_SEND: Final = failpoints.declare(
     "notification.before_send", "a message is claimed and written, and not sent"
@@ -60,6 +62,16 @@ KEPT_FOR: Final = timedelta(days=90)
 _CLEARED_AT_ONCE: Final = 1_000
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Round:
+    """What was claimed together, with what it takes to write and address it."""
+
+    deliveries: Sequence[Delivery]
+    book: AddressBook
+    readers: Mapping[UserId, Reader]
+    codes: Openable = field(repr=False)
 
 
 class Courier:
@@ -150,11 +162,7 @@ class Courier:
         claimed = await self._db.run(lambda tx: self._claim(tx, channel, most=most))
         if claimed is None:
             return []
-        found, book, readers = claimed
-        return [
-            asyncio.create_task(self._carry(one, book=book, reader=readers[one.user_id]))
-            for one in found
-        ]
+        return [asyncio.create_task(self._carry(one, claimed)) for one in claimed.deliveries]
 
     async def clear_sandbox(self) -> None:
         """Empty the sandbox outbox of what is older than a week."""
@@ -209,27 +217,30 @@ class Courier:
         into[delivery.channel].append(letter)
         return Ended(delivery=delivery, status=SENT, reference=reference(letter))
 
-    async def _claim(
-        self, tx: Tx, channel: Channel, *, most: int
-    ) -> tuple[list[Delivery], AddressBook, Mapping[UserId, Reader]] | None:
+    async def _claim(self, tx: Tx, channel: Channel, *, most: int) -> _Round | None:
         found = await deliveries.claim(tx, channel, limit=most, lease_s=self._lease_s)
         if not found:
             return None
-        book = await AddressBook.read(tx, found)
         user_ids = {delivery.user_id for delivery in found}
-        return found, book, await people.readers(tx, user_ids, default=self._default)
+        return _Round(
+            deliveries=found,
+            book=await AddressBook.read(tx, found),
+            readers=await people.readers(tx, user_ids, default=self._default),
+            codes=await openable(tx, [one.data for one in found], keys=self._contacts),
+        )
 
-    async def _carry(self, delivery: Delivery, *, book: AddressBook, reader: Reader) -> None:
+    async def _carry(self, delivery: Delivery, claimed: _Round) -> None:
         if delivery.attempts > MOST_ATTEMPTS:
             await self._fail(delivery, "tried_too_often")
             return
-        later = self._later(delivery, chosen=reader.preferences)
+        chosen = claimed.readers[delivery.user_id].preferences
+        later = self._later(delivery, chosen=chosen)
         if later is not None:
             await self._db.run(lambda tx: deliveries.defer(tx, delivery, until=later))
             return
         try:
-            _refuse_unwanted(delivery, chosen=reader.preferences)
-            message = self._message(delivery, book=book, chosen=reader.preferences)
+            _refuse_unwanted(delivery, chosen=chosen)
+            message = self._message(delivery, claimed, chosen=chosen)
             await failpoints.reach(BEFORE_SEND)
             named = await self._send(message)
         except AddressGone as error:
@@ -255,12 +266,12 @@ class Courier:
         at = chosen.send_at(now, Category(delivery.category))
         return at if at > now else None
 
-    def _message(self, delivery: Delivery, *, book: AddressBook, chosen: Preferences) -> Message:
+    def _message(self, delivery: Delivery, claimed: _Round, *, chosen: Preferences) -> Message:
         refuse_late(delivery, lease_s=self._lease_s)
-        address = book.address(delivery, keys=self._contacts)
+        address = claimed.book.address(delivery, keys=self._contacts)
         wording = self._writer.write(
             delivery.template,
-            in_clear(delivery.data, user_id=delivery.user_id, keys=self._contacts),
+            in_clear(delivery.data, user_id=delivery.user_id, codes=claimed.codes),
             language=chosen.language,
             time_zone=chosen.time_zone,
             name=address.name,

@@ -23,15 +23,18 @@ from guilder.notifications.events import (
     PreferencesChanged,
 )
 from guilder.notifications.service.addresses import details_of
-from guilder.notifications.service.codes import in_clear
+from guilder.notifications.service.codes import in_clear, openable
 from guilder.notifications.service.wording import Wording, Writer
 from guilder.notifications.store import feed, people, sandbox
 from guilder.platform import outbox
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
+from guilder.platform.ephemeral import Openable
 from guilder.platform.identifiers import new_id
 
 MOST_DEVICES = 20
+_OVER = "\N{HORIZONTAL ELLIPSIS}"
+"""What stands in the sandbox outbox for a code that was used or whose time is over."""
 
 
 class ShownItem(Struct, frozen=True, kw_only=True):
@@ -129,7 +132,11 @@ class SandboxReading:
             contacts = await people.contacts(tx, [user_id])
             name = self._name(user_id, contacts.get(user_id))
             chosen = readers[user_id].preferences
-            return [(message, self._worded(message, chosen, name=name)) for message in found]
+            codes = await openable(tx, [message.data for message in found], keys=self._keys)
+            return [
+                (message, self._worded(message, chosen, name=name, codes=codes))
+                for message in found
+            ]
 
         return await self._db.run(read)
 
@@ -139,11 +146,13 @@ class SandboxReading:
         except Undeliverable:
             return ""
 
-    def _worded(self, message: LaidOut, chosen: Preferences, *, name: str) -> Wording:
+    def _worded(
+        self, message: LaidOut, chosen: Preferences, *, name: str, codes: Openable
+    ) -> Wording:
         try:
-            values = in_clear(message.data, user_id=message.user_id, keys=self._keys)
+            values = in_clear(message.data, user_id=message.user_id, codes=codes)
         except Undeliverable:
-            values = {**message.data, "code": ""}
+            values = {**message.data, "code": _OVER}
         return self._writer.write(
             message.template,
             values,

@@ -106,6 +106,16 @@ _FORGET_DEAD: Final = """
     DELETE FROM platform.jobs
     WHERE state = 'dead' AND task = $1 AND created_at < clock_timestamp() - $2::interval
 """
+# By task and key, along the index of those that wait and that of the dead.
+_FORGET_KEYS: Final = """
+    DELETE FROM platform.jobs WHERE id IN (
+        SELECT id FROM platform.jobs
+        WHERE task = ANY($1::text[]) AND key = ANY($2::text[]) AND state IN ('waiting', 'running')
+        UNION ALL
+        SELECT id FROM platform.jobs
+        WHERE task = ANY($1::text[]) AND key = ANY($2::text[]) AND state = 'dead'
+    )
+"""
 _FORGET: Final = """
     DELETE FROM platform.jobs WHERE id = ANY (ARRAY(
         SELECT id FROM platform.jobs
@@ -257,6 +267,11 @@ async def forget_dead(db: Database, task: str, *, keep: timedelta) -> int:
     For tasks that are of no use to anybody so much later.
     """
     return rows_done(await db.run(lambda tx: tx.execute(_FORGET_DEAD, task, keep)))
+
+
+async def forget_keys(tx: Tx, tasks: Sequence[str], keys: Sequence[str]) -> None:
+    """Delete jobs of these tasks with one of these keys that are not done: nobody does them."""
+    await tx.execute(_FORGET_KEYS, tasks, keys)
 
 
 async def forget_done(db: Database, *, keep: timedelta) -> int:

@@ -1,0 +1,101 @@
+"""Secrets that may be read for a while only, wherever copies of them lie.
+
+An event stands in the outbox, in a broker and in queues for days, long after a code in it is of use
+to anybody. So the code is sealed with a key that is made for it alone. That key is kept in one row,
+wrapped by an outer key, until its time is over or it is forgotten sooner. The copies that are left
+then open for nobody, whatever keys they have.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from guilder.platform.db import Tx
+from guilder.platform.envelopes import (
+    KEY_BYTES,
+    OuterKeys,
+    SealingKey,
+    Unreadable,
+    key_id,
+    place,
+    seal,
+    unseal,
+)
+
+_KEEP: Final = """
+    INSERT INTO platform.ephemeral_keys (id, wrapped, expires_at)
+    VALUES ($1, $2, clock_timestamp() + $3::interval)
+"""
+_ALIVE: Final = """
+    SELECT id, wrapped FROM platform.ephemeral_keys
+    WHERE id = ANY($1::uuid[]) AND expires_at > clock_timestamp()
+"""
+_FORGET: Final = "DELETE FROM platform.ephemeral_keys WHERE id = ANY($1::uuid[])"
+_CLEAR: Final = "DELETE FROM platform.ephemeral_keys WHERE expires_at <= clock_timestamp()"
+
+
+async def seal_for(
+    tx: Tx, plain: bytes, *, at: bytes, life: timedelta, id_: UUID, keys: OuterKeys
+) -> bytes:
+    """``plain`` encrypted, readable for ``life`` after this commits, and only as what is ``at``.
+
+    ``id_`` is new, and what `forget` ends it by.
+    """
+    key = SealingKey(id=id_, secret=os.urandom(KEY_BYTES))
+    await tx.execute(_KEEP, id_, keys.wrap(key.secret, at=_place(id_)), life)
+    return seal(plain, key=key, at=at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Openable:
+    """Some secrets whose time is not over: their keys, still wrapped, by the secrets' ids."""
+
+    wrapped: Mapping[UUID, bytes] = field(repr=False)
+    keys: OuterKeys = field(repr=False)
+
+    def open(self, sealed: bytes, *, at: bytes) -> bytes:
+        """What was given to `seal_for`.
+
+        Raises:
+            Unreadable: its time is over, or it was changed or stood elsewhere.
+            KeyUnusable: an outer key's file is damaged, or cannot be read any more.
+        """
+        id_ = key_id(sealed)
+        wrapped = self.wrapped.get(id_)
+        if wrapped is None:
+            raise Unreadable
+        secret = self.keys.unwrap(wrapped, at=_place(id_))
+        return unseal(sealed, key=SealingKey(id=id_, secret=secret), at=at)
+
+
+async def openable(tx: Tx, sealed: Iterable[bytes], *, keys: OuterKeys) -> Openable:
+    """What it takes to open these secrets, without those whose time is over."""
+    ids = [id_ for id_ in map(_id_of, sealed) if id_ is not None]
+    rows = await tx.fetch(_ALIVE, ids) if ids else []
+    return Openable(wrapped={row["id"]: row["wrapped"] for row in rows}, keys=keys)
+
+
+async def forget(tx: Tx, ids: Collection[UUID]) -> None:
+    """End these secrets now, those that are there."""
+    await tx.execute(_FORGET, list(ids))
+
+
+async def clear(tx: Tx) -> None:
+    """Delete the keys of secrets whose time is over."""
+    await tx.execute(_CLEAR)
+
+
+def _id_of(sealed: bytes) -> UUID | None:
+    try:
+        return key_id(sealed)
+    except Unreadable:
+        return None
+
+
+def _place(id_: UUID) -> bytes:
+    return place("platform.ephemeral_keys", column="wrapped", row=id_)
