@@ -11,6 +11,8 @@
 PYTHON ?= python3
 PYTEST ?= --ignore=tests/unit --numprocesses=2 --dist=loadfile
 BIN := .venv/bin
+# Python keeps what it compiled unless told not to, as in containers; then every start compiles anew.
+COMPILE = $(BIN)/python -m compileall -q src
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --upgrade
 
@@ -18,6 +20,7 @@ LOCK := $(BIN)/uv pip compile --universal --generate-hashes --python-version 3.1
 .DELETE_ON_ERROR:
 
 run: .venv/.run
+	@$(COMPILE)
 	@exec $(BIN)/guilder up
 
 test: check core pytest
@@ -29,13 +32,16 @@ check: .venv/.dev
 	$(BIN)/lint-imports
 
 core: .venv/.dev
+	@$(COMPILE) tests
 	$(BIN)/coverage run -m pytest -q tests/unit
 	$(BIN)/coverage report
 
 pytest: .venv/.dev
+	@$(COMPILE) tests
 	$(BIN)/pytest $(PYTEST)
 
 bench: .venv/.run
+	@$(COMPILE)
 	@exec $(BIN)/guilder bench $(BENCH)
 
 reference: .venv/.dev
