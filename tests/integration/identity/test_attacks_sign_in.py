@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, Final
 
 import asyncpg
@@ -30,10 +31,14 @@ NEW: Final = "Another long passphrase"
 TOKENS: Final = {"token", "access_token", "refresh_token"}
 
 
+SAID: ContextVar[list[str] | None] = ContextVar("said", default=None)
+"""Where the statements of the request at hand are remembered."""
+
+
 class Listened:
     """A transaction that remembers what was asked in it."""
 
-    def __init__(self, tx: Tx, *, said: list[str]) -> None:
+    def __init__(self, tx: Tx, *, said: list[str] | None) -> None:
         self._tx = tx
         self._said = said
 
@@ -43,37 +48,41 @@ class Listened:
             return asked
 
         def ask(query: str, *values: Any, **more: Any) -> Any:
-            self._said.append(re.sub(r"\s+", " ", query).strip())
+            if self._said is not None:
+                self._said.append(re.sub(r"\s+", " ", query).strip())
             return asked(query, *values, **more)
 
         return ask
 
 
 class ListeningDatabase(Database):
-    """Remembers every statement, for comparing how much work two requests are."""
+    """Remembers every statement of a request, for comparing how much work two requests are.
 
-    said: list[str]
+    What goes on beside it, as the look for revocations each second, is no work of its own.
+    """
 
     async def run(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
-        return await super().run(lambda tx: work(Listened(tx, said=self.said)))
+        return await super().run(lambda tx: work(Listened(tx, said=SAID.get())))
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Any]:
         async with super().reading() as tx:
-            yield Listened(tx, said=self.said)
+            yield Listened(tx, said=SAID.get())
 
     async def heard(self, request: Awaitable[httpx2.Response]) -> tuple[httpx2.Response, list[str]]:
         """An answer, and the statements that it took."""
-        self.said = []
-        answer = await request
-        return answer, self.said
+        said: list[str] = []
+        before = SAID.set(said)
+        try:
+            return await request, said
+        finally:
+            SAID.reset(before)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def listening(database: OwnDatabase) -> AsyncIterator[ListeningDatabase]:
     db = await ListeningDatabase.connect(database.url())
     assert isinstance(db, ListeningDatabase)
-    db.said = []
     yield db
     await db.close()
 
