@@ -17,6 +17,7 @@ from guilder.platform.identifiers import new_id
 from guilder.platform.settings import Settings
 
 SECRET, HERE = b"847291", b"codes|anna"
+A_WHILE = timedelta(minutes=5)
 OVER = "UPDATE platform.ephemeral_keys SET expires_at = clock_timestamp() WHERE id = $1"
 
 
@@ -26,10 +27,9 @@ def keys(tmp_path: Path) -> OuterKeys:
 
 
 async def sealed(db: Database, keys: OuterKeys, *, id_: UUID) -> bytes:
-    life = timedelta(minutes=5)
-    return await db.run(
-        lambda tx: ephemeral.seal_for(tx, SECRET, at=HERE, life=life, id_=id_, keys=keys)
-    )
+    secret = ephemeral.sealed(SECRET, at=HERE, id_=id_)
+    await db.run(lambda tx: ephemeral.keep(tx, secret, life=A_WHILE, keys=keys))
+    return secret.sealed
 
 
 async def opened(db: Database, secret: bytes, *, keys: OuterKeys, at: bytes = HERE) -> bytes:
@@ -65,22 +65,30 @@ async def test_what_was_sealed_in_a_transaction_that_failed_opens_for_nobody(
     class Undone(Exception):
         pass
 
-    secret = b""
+    secret = ephemeral.sealed(SECRET, at=HERE, id_=new_id())
 
     async def work(tx: Tx) -> None:
-        nonlocal secret
-        life = timedelta(minutes=5)
-        secret = await ephemeral.seal_for(tx, SECRET, at=HERE, life=life, id_=new_id(), keys=keys)
+        await ephemeral.keep(tx, secret, life=A_WHILE, keys=keys)
         raise Undone
 
     with pytest.raises(Undone):
         await db.run(work)
 
     with pytest.raises(Unreadable):
-        await opened(db, secret, keys=keys)
+        await opened(db, secret.sealed, keys=keys)
 
 
-@pytest.mark.parametrize("how", ["forgotten", "over", "over and cleared"])
+async def test_what_was_sealed_before_there_were_such_keys_opens_by_the_key_folder(
+    db: Database, keys: OuterKeys
+):
+    before = keys.wrap(SECRET, at=HERE)
+
+    assert await opened(db, before, keys=keys) == SECRET
+    with pytest.raises(Unreadable):
+        await opened(db, before, keys=keys, at=b"codes|ben")
+
+
+@pytest.mark.parametrize("how", ["forgotten", "forgotten by itself", "over", "over and cleared"])
 async def test_a_secret_that_is_over_opens_for_nobody(
     how: str,
     db: Database,
@@ -92,6 +100,8 @@ async def test_a_secret_that_is_over_opens_for_nobody(
 
     if how == "forgotten":
         await db.run(lambda tx: ephemeral.forget(tx, [one]))
+    elif how == "forgotten by itself":
+        await db.run(lambda tx: ephemeral.forget_sealed(tx, [b"else", secret]))
     else:
         await superuser.execute(OVER, one)
     if how == "over and cleared":

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 import httpx2
 
 from guilder.identity import module
+from guilder.identity.service.first_proofs import prove
+from guilder.kernel.ids import UserId
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
 from tests.support.town import PASSWORD, Town, data
@@ -50,6 +53,18 @@ async def customer(town: Town, name: str = "Anna") -> Townsman:
     email = f"{name.lower()}.{number}@example.com"
     made = data(await town.register(name, phone, email=email), 201)
     return await _signed_in(town, made["id"], email=email, phone=phone)
+
+
+async def colleague(town: Town, db: Database, name: str = "Anna") -> Townsman:
+    """A customer whose email is proved, so that they may join staff."""
+    anna = await customer(town, name)
+    await proved(anna.id, db=db)
+    return anna
+
+
+async def proved(user_id: str, *, db: Database) -> None:
+    """As if this user had entered a code that came to their mailbox."""
+    assert await db.run(lambda tx: prove(tx, UserId(UUID(user_id)), contact="email"))
 
 
 async def staff(town: Town, db: Database, role: str, *, name: str = "Ben") -> Townsman:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from guilder.identity.service.code_sending import CodeSending
 from guilder.identity.service.code_services import CodeServices
 from guilder.identity.service.factor_clearing import FactorClearing, FactorResealing
 from guilder.identity.service.key_rotation import KeyRotation
@@ -40,9 +39,14 @@ def clear_codes(codes: CodeServices) -> Job:
     return Job(name="identity.clear_codes", every_s=_FORGET_EVERY_S, run=codes.clear)
 
 
-def forget_wishes(sending: CodeSending) -> Job:
-    """Deletes wishes for codes that could not be fulfilled before nobody waited any more."""
-    return Job(name="identity.forget_wishes", every_s=_FORGET_EVERY_S, run=sending.forget_failed)
+def forget_wishes(codes: CodeServices) -> Job:
+    """Deletes jobs about codes that could not be done before they were of no use any more."""
+
+    async def run() -> None:
+        await codes.sending.forget_failed()
+        await codes.alarms.forget_failed()
+
+    return Job(name="identity.forget_wishes", every_s=_FORGET_EVERY_S, run=run)
 
 
 def clear_factors(clearing: FactorClearing) -> Job:

@@ -239,7 +239,7 @@ def _jobs(shared: _Shared, parts: _Parts) -> tuple[Job, ...]:
         jobs.forget_revocations(Revocations(db)),
         jobs.clear_sessions(SessionClearing(db=db, lockout=shared.lockout)),
         jobs.clear_codes(parts.codes),
-        jobs.forget_wishes(parts.codes.sending),
+        jobs.forget_wishes(parts.codes),
         jobs.clear_factors(FactorClearing(db)),
         jobs.clear_outside_sign_ins(parts.outside),
         jobs.reseal_factors(FactorResealing(db=db, keys=keys)),
@@ -338,7 +338,7 @@ def _sign_in_routes(shared: _Shared, factors: FactorServices) -> tuple[Route, ..
 
 
 def _staff_routes(shared: _Shared) -> tuple[Route, ...]:
-    appointments = Appointments(shared.db)
+    appointments = Appointments(db=shared.db, users=shared.users)
     people = People(db=shared.db, users=shared.users, default_region=shared.default_region)
     freezes = Freezes(db=shared.db, sessions=shared.sessions)
     return (

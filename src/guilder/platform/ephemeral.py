@@ -39,16 +39,27 @@ _FORGET: Final = "DELETE FROM platform.ephemeral_keys WHERE id = ANY($1::uuid[])
 _CLEAR: Final = "DELETE FROM platform.ephemeral_keys WHERE expires_at <= clock_timestamp()"
 
 
-async def seal_for(
-    tx: Tx, plain: bytes, *, at: bytes, life: timedelta, id_: UUID, keys: OuterKeys
-) -> bytes:
-    """``plain`` encrypted, readable for ``life`` after this commits, and only as what is ``at``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ephemeral:
+    """A secret as it travels, and the key that opens it once it is kept (`keep`)."""
+
+    sealed: bytes
+    key: SealingKey = field(repr=False)
+
+
+def sealed(plain: bytes, *, at: bytes, id_: UUID) -> Ephemeral:
+    """``plain`` encrypted with a new key, to be opened only as what is ``at``.
 
     ``id_`` is new, and what `forget` ends it by.
     """
     key = SealingKey(id=id_, secret=os.urandom(KEY_BYTES))
-    await tx.execute(_KEEP, id_, keys.wrap(key.secret, at=_place(id_)), life)
-    return seal(plain, key=key, at=at)
+    return Ephemeral(sealed=seal(plain, key=key, at=at), key=key)
+
+
+async def keep(tx: Tx, secret: Ephemeral, *, life: timedelta, keys: OuterKeys) -> None:
+    """Let a secret be opened for ``life``, from when this commits."""
+    key = secret.key
+    await tx.execute(_KEEP, key.id, keys.wrap(key.secret, at=_place(key.id)), life)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +70,7 @@ class Openable:
     keys: OuterKeys = field(repr=False)
 
     def open(self, sealed: bytes, *, at: bytes) -> bytes:
-        """What was given to `seal_for`.
+        """What was given to `sealed`.
 
         Raises:
             Unreadable: its time is over, or it was changed or stood elsewhere.
@@ -68,7 +79,8 @@ class Openable:
         id_ = key_id(sealed)
         wrapped = self.wrapped.get(id_)
         if wrapped is None:
-            raise Unreadable
+            # over, or sealed before there were such keys: then an outer key opens it
+            return self.keys.unwrap(sealed, at=at)
         secret = self.keys.unwrap(wrapped, at=_place(id_))
         return unseal(sealed, key=SealingKey(id=id_, secret=secret), at=at)
 
@@ -83,6 +95,11 @@ async def openable(tx: Tx, sealed: Iterable[bytes], *, keys: OuterKeys) -> Opena
 async def forget(tx: Tx, ids: Collection[UUID]) -> None:
     """End these secrets now, those that are there."""
     await tx.execute(_FORGET, list(ids))
+
+
+async def forget_sealed(tx: Tx, secrets: Iterable[bytes]) -> None:
+    """End these secrets now, by what is left of them."""
+    await forget(tx, [id_ for id_ in map(_id_of, secrets) if id_ is not None])
 
 
 async def clear(tx: Tx) -> None:

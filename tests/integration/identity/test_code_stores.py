@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from guilder.identity import module
 from guilder.identity.service.code_stores import CodeStore, DatabaseCodes
-from guilder.identity.service.one_time_codes import OneTimeCodes, Purpose
+from guilder.identity.service.one_time_codes import OneTimeCodes, Purpose, pseudonym
 from guilder.identity.service.redis_codes import RedisCodes
 from guilder.identity.service.verifications import Verifying
 from guilder.kernel.errors import Overloaded
@@ -109,7 +109,8 @@ async def test_one_of_ten_takes_a_secret_and_nobody_another(codes: CodeStore, na
 async def test_code_takes_five_tries_in_either_place(
     codes: CodeStore, town: Town, name: str
 ) -> None:
-    one_time = OneTimeCodes(codes=codes, keys=OuterKeys(town.keys.folder))
+    keys = OuterKeys(town.keys.folder)
+    one_time = OneTimeCodes(codes=codes, keys=keys)
     code = await one_time.make(Purpose.LOGIN, subject=name)
 
     async def take(entered: str) -> bool:
@@ -143,9 +144,10 @@ async def test_redis_forgets_secrets_by_itself_and_shows_no_code(
     redis_url: str, town: Town
 ) -> None:
     codes = RedisCodes(redis_url)
-    one_time = OneTimeCodes(codes=codes, keys=OuterKeys(town.keys.folder))
+    keys = OuterKeys(town.keys.folder)
+    one_time = OneTimeCodes(codes=codes, keys=keys)
     code = await one_time.make(Purpose.LOGIN, subject="anna@example.com")
-    name = one_time.key(Purpose.LOGIN, "anna@example.com")
+    name = pseudonym(Purpose.LOGIN, "anna@example.com", keys=keys)
 
     async with Redis.from_url(redis_url) as looking:
         left_ms = await looking.pttl(f"guilder:code:{name}")

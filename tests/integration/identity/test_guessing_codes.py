@@ -151,3 +151,43 @@ async def test_who_may_have_no_other_code_is_told_when(town: Town, superuser: Su
 
     assert error(refused, 429)["code"] == "TOO_MANY_CODES_SENT"
     assert 34 * 60 < int(refused.headers["retry-after"]) <= 35 * 60
+
+
+async def test_a_remembered_device_enters_its_code_whatever_strangers_have_guessed(
+    town: Town, db: Database, superuser: Superuser
+) -> None:
+    anna, ben = await settle(town, "Anna"), await settle(town, "Ben")
+    devices = [
+        data(await town.login(email=one.email, remember_device=True))["device_token"]
+        for one in (anna, ben)
+    ]
+    await guesses(town, anna.phone, times=Backoffs().code.free + 1)
+    mail = Letterbox(town=town, db=db, superuser=superuser, user_id=anna.id)
+    # a code of its own, since the first has borne its five guesses
+    await superuser.execute("DELETE FROM identity.one_time_codes")
+    code = await mail.get("/auth/otp/request", phone=anna.phone)
+
+    tried = [
+        await town.post("/auth/otp/verify", phone=anna.phone, otp=code, **device)
+        for device in ({}, {"device_token": devices[1]}, {"device_token": devices[0]})
+    ]
+
+    assert [answer.status_code for answer in tried] == [429, 429, 200]
+
+
+async def test_codes_that_prove_an_address_have_to_wait_like_those_that_sign_in(
+    town: Town, superuser: Superuser
+) -> None:
+    anna, ben = await settle(town, "Anna"), await settle(town, "Ben")
+    free = Backoffs().code.free
+
+    tried = [
+        (await anna.app.post("/auth/verify", contact="email", otp="123456")).status_code
+        for _ in range(free + 1)
+    ]
+    refused = await anna.app.post("/auth/verify", contact="email", otp="123456")
+    others = await ben.app.post("/auth/verify", contact="email", otp="123456")
+
+    assert tried == [400] * free + [429]
+    assert error(refused, 429)["code"] == "TOO_MANY_SIGN_INS"
+    assert error(others, 400)["code"] == "INVALID_OTP"

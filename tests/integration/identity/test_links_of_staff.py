@@ -8,7 +8,7 @@ from guilder.platform.db import Database
 from tests.support.browser import Browser, linked
 from tests.support.stranger import Person
 from tests.support.town import Town, data, error
-from tests.support.townhall import Townsman, customer, staff
+from tests.support.townhall import Townsman, customer, proved, staff
 
 Superuser = asyncpg.Connection
 
@@ -40,6 +40,7 @@ async def test_a_link_of_the_users_own_goes_on_though_they_become_staff(
     city: Town, anybody: Person, db: Database
 ) -> None:
     anna = await linked(city)
+    await proved(anna.id, db=db)
     await appoint(await staff(city, db, "admin"), anna.id, "support")
 
     assert data(await Browser(city).sign_in("google"))["user"]["id"] == anna.id

@@ -10,7 +10,7 @@ from guilder.identity.store.role_checks import CHECKS
 from guilder.platform.checks import run_checks
 from guilder.platform.db import Database
 from tests.support.town import Town, data
-from tests.support.townhall import Townsman, customer, staff
+from tests.support.townhall import Townsman, colleague, customer, staff
 
 Superuser = asyncpg.Connection
 
@@ -55,7 +55,7 @@ async def anna(town: Town, db: Database) -> Townsman:
     chief, anna, ben = (
         await staff(town, db, "admin"),
         await customer(town),
-        await customer(town, "Ben"),
+        await colleague(town, db, "Ben"),
     )
     reason = "It was agreed."
     for whom, act in ((anna, "freeze"), (ben, "freeze"), (ben, "unfreeze")):

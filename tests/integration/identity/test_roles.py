@@ -13,7 +13,7 @@ from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
 from guilder.platform.permissions import PERMISSIONS, ROLES
 from tests.support.town import ForgetfulDatabase, Town, data, error, founded
-from tests.support.townhall import Townsman, customer, staff
+from tests.support.townhall import Townsman, colleague, customer, staff
 
 Superuser = asyncpg.Connection
 REASON = "The board decided so."
@@ -45,7 +45,7 @@ async def events(superuser: Superuser, type_: str, key: str) -> list[Any]:
 async def test_an_appointment_acts_on_the_next_request_of_a_token_that_is_out(
     town: Town, db: Database
 ) -> None:
-    chief, anna = await staff(town, db, "admin"), await customer(town)
+    chief, anna = await staff(town, db, "admin"), await colleague(town, db)
     before = await anna.ask("GET", "/rbac/roles")
 
     given = data(await appoint(chief, anna.id, "support"))
@@ -62,7 +62,7 @@ async def test_an_appointment_acts_on_the_next_request_of_a_token_that_is_out(
 async def test_an_appointment_is_told_with_who_why_and_what_was_before(
     town: Town, db: Database, superuser: Superuser
 ) -> None:
-    chief, anna = await staff(town, db, "admin"), await customer(town)
+    chief, anna = await staff(town, db, "admin"), await colleague(town, db)
 
     for _ in range(2):
         data(await appoint(chief, anna.id, "compliance", "support"))
@@ -92,7 +92,7 @@ async def test_every_role_is_listed_with_what_it_grants(town: Town, db: Database
 async def test_a_role_of_the_installation_grants_what_it_says_until_it_says_otherwise(
     town: Town, db: Database
 ) -> None:
-    chief, anna = await staff(town, db, "admin"), await customer(town)
+    chief, anna = await staff(town, db, "admin"), await colleague(town, db)
     data(await define(chief, "teller", "users:read"), 201)
     data(await appoint(chief, anna.id, "teller"))
     first = await anna.may("users:read"), await anna.may("ledger:read")
@@ -106,7 +106,7 @@ async def test_a_role_of_the_installation_grants_what_it_says_until_it_says_othe
 async def test_a_role_is_removed_once_nobody_has_it(
     town: Town, db: Database, superuser: Superuser
 ) -> None:
-    chief, anna = await staff(town, db, "admin"), await customer(town)
+    chief, anna = await staff(town, db, "admin"), await colleague(town, db)
     data(await define(chief, "usher", "users:read"), 201)
     data(await appoint(chief, anna.id, "usher"))
 
@@ -124,7 +124,7 @@ async def test_a_role_is_removed_once_nobody_has_it(
 async def test_a_permission_of_the_installation_is_granted_and_asked_for(
     town: Town, db: Database
 ) -> None:
-    chief, anna = await staff(town, db, "admin"), await customer(town)
+    chief, anna = await staff(town, db, "admin"), await colleague(town, db)
     meaning = "Read the monthly reports."
     made = data(
         await chief.ask("POST", "/rbac/permissions", name="reports:read", meaning=meaning), 201
@@ -240,7 +240,7 @@ async def test_nobody_gives_takes_or_defines_what_they_do_not_have(
     chief, head, anna = (
         await staff(town, db, "admin"),
         await staff(town, db, "support"),
-        await customer(town),
+        await colleague(town, db),
     )
     data(await define(chief, "head_of_support", "roles:write", "audit:read"), 201)
     data(await define(chief, "auditor", "audit:read"), 201)
@@ -297,7 +297,7 @@ async def test_what_comes_with_an_account_is_neither_given_nor_taken(
 
 
 async def test_unknown_roles_and_accounts_are_refused(town: Town, db: Database) -> None:
-    chief, anna = await staff(town, db, "admin"), await customer(town)
+    chief, anna = await staff(town, db, "admin"), await colleague(town, db)
 
     role = error(await appoint(chief, anna.id, "emperor"), 400)
     account = error(await appoint(chief, str(new_id()), "support"), 404)
@@ -307,7 +307,7 @@ async def test_unknown_roles_and_accounts_are_refused(town: Town, db: Database) 
 
 
 async def test_every_change_needs_a_reason(town: Town, db: Database) -> None:
-    chief, anna = await staff(town, db, "admin"), await customer(town)
+    chief, anna = await staff(town, db, "admin"), await colleague(town, db)
     path = f"/rbac/users/{anna.id}/roles"
 
     for answer in (
@@ -321,7 +321,7 @@ async def test_every_change_needs_a_reason(town: Town, db: Database) -> None:
 async def test_a_reason_may_come_in_the_body_of_a_dismissal(
     town: Town, db: Database, superuser: Superuser
 ) -> None:
-    chief, anna = await staff(town, db, "admin"), await customer(town)
+    chief, anna = await staff(town, db, "admin"), await colleague(town, db)
     data(await appoint(chief, anna.id, "support", "compliance"))
     path = f"/rbac/users/{anna.id}/roles"
 
@@ -467,10 +467,10 @@ async def test_whoever_lost_their_power_a_moment_ago_changes_nothing_more(
 
 
 async def test_a_lost_answer_to_a_commit_does_no_harm(
-    forgetful: ForgetfulDatabase, superuser: Superuser, town: Town
+    forgetful: ForgetfulDatabase, db: Database, superuser: Superuser, town: Town
 ) -> None:
     async with founded(forgetful, town.keys) as shaky:
-        chief, anna = await staff(shaky, forgetful, "admin"), await customer(shaky)
+        chief, anna = await staff(shaky, forgetful, "admin"), await colleague(shaky, db)
 
         data(await define(chief, "runner", "users:read"), 201)
         given = data(await appoint(chief, anna.id, "runner"))

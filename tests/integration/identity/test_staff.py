@@ -15,11 +15,12 @@ from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.identifiers import new_id
 from tests.support.town import ForgetfulDatabase, Town, data, error, founded
-from tests.support.townhall import Townsman, customer, staff
+from tests.support.townhall import Townsman, colleague, customer, staff
 
 Superuser = asyncpg.Connection
 STOLEN = "The owner reported a stolen phone."
 FOUND = "The phone was found."
+WHY = {"reason": "She called about a payment."}
 
 
 async def freeze(by: Townsman, whom: str, reason: str = STOLEN) -> Any:
@@ -59,7 +60,7 @@ async def test_a_frozen_user_is_out_on_the_next_request_and_cannot_sign_in(
 
 async def test_an_unfrozen_user_signs_in_and_old_tokens_stay_out(town: Town, db: Database) -> None:
     guard, anna = await staff(town, db, "compliance"), await customer(town)
-    before = data(await guard.ask("GET", f"/admin/users/{anna.id}"))["status"]
+    before = data(await guard.ask("GET", f"/admin/users/{anna.id}", params=WHY))["status"]
     data(await freeze(guard, anna.id))
 
     after = data(await unfreeze(guard, anna.id))
@@ -92,7 +93,7 @@ async def test_staff_see_every_freeze_with_who_and_why(
         data(await act(guard, anna.id))
     data(await freeze(other, anna.id, "Again."))
 
-    shown = data(await guard.ask("GET", f"/admin/users/{anna.id}"))["freezes"]
+    shown = data(await guard.ask("GET", f"/admin/users/{anna.id}", params=WHY))["freezes"]
 
     assert [(one["reason"], one["frozen_by"], one["unfrozen_by"]) for one in shown] == [
         ("Again.", other.id, None),
@@ -140,7 +141,7 @@ async def test_freezing_and_unfreezing_at_once_end_in_what_was_told_last(
         data(answer)
 
     last = (await told(superuser, anna.id))[-1]["type"]
-    status = data(await guard.ask("GET", f"/admin/users/{anna.id}"))["status"]
+    status = data(await guard.ask("GET", f"/admin/users/{anna.id}", params=WHY))["status"]
     login = await town.login(email=anna.email)
     assert (status == "frozen") == (last == "com.guilder.user.frozen")
     assert login.status_code == (403 if status == "frozen" else 200)
@@ -169,7 +170,7 @@ async def test_users_are_found_by_the_whole_of_what_is_known_of_them(
     helper, anna = await staff(town, db, "support"), await customer(town)
 
     found = [
-        data(await helper.ask("GET", "/admin/users/search", params=query))
+        data(await helper.ask("GET", "/admin/users/search", params={**WHY, **query}))
         for query in (
             {"id": anna.id},
             {"email": anna.email},
@@ -196,18 +197,16 @@ async def test_whoever_is_unknown_is_not_found(
 ) -> None:
     helper = await staff(town, db, "support")
 
-    assert data(await helper.ask("GET", "/admin/users/search", params=query)) == []
+    assert data(await helper.ask("GET", "/admin/users/search", params={**WHY, **query})) == []
 
 
 async def test_whoever_looks_for_somebody_is_recorded(
     town: Town, db: Database, superuser: Superuser
 ) -> None:
     helper, anna = await staff(town, db, "support"), await customer(town)
-    why = {"reason": "She called about a payment."}
-
-    data(await helper.ask("GET", "/admin/users/search", params={"email": anna.email, **why}))
-    data(await helper.ask("GET", f"/admin/users/{anna.id}", params=why))
-    data(await helper.ask("GET", "/admin/users/search", params={"phone": "+919876500199"}))
+    data(await helper.ask("GET", "/admin/users/search", params={"email": anna.email, **WHY}))
+    data(await helper.ask("GET", f"/admin/users/{anna.id}", params=WHY))
+    data(await helper.ask("GET", "/admin/users/search", params={"phone": "+919876500199", **WHY}))
 
     rows = await superuser.fetch(
         "SELECT key, actor_id::text AS actor, data::text AS data FROM platform.outbox "
@@ -219,7 +218,7 @@ async def test_whoever_looks_for_somebody_is_recorded(
     assert [row["key"] for row in rows] == [anna.id, anna.id, helper.id]
     assert [fact["named_by"] for fact in facts] == ["email", "id", "phone"]
     assert [fact["user_id"] for fact in facts] == [anna.id, anna.id, None]
-    assert [fact["personal"] for fact in facts] == [why, why, None]
+    assert [fact["personal"] for fact in facts] == [WHY, WHY, WHY]
     assert {fact["by"] for fact in facts} == {helper.id}
     assert anna.email not in str(facts)
 
@@ -241,18 +240,29 @@ async def test_a_search_by_parts_or_by_several_things_is_refused(
 ) -> None:
     helper = await staff(town, db, "support")
 
-    refused = error(await helper.ask("GET", "/admin/users/search", params=query), 400)
+    refused = error(await helper.ask("GET", "/admin/users/search", params={**WHY, **query}), 400)
 
     assert list(refused["details"]["fields"]) == [field]
+
+
+async def test_nobody_looks_at_anybody_without_a_reason(town: Town, db: Database) -> None:
+    helper, anna = await staff(town, db, "support"), await customer(town)
+
+    for path, query in (
+        ("/admin/users/search", {"email": anna.email}),
+        (f"/admin/users/{anna.id}", {}),
+    ):
+        refused = error(await helper.ask("GET", path, params=query), 400)
+        assert list(refused["details"]["fields"]) == ["reason"]
 
 
 async def test_the_portal_account_of_a_user_is_no_user_of_its_own(town: Town, db: Database) -> None:
     guard, anna = await staff(town, db, "operations"), await customer(town)
     portal = data(await town.login(email=anna.email, account_type="user_admin"))["user"]["id"]
 
-    assert data(await guard.ask("GET", "/admin/users/search", params={"id": portal})) == []
+    assert data(await guard.ask("GET", "/admin/users/search", params={"id": portal, **WHY})) == []
     for answer in (
-        await guard.ask("GET", f"/admin/users/{portal}"),
+        await guard.ask("GET", f"/admin/users/{portal}", params=WHY),
         await freeze(guard, portal),
         await unfreeze(guard, portal),
         await freeze(guard, str(new_id())),
@@ -264,7 +274,7 @@ async def test_the_portal_account_of_a_user_is_no_user_of_its_own(town: Town, db
 async def test_a_staff_role_replaces_the_one_before_and_customer_means_none(
     town: Town, db: Database
 ) -> None:
-    chief, anna = await staff(town, db, "admin"), await customer(town)
+    chief, anna = await staff(town, db, "admin"), await colleague(town, db)
     path = f"/admin/users/{anna.id}/role"
 
     given = [

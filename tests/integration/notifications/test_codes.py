@@ -19,7 +19,7 @@ from guilder.notifications.api import Channel
 from guilder.notifications.domain.preferences import Preferences, QuietHours
 from guilder.notifications.service.channels.simulated import SandboxOutbox
 from guilder.platform.db import Database
-from guilder.platform.ephemeral import seal_for
+from guilder.platform.ephemeral import keep, sealed
 from guilder.platform.identifiers import new_id
 from tests.integration.notifications.conftest import Trays
 from tests.support.newsstand import Newsstand, Person, payment
@@ -40,16 +40,13 @@ async def issued(
 ) -> CodeIssued:
     place = code_place(sealed_for or person.id)
     now = datetime.now(UTC)
-    sealed = await stand.db.run(
-        lambda tx: seal_for(
-            tx, CODE.encode(), at=place, life=A_WHILE, id_=new_id(), keys=stand.keys
-        )
-    )
+    secret = sealed(CODE.encode(), at=place, id_=new_id())
+    await stand.db.run(lambda tx: keep(tx, secret, life=A_WHILE, keys=stand.keys))
     return CodeIssued(
         user_id=person.id,
         purpose=purpose,
         channel=channel,
-        sealed=b64encode(sealed).decode(),
+        sealed=b64encode(secret.sealed).decode(),
         issued_at=now,
         expires_at=now + timedelta(seconds=lasts_s),
     )

@@ -46,6 +46,12 @@ class RolesAreFixed(Conflict):
     message = "This role comes with the account and cannot be given or taken."
 
 
+class CannotJoinStaff(Conflict):
+    """The user is frozen, or nobody has shown that the email they registered with is theirs."""
+
+    message = "The email of this user was not proved to be theirs."
+
+
 class LastAdministrator(Refusal):
     """Nobody would be left who may appoint administrators."""
 

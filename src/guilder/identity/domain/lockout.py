@@ -16,6 +16,7 @@ class Guessing(StrEnum):
     PASSWORD = "sign-in"  # noqa: S105 - a kind of attempt, not a secret
     PASSWORD_CHANGE = "password change"  # noqa: S105 - a kind of attempt, not a secret
     CODE = "code"
+    CONTACT_CODE = "contact code"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +71,9 @@ class Backoffs:
     device: Backoff = Backoff(free=5)
     """A remembered device, which has failures of its own and none of the others'."""
     code: Backoff = Backoff(free=25, longest=timedelta(hours=1))
-    """Codes that sign in to one name, guessed at from wherever: an hour's worth of codes is free,
-    so some fifty guesses at a million on a first day, and a day's hours on any other."""
+    """Codes that sign in to one name, or prove one user's address, guessed at from wherever: an
+    hour's worth of codes is free, so some fifty guesses at a million on a first day, and a day's
+    hours on any other."""
     address: Allowance = Allowance(at_once=100, pause=timedelta(seconds=6))
     """Any names, guessed at from one address, which may be a whole office's."""
 

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 
 from guilder.identity.api.roles import (
     BeyondOwnPermissions,
+    CannotJoinStaff,
     LastAdministrator,
     RolesAreFixed,
     RolesView,
@@ -29,6 +30,7 @@ _CHANGES: Final[tuple[type[Refusal], ...]] = (
     ValidationFailed,
     RolesAreFixed,
     BeyondOwnPermissions,
+    CannotJoinStaff,
     LastAdministrator,
 )
 
@@ -90,7 +92,10 @@ class AppointmentRoutes:
         return Answer(data=_roles(await self._appointments.of(account_id)))
 
     async def appoint(self, request: Request) -> Answer:
-        """Exactly these roles; what comes with the account stays. It acts on the next request."""
+        """Exactly these roles; what comes with the account stays. It acts on the next request.
+
+        Whoever joins staff by it has to have proved their email.
+        """
         body: Appointment = request.body
         after = await self._appointments.appoint(
             UserId(request.id("id")),

@@ -37,13 +37,14 @@ class CodeLoginBody(Struct, forbid_unknown_fields=True, kw_only=True):
     """One of ``email`` and ``phone``, and the code that was sent to it.
 
     ``second_factor`` is a code of an authenticator app; without it, who has one is answered a
-    challenge.
+    challenge. ``device_token`` is what this device was remembered by.
     """
 
     email: str | None = None
     phone: str | None = None
     otp: SixDigits
     second_factor: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
+    device_token: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class ContactBody(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -65,20 +66,25 @@ class CodeRoutes:
         """Have a code sent to sign in with, by email or SMS: whichever address is named.
 
         The answer is the same whether or not somebody is registered. A code lives five minutes,
-        takes five tries, and is sent five times an hour at most, half a minute apart.
+        takes five tries, and is sent five times an hour and twenty a day at most, half a minute
+        apart.
         """
         body: NameBody = request.body
         sent = await self._sending.ask_to_sign_in(email=body.email, phone=body.phone)
         return Answer(data=sent)
 
     async def verify(self, request: Request) -> Answer:
-        """Open a customer's session with a code, as ``POST /auth/login`` does with a password."""
+        """Open a customer's session with a code, as ``POST /auth/login`` does with a password.
+
+        A remembered device is not held up by others' failures.
+        """
         body: CodeLoginBody = request.body
         outcome = await self._sign_in.sign_in(
             email=body.email,
             phone=body.phone,
             code=body.otp,
             second_factor=body.second_factor,
+            device_token=body.device_token,
             user_agent=user_agent(request),
             client_address=request.client_address,
         )
@@ -97,7 +103,12 @@ class CodeRoutes:
         if body.otp is None:
             sent = await self._checks.send(account_id, contact=body.contact)
             return Answer(data=sent, status=202)
-        standing = await self._checks.confirm(account_id, contact=body.contact, code=body.otp)
+        standing = await self._checks.confirm(
+            account_id,
+            contact=body.contact,
+            code=body.otp,
+            client_address=request.client_address,
+        )
         return Answer(data=standing)
 
     def routes(self) -> tuple[Route, ...]:
@@ -146,7 +157,7 @@ class CodeRoutes:
                 body=ContactBody,
                 answers=ContactStanding,
                 accepted=CodeSent,
-                raises=(NoSuchContact, InvalidOtp, TooManyCodesSent, Overloaded),
+                raises=(NoSuchContact, InvalidOtp, TooManyCodesSent, TooManySignIns, Overloaded),
                 example={"contact": "email"},
             ),
         )

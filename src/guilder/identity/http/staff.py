@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from guilder.identity.api import AccountView
 from guilder.identity.api.roles import (
     BeyondOwnPermissions,
+    CannotJoinStaff,
     FreezeView,
     LastAdministrator,
     RolesAreFixed,
@@ -35,18 +36,18 @@ Address = Annotated[str, Meta(min_length=1, max_length=320)]
 
 
 class SearchQuery(Struct, forbid_unknown_fields=True, kw_only=True):
-    """One of these, whole: what is stored encrypted cannot be found by a part of it."""
+    """One of these, whole, and why: what is encrypted cannot be found by a part of it."""
 
     id: UUID | None = None
     email: Address | None = None
     phone: Address | None = None
-    reason: Name | None = None
+    reason: Name
 
 
 class LookQuery(Struct, forbid_unknown_fields=True, kw_only=True):
     """Why somebody is looked at."""
 
-    reason: Name | None = None
+    reason: Name
 
 
 class FoundUser(Struct, kw_only=True):
@@ -55,6 +56,7 @@ class FoundUser(Struct, kw_only=True):
     id: UUID
     account_type: str
     email: str
+    email_verified: bool
     phone: str | None
     full_name: str
     status: str
@@ -104,7 +106,7 @@ class StaffRoutes:
     async def search(self, request: Request) -> Answer:
         """By the user's id, or by the whole email or phone number: none or one is found.
 
-        Who looked for whom is recorded, and why if it is said.
+        Who looked for whom is recorded, and why.
         """
         query: SearchQuery = request.query
         found = await self._people.search(
@@ -134,7 +136,10 @@ class StaffRoutes:
         return await self._file(request)
 
     async def appoint(self, request: Request) -> Answer:
-        """This role instead of every other that staff gave; it acts on their next request."""
+        """This role instead of every other that staff gave; it acts on their next request.
+
+        Whoever joins staff by it has to have proved their email.
+        """
         body: NewRole = request.body
         wanted = frozenset[str]() if body.role == CUSTOMER else frozenset({body.role})
         await self._appointments.appoint(
@@ -210,6 +215,7 @@ class StaffRoutes:
                     ValidationFailed,
                     RolesAreFixed,
                     BeyondOwnPermissions,
+                    CannotJoinStaff,
                     LastAdministrator,
                 ),
                 example={"role": "support", "reason": "Joined the support team."},
@@ -222,6 +228,7 @@ def _shown(account: AccountView) -> dict[str, Any]:
         "id": account.id,
         "account_type": account.account_type.value,
         "email": account.email,
+        "email_verified": account.email_verified,
         "phone": account.phone,
         "full_name": account.full_name,
         "status": account.status,

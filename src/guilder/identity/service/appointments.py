@@ -7,10 +7,11 @@ two administrators who remove each other nor somebody who was dismissed a moment
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from guilder.identity.api.roles import (
     BeyondOwnPermissions,
+    CannotJoinStaff,
     LastAdministrator,
     RolesView,
     UserNotFound,
@@ -21,10 +22,12 @@ from guilder.identity.events.staff import (
     AccountRoles,
     RolesChanged,
 )
+from guilder.identity.service.joining_staff import hindrance
 from guilder.identity.store import revocations
 from guilder.identity.store import roles as store
-from guilder.identity.store.freezes import database_time
+from guilder.identity.store.freezes import database_time, lock_user
 from guilder.identity.store.roles import Appointed
+from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.platform.auth import Caller
@@ -32,14 +35,17 @@ from guilder.platform.db import Database, Tx
 from guilder.platform.outbox import append, outgoing
 from guilder.platform.permissions import ADMIN, ROLES, Definitions, powers
 
+Account = TypeVar("Account")
+
 _FROZEN: Final = "frozen"
 
 
 class Appointments:
     """Appoints accounts to roles and dismisses them."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, *, db: Database, users: UserStore) -> None:
         self._db = db
+        self._users = users
 
     async def of(self, account_id: UserId) -> RolesView:
         """What an account is appointed to.
@@ -59,11 +65,12 @@ class Appointments:
     ) -> RolesView:
         """Appoint an account to these roles and no others; what comes with the account stays.
 
-        Repeating it changes nothing.
+        Whoever had no power over others and gets one joins staff. Repeating it changes nothing.
 
         Raises:
             UserNotFound: there is no such account.
             ValidationFailed: a role is unknown.
+            CannotJoinStaff: they would join staff, and are frozen or have not proved their email.
             RolesAreFixed: a role comes with another kind of account, or this is a user-admin's.
             BeyondOwnPermissions: a role that is given or taken grants what the caller lacks.
             LastAdministrator: nobody would be left to appoint administrators.
@@ -111,12 +118,21 @@ class Appointments:
             moved = powers(defined.granted(account.roles ^ after))
             if moved - await held_by(tx, by, defined=defined):
                 raise BeyondOwnPermissions
+            if powers(defined.granted(after)) and not powers(defined.granted(account.roles)):
+                await self._refuse_strangers(tx, account)
             if ADMIN in account.roles - after:
                 await keep_an_administrator(tx, account.user_id)
             await _write(tx, account, after=after, reason=reason, by=by)
             return _appointment(account, after, defined)
 
         return await self._db.run(work)
+
+    async def _refuse_strangers(self, tx: Tx, appointed: Appointed) -> None:
+        await lock_user(tx, appointed.user_id)
+        account = _found(await self._users.account(tx, appointed.account_id))
+        hindered = hindrance(account)
+        if hindered is not None:
+            raise CannotJoinStaff(f"The email {hindered}.")
 
 
 async def held_by(tx: Tx, caller: Caller, *, defined: Definitions) -> frozenset[str]:
@@ -159,7 +175,7 @@ async def _write(
     await append(tx, [outgoing(fact, key=str(account.user_id))])
 
 
-def _found(account: Appointed | None) -> Appointed:
+def _found(account: Account | None) -> Account:
     if account is None:
         raise UserNotFound
     return account

@@ -79,6 +79,7 @@ class CodeSending:
             return
         account = await self._db.run(lambda tx: self._account(tx, named, purpose))
         if account is None:
+            await held.commit(lambda tx: self._jobs.over(tx, held))
             return
         if purpose is Purpose.LOGIN:
             await self._send_code(held, account, named)
@@ -115,6 +116,7 @@ class CodeSending:
             )
         )
         if wait:
+            await held.commit(lambda tx: self._jobs.over(tx, held))
             return
         code = await self._codes.make(Purpose.LOGIN, subject=subject, epoch=account.sign_in_epoch)
         channel = "email" if named.contact == "email" else "sms"
@@ -124,6 +126,7 @@ class CodeSending:
             await self._post.publish(
                 tx, account.user_id, Purpose.LOGIN, code=code, channel=channel, life=life
             )
+            await self._jobs.over(tx, held)
 
         await held.commit(write)
 
@@ -140,6 +143,7 @@ class CodeSending:
                 await self._post.publish(
                     tx, user_id, purpose, code=token, channel="email", life=life
                 )
+            await self._jobs.over(tx, held)
 
         await held.commit(write)
 

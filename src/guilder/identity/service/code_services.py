@@ -80,7 +80,7 @@ def build_code_services(
             alarms=alarms,
             default_region=default_region,
         ),
-        checks=ContactChecks(db=db, users=users, codes=made, keys=keys),
+        checks=ContactChecks(db=db, users=users, codes=made, lockout=lockout, keys=keys),
         recovery=RecoveryOfAccess(
             db=db, users=users, passwords=passwords, sessions=sessions, verifying=verifying
         ),

@@ -13,7 +13,7 @@ from guilder.identity.domain.lockout import Guessing
 from guilder.identity.service.code_sending import opened_by_code
 from guilder.identity.service.first_proofs import claim, prove
 from guilder.identity.service.guess_alarms import GuessAlarms
-from guilder.identity.service.lockout import Attempt, Lockout
+from guilder.identity.service.lockout import Attempt, Lockout, remembered_device
 from guilder.identity.service.names import Named, read_name
 from guilder.identity.service.new_passwords import put_password
 from guilder.identity.service.one_time_codes import OneTimeCodes, Purpose
@@ -70,6 +70,7 @@ class CodeSignIn:
         phone: str | None,
         code: str,
         second_factor: str | None,
+        device_token: str | None = None,
         user_agent: str | None,
         client_address: str,
     ) -> SignedIn | Challenge:
@@ -80,7 +81,7 @@ class CodeSignIn:
             InvalidOtp: nobody has the name, or the code is wrong, used, tried too often or late;
                 or the code is right, and that of the second factor is wrong.
             TooManySignIns: too much has failed from this address, whatever the names, or too
-                many codes for this name, wherever from.
+                many codes for this name, wherever from. A remembered device has its own count.
             TooManyCodes: the code is right, and too many of the second factor were wrong before.
             UserFrozen: the code is right, and staff have frozen the user.
             Overloaded: the store of codes does not answer.
@@ -89,7 +90,7 @@ class CodeSignIn:
         if named is None:
             raise InvalidOtp
         account, attempt = await self._db.run(
-            lambda tx: self._begin(tx, named, client_address=client_address)
+            lambda tx: self._begin(tx, named, device_token, client_address=client_address)
         )
         try:
             is_right = await self._codes.take(
@@ -143,11 +144,18 @@ class CodeSignIn:
         return proved
 
     async def _begin(
-        self, tx: Tx, named: Named, *, client_address: str
+        self, tx: Tx, named: Named, device_token: str | None, *, client_address: str
     ) -> tuple[AccountView | None, Attempt]:
         """Whose code it would be, and leave to try it."""
-        attempt = await self._lockout.admit(
-            tx, guessing=Guessing.CODE, name=named.subject, client_address=client_address
-        )
         # Read before the code is, so that what ends sessions meanwhile voids the code, too.
-        return await opened_by_code(tx, named, users=self._users), attempt
+        account = await opened_by_code(tx, named, users=self._users)
+        attempt = await self._lockout.admit(
+            tx,
+            guessing=Guessing.CODE,
+            name=named.subject,
+            client_address=client_address,
+            device_id=await remembered_device(
+                tx, device_token, user_id=None if account is None else account.user_id
+            ),
+        )
+        return account, attempt

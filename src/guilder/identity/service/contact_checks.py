@@ -15,12 +15,14 @@ from guilder.identity.api.codes import (
     TooManyCodesSent,
 )
 from guilder.identity.api.second_factors import InvalidOtp
+from guilder.identity.domain.lockout import Guessing
 from guilder.identity.service.first_proofs import prove
+from guilder.identity.service.lockout import Lockout
 from guilder.identity.service.one_time_codes import OneTimeCodes, Purpose
 from guilder.identity.service.sealed_codes import CodePost
 from guilder.identity.store import credentials
 from guilder.identity.store.users import UserStore
-from guilder.kernel.errors import Unauthenticated
+from guilder.kernel.errors import Overloaded, Unauthenticated
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
@@ -40,9 +42,16 @@ class ContactChecks:
     """Sends codes to users' own addresses, and takes them."""
 
     def __init__(
-        self, *, db: Database, users: UserStore, codes: OneTimeCodes, keys: OuterKeys
+        self,
+        *,
+        db: Database,
+        users: UserStore,
+        codes: OneTimeCodes,
+        lockout: Lockout,
+        keys: OuterKeys,
     ) -> None:
         self._db = db
+        self._lockout = lockout
         self._users = users
         self._codes = codes
         self._post = CodePost(keys)
@@ -73,20 +82,37 @@ class ContactChecks:
         )
         return CodeSent(message=f"A code is on its way to your {contact}.", expires_in=CODE_LIFE_S)
 
-    async def confirm(self, account_id: UserId, *, contact: Contact, code: str) -> ContactStanding:
+    async def confirm(
+        self, account_id: UserId, *, contact: Contact, code: str, client_address: str
+    ) -> ContactStanding:
         """Take a code, and know from then on that the address is the user's.
 
         Raises:
             Unauthenticated: there is no such account any more.
             NoSuchContact: the user has no such address.
             InvalidOtp: the code is wrong, was used or tried too often, or is too old.
+            TooManySignIns: too many codes of this user were wrong, or too much from this address.
             Overloaded: the store of codes does not answer.
         """
         account = await self._account(account_id)
         purpose = Purpose(contact.value)
         subject = _subject(account, contact)
-        if not await self._codes.take(purpose, subject=subject, code=code):
+        attempt = await self._db.run(
+            lambda tx: self._lockout.admit(
+                tx,
+                guessing=Guessing.CONTACT_CODE,
+                name=str(account.user_id),
+                client_address=client_address,
+            )
+        )
+        try:
+            is_right = await self._codes.take(purpose, subject=subject, code=code)
+        except Overloaded:
+            await self._lockout.withdrawn(attempt)
+            raise
+        if not is_right:
             raise InvalidOtp
+        await self._lockout.succeeded(attempt)
         epoch = account.sign_in_epoch
         await self._db.run(
             lambda tx: prove(tx, account.user_id, contact=contact.value, epoch=epoch)

@@ -17,6 +17,7 @@ from guilder.identity.service.one_time_codes import Purpose
 from guilder.identity.store.users import UserStore, database_time
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
+from guilder.platform.jobs import queue
 from guilder.platform.jobs.held import Held
 from guilder.platform.outbox import append, outgoing
 
@@ -51,6 +52,7 @@ class GuessAlarms:
             named = await self._jobs.named(tx, held)
             if named is None:
                 return
+            await self._jobs.over(tx, held)
             account = await opened_by_code(tx, named, users=self._users)
             if account is None:
                 return
@@ -62,3 +64,7 @@ class GuessAlarms:
             await append(tx, [outgoing(event, key=str(account.user_id))])
 
         await held.commit(write)
+
+    async def forget_failed(self) -> None:
+        """Forget alarms that could not be told while they were of use."""
+        await queue.forget_dead(self._db, TELL_OF_GUESSES, keep=_OF_USE_FOR)

@@ -1,7 +1,7 @@
-"""Sign-ins back off: who guesses at a name waits, and whoever has the name is not shut out.
+"""Sign-ins back off: who guesses at a name waits, and so does whoever has it, on a new device.
 
 Failures are counted per name and address, per name from anywhere, and per address; those of codes
-that sign in per name from anywhere, in a count of their own, and per address. All of it is
+per name from anywhere, in a count of their own, and per address. All of it is
 kept for names that nobody has, too, in the same way, so no answer tells whether a user exists. A
 device that was remembered after a sign-in is counted by itself: no stranger's failures hold it up.
 An attempt counts as failed when it begins, so parallel guesses are no way around.
@@ -19,13 +19,17 @@ from uuid import UUID
 from guilder.identity.api.sessions import TooManySignIns
 from guilder.identity.domain import lockout as rules
 from guilder.identity.domain.lockout import Backoff, Backoffs, Failures, Guessing
+from guilder.identity.domain.sessions import digest, read_device_token
+from guilder.identity.store import devices
 from guilder.identity.store import lockout as store
 from guilder.identity.store.users import database_time
+from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.households import household_of
 
 _PURGED_AT_ONCE: Final = 1000
+_CODES: Final = frozenset({Guessing.CODE, Guessing.CONTACT_CODE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +164,7 @@ class Lockout:
         if device_id is not None:
             key = self._keys.pseudonym(f"sign-in|device|{device_id}")
             return Attempt(counted={key: self._backoffs.device}, address=None)
-        if guessing is Guessing.CODE:
+        if guessing in _CODES:
             key = self._keys.pseudonym(f"{guessing}|name|*|{name}")
             return Attempt(
                 counted={key: self._backoffs.code},
@@ -177,6 +181,17 @@ class Lockout:
 
     def _address(self, client_address: str) -> UUID:
         return self._keys.pseudonym(f"sign-in|address|{household_of(client_address)}")
+
+
+async def remembered_device(
+    tx: Tx, device_token: str | None, *, user_id: UserId | None
+) -> UUID | None:
+    """The device that was remembered by this token, if it was after a sign-in of this very user."""
+    secret = read_device_token(device_token or "")
+    known = None if secret is None else await devices.remembered(tx, digest(secret))
+    if known is None or known[1] != user_id:
+        return None
+    return known[0]
 
 
 def _one_less(failures: Failures, *, at: datetime, backoff: Backoff) -> Failures:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+import structlog
 from msgspec import json
 
 from guilder.identity.service.names import Named
@@ -24,8 +25,11 @@ from guilder.platform.jobs.held import Held
 
 SEND_CODE: Final = "identity.send_code"
 TELL_OF_GUESSES: Final = "identity.tell_of_guesses"
-_TASKS: Final = (SEND_CODE, TELL_OF_GUESSES)
+TASKS: Final = (SEND_CODE, TELL_OF_GUESSES)
 _PLACE: Final = b"identity.jobs|name"
+_SEALED: Final = "sealed"
+
+_log = structlog.get_logger("guilder.identity")
 
 
 class NamedJobs:
@@ -45,28 +49,34 @@ class NamedJobs:
         life: timedelta,
     ) -> None:
         """Put a job into the queue, unless one waits for this name and purpose."""
-        sealed = await ephemeral.seal_for(
-            tx, json.encode(named), at=_PLACE, life=life, id_=new_id(), keys=self._keys
-        )
-        await queue.enqueue(
+        secret = ephemeral.sealed(json.encode(named), at=_PLACE, id_=new_id())
+        is_new = await queue.enqueue(
             tx,
             task,
-            {**arguments, "sealed": b64encode(sealed).decode("ascii")},
+            {**arguments, _SEALED: b64encode(secret.sealed).decode("ascii")},
             key=pseudonym(purpose, named.subject, keys=self._keys),
         )
+        if is_new:
+            await ephemeral.keep(tx, secret, life=life, keys=self._keys)
 
     async def named(self, tx: Tx, held: Held) -> Named | None:
         """Whom a job names; None when it has waited too long."""
-        sealed = b64decode(held.arguments["sealed"])
+        secret = b64decode(held.arguments[_SEALED])
+        found = await ephemeral.openable(tx, [secret], keys=self._keys)
         try:
-            found = await ephemeral.openable(tx, [sealed], keys=self._keys)
-            return json.decode(found.open(sealed, at=_PLACE), type=Named)
+            return json.decode(found.open(secret, at=_PLACE), type=Named)
         except Unreadable:
+            _log.warning("identity.named_job_too_late")
             return None
+
+    async def over(self, tx: Tx, held: Held) -> None:
+        """Forget whom a job named: it is done when this commits."""
+        await ephemeral.forget_sealed(tx, [b64decode(held.arguments[_SEALED])])
 
     async def forget(self, tx: Tx, named: Iterable[Named]) -> None:
         """Take the jobs that have one of these names out of the queue, failed ones too."""
         keys = [
             pseudonym(purpose, one.subject, keys=self._keys) for one in named for purpose in Purpose
         ]
-        await queue.forget_keys(tx, _TASKS, keys)
+        forgotten = await queue.forget_keys(tx, TASKS, keys)
+        await ephemeral.forget_sealed(tx, [b64decode(given[_SEALED]) for given in forgotten])

@@ -12,7 +12,7 @@ from guilder.identity.api import AccountView
 from guilder.identity.api.roles import UserFile, UserNotFound
 from guilder.identity.domain import applicants
 from guilder.identity.domain.applicants import Malformed
-from guilder.identity.events import reasoned
+from guilder.identity.events import Reasoned
 from guilder.identity.events.staff import UserLookedUp
 from guilder.identity.store import freezes
 from guilder.identity.store.users import UserStore, database_time
@@ -24,10 +24,10 @@ from guilder.platform.outbox import append, outgoing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looking:
-    """Who of staff looks, and why if they say so."""
+    """Who of staff looks, and why."""
 
     by: UserId
-    reason: str | None = None
+    reason: str
 
 
 class People:
@@ -106,7 +106,7 @@ async def _publish(tx: Tx, user_id: UserId | None, *, named_by: str, looking: Lo
         user_id=user_id,
         by=looking.by,
         named_by=named_by,
-        personal=reasoned(looking.reason),
+        personal=Reasoned(reason=looking.reason),
         looked_up_at=await database_time(tx),
     )
     await append(tx, [outgoing(fact, key=str(user_id or looking.by))])

@@ -23,7 +23,7 @@ from guilder.identity.api.personal_data import (
     StillStaff,
 )
 from guilder.identity.api.roles import UserNotFound
-from guilder.identity.domain.applicants import read_email
+from guilder.identity.domain.applicants import email_key
 from guilder.identity.events import Reasoned
 from guilder.identity.events.staff import (
     LegalHoldLifted,
@@ -151,7 +151,7 @@ class ErasePeople:
             return []
         if account is None:
             return []
-        names = [Named(email_key=read_email(account.email).key)]
+        names = [Named(email_key=email_key(account.email))]
         return names if account.phone is None else [*names, Named(phone=account.phone)]
 
     async def _refuse_kept(self, tx: Tx, user_id: UserId) -> None:

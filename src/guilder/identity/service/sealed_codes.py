@@ -41,16 +41,14 @@ class CodePost:
     ) -> None:
         """Have a code delivered. Nobody can open it after its ``life``, nor once ``id_`` is
         forgotten (`guilder.platform.ephemeral`)."""
-        at = code_place(user_id)
-        sealed = await ephemeral.seal_for(
-            tx, code.encode(), at=at, life=life, id_=id_ or new_id(), keys=self._keys
-        )
+        secret = ephemeral.sealed(code.encode(), at=code_place(user_id), id_=id_ or new_id())
+        await ephemeral.keep(tx, secret, life=life, keys=self._keys)
         issued_at = await database_time(tx)
         issued = CodeIssued(
             user_id=user_id,
             purpose=purpose,
             channel=channel,
-            sealed=b64encode(sealed).decode("ascii"),
+            sealed=b64encode(secret.sealed).decode("ascii"),
             issued_at=issued_at,
             expires_at=issued_at + life,
         )

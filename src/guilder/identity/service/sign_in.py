@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from guilder.identity.api import AccountView, Credentials, InvalidCredentials, SignedIn
 from guilder.identity.api.second_factors import Challenge, SecondFactors
 from guilder.identity.domain import applicants
-from guilder.identity.domain import sessions as rules
 from guilder.identity.domain.applicants import Malformed
 from guilder.identity.domain.lockout import Guessing
-from guilder.identity.service.lockout import Attempt, Lockout
+from guilder.identity.service.lockout import Attempt, Lockout, remembered_device
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.sessions import Sessions
-from guilder.identity.store import devices
 from guilder.identity.store.users import SignInRow, UserStore
 from guilder.kernel.errors import Overloaded, ValidationFailed
 from guilder.platform.db import Database, Tx
@@ -104,7 +100,9 @@ class SignIn:
             guessing=Guessing.PASSWORD,
             name=email_key or phone or _as_written(credentials),
             client_address=client_address,
-            device_id=await _remembered(tx, credentials, row=row),
+            device_id=await remembered_device(
+                tx, credentials.device_token, user_id=None if row is None else row.account.user_id
+            ),
         )
         return row, attempt
 
@@ -116,15 +114,6 @@ class SignIn:
             return None, applicants.read_phone(phone, default_region=self._default_region)
         except Malformed:
             return None, None
-
-
-async def _remembered(tx: Tx, credentials: Credentials, *, row: SignInRow | None) -> UUID | None:
-    """The remembered device that signs in, if it is one of the very user's."""
-    secret = rules.read_device_token(credentials.device_token or "")
-    known = None if secret is None else await devices.remembered(tx, rules.digest(secret))
-    if known is None or row is None or known[1] != row.account.user_id:
-        return None
-    return known[0]
 
 
 def _as_written(credentials: Credentials) -> str:

@@ -11,6 +11,7 @@ from guilder.identity.events import Reasoned
 from guilder.identity.events.staff import RoleAssigned
 from guilder.identity.service.clients import forget_clients
 from guilder.identity.service.contacts import details_of, publish, sealed
+from guilder.identity.service.joining_staff import hindrance
 from guilder.identity.service.outside_sign_in import end_links
 from guilder.identity.service.passwords import Passwords
 from guilder.identity.service.register import (
@@ -29,7 +30,6 @@ from guilder.platform.outbox import append, outgoing
 from guilder.platform.permissions import ADMIN, COMPLIANCE, OPERATIONS, SUPPORT
 
 STAFF_ROLES: Final = frozenset({SUPPORT, COMPLIANCE, OPERATIONS, ADMIN})
-_FROZEN: Final = "frozen"
 
 
 class StaffAppointments:
@@ -126,7 +126,9 @@ class StaffAppointments:
             raise ValidationFailed(fields={"email": "is a user's who was erased just now"})
         if role in account.roles:
             return
-        _refuse_strangers(account)
+        hindered = hindrance(account)
+        if hindered is not None:
+            raise ValidationFailed(fields={"email": hindered})
         if STAFF_ROLES.isdisjoint(account.roles):
             await self._sessions.end(tx, user_id=user_id, reason=EndReason.APPOINTED)
             await forget_clients(tx, user_id=user_id)
@@ -146,19 +148,3 @@ class StaffAppointments:
             personal=Reasoned(reason=reason),
         )
         await append(tx, [outgoing(event, key=str(user_id))])
-
-
-def _refuse_strangers(account: AccountView) -> None:
-    """See that an existing user is whom the operator means, and may act at all.
-
-    Anybody registers with anybody's email. The email of staff was named by the operator.
-    """
-    if account.status == _FROZEN:
-        raise ValidationFailed(fields={"email": "is a frozen user's"})
-    if account.account_type is not AccountType.STAFF and not account.email_verified:
-        raise ValidationFailed(
-            fields={
-                "email": "is a user's who has not proved that it is theirs; let them do so, "
-                "by setting a new password (/auth/forgot)"
-            }
-        )

@@ -46,7 +46,7 @@ from guilder.identity.store import verifications as store
 from guilder.identity.store.users import database_time
 from guilder.identity.store.verifications import Asker
 from guilder.kernel.errors import NotPermitted, Refusal
-from guilder.kernel.ids import UserId
+from guilder.kernel.ids import SessionId, UserId
 from guilder.platform import ephemeral
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys, Unreadable, place
@@ -192,12 +192,19 @@ class Verifying:
     async def _write(
         self, tx: Tx, id_: VerificationId, asker: Asker, asked: Asked, code: str
     ) -> store.Waiting | TooManyVerifications:
-        begun = await _add(tx, id_, asker, asked)
-        if isinstance(begun, store.Waiting) and begun.id == id_ and asker.portal_id is None:
+        await store.wait_for_turn(tx, asker.user_id)
+        waiting = await _waiting(tx, asker, asked)
+        if waiting is not None:  # somebody else's, or this one, whose commit was not heard of
+            return waiting
+        session_id = await store.counting_session(tx, asked.session_id, by=COUNTING)
+        wait = await store.wait(tx, asker.user_id, session_id=session_id, bounds=_BOUNDS)
+        if wait > timedelta(0):
+            return TooManyVerifications(retry_after_s=math.ceil(wait.total_seconds()))
+        if asker.portal_id is None:
             await self._post.publish(
                 tx, asker.user_id, "verification", code=code, channel="email", life=_LIFE, id_=id_
             )
-        return begun
+        return await _add(tx, id_, asker, asked, session_id=session_id)
 
     async def _wipe(self, ids: Sequence[UUID]) -> None:
         """Remove codes from where they are kept, and open for nobody what carries them."""
@@ -247,16 +254,8 @@ async def _waiting(tx: Tx, asker: Asker, asked: Asked) -> store.Waiting | None:
 
 
 async def _add(
-    tx: Tx, id_: VerificationId, asker: Asker, asked: Asked
-) -> store.Waiting | TooManyVerifications:
-    await store.wait_for_turn(tx, asker.user_id)
-    waiting = await _waiting(tx, asker, asked)
-    if waiting is not None:
-        return waiting
-    session_id = await store.counting_session(tx, asked.session_id, by=COUNTING)
-    wait = await store.wait(tx, asker.user_id, session_id=session_id, bounds=_BOUNDS)
-    if wait > timedelta(0):
-        return TooManyVerifications(retry_after_s=math.ceil(wait.total_seconds()))
+    tx: Tx, id_: VerificationId, asker: Asker, asked: Asked, *, session_id: SessionId | None
+) -> store.Waiting:
     created_at, expires_at = await store.add(
         tx,
         id_,

@@ -115,6 +115,7 @@ _FORGET_KEYS: Final = """
         SELECT id FROM platform.jobs
         WHERE task = ANY($1::text[]) AND key = ANY($2::text[]) AND state = 'dead'
     )
+    RETURNING arguments
 """
 _FORGET: Final = """
     DELETE FROM platform.jobs WHERE id = ANY (ARRAY(
@@ -269,9 +270,13 @@ async def forget_dead(db: Database, task: str, *, keep: timedelta) -> int:
     return rows_done(await db.run(lambda tx: tx.execute(_FORGET_DEAD, task, keep)))
 
 
-async def forget_keys(tx: Tx, tasks: Sequence[str], keys: Sequence[str]) -> None:
-    """Delete jobs of these tasks with one of these keys that are not done: nobody does them."""
-    await tx.execute(_FORGET_KEYS, tasks, keys)
+async def forget_keys(tx: Tx, tasks: Sequence[str], keys: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Delete jobs of these tasks with one of these keys that are not done: nobody does them.
+
+    Answers what they were given.
+    """
+    rows = await tx.fetch(_FORGET_KEYS, tasks, keys)
+    return [msgspec.json.decode(row["arguments"]) for row in rows]
 
 
 async def forget_done(db: Database, *, keep: timedelta) -> int:
