@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -84,14 +84,12 @@ async def uniform(
     ground: Ground, load: Load, *, workers: Sequence[int], base: float | None, report: Report
 ) -> tuple[Figure, int]:
     """Transfers a second between any two wallets, with the number of workers that serves best."""
-    found: dict[int, tuple[Loaded, Detail]] = {}
-    for count in workers:
-        report(f"HTTP: transfers, {count} workers")
-        with served(ground, workers=count) as server:
-            found[count] = await load.put(server, mode=Mode.TRANSFER)
-    best = max(found, key=lambda count: found[count][0].rate)
-    loaded, detail = found[best]
-    others = {f"with {count}": round(other.rate) for count, (other, _) in found.items()}
+
+    async def measured(server: Served) -> tuple[Loaded, Detail]:
+        report("HTTP: transfers")
+        return await load.put(server, mode=Mode.TRANSFER)
+
+    loaded, detail = await best_of(ground, workers=workers, measured=measured)
     figure = Figure(
         name="http",
         title="transfers over HTTP",
@@ -100,9 +98,26 @@ async def uniform(
         against="pgbench",
         ratio=None if base is None else loaded.rate / base,
         target=1.0,
-        detail={"workers": best, **others, **detail},
+        detail=detail,
     )
-    return figure, best
+    return figure, int(detail["workers"])
+
+
+async def best_of(
+    ground: Ground,
+    *,
+    workers: Sequence[int],
+    measured: Callable[[Served], Awaitable[tuple[Loaded, Detail]]],
+) -> tuple[Loaded, Detail]:
+    """What was ``measured`` with the number of workers that serves best, and what with others."""
+    found: dict[int, tuple[Loaded, Detail]] = {}
+    for count in workers:
+        with served(ground, workers=count) as server:
+            found[count] = await measured(server)
+    best = max(found, key=lambda count: found[count][0].rate)
+    loaded, detail = found[best]
+    others = {f"with {count}": round(other.rate) for count, (other, _) in found.items()}
+    return loaded, {"workers": best, **others, **detail}
 
 
 async def alone(ground: Ground, load: Load, *, workers: int, base: float | None) -> Figure:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from guilder.apps.bench.figure import Figure
-from guilder.apps.bench.http import Load
-from guilder.apps.bench.load import Mode
+from guilder.apps.bench.figure import Detail, Figure
+from guilder.apps.bench.ground import Ground
+from guilder.apps.bench.http import Load, best_of
+from guilder.apps.bench.load import Loaded, Mode
 from guilder.apps.bench.serving import Served
 from guilder.apps.bench.town import Person, Town
 from guilder.platform.http.pages import encode_cursor
@@ -18,18 +19,22 @@ _PAGE_CONNECTIONS: Final = 16
 
 
 async def balance(
-    load: Load, *, on: Served, town: Town, folder: Path, base: float | None
+    ground: Ground, load: Load, *, workers: Sequence[int], town: Town, base: float | None
 ) -> Figure:
-    """Balances a second, of any wallet."""
+    """Balances a second, of any wallet, with the number of workers that serves best."""
     file = _list(
-        folder / "balances.tsv",
+        ground.folder / "balances.tsv",
         (
             (person, f"/api/v1/wallets/{wallet}/balance")
             for person in town.people
             for wallet in person.wallets
         ),
     )
-    loaded, detail = await load.put(on, mode=Mode.GET, file=file)
+
+    async def measured(server: Served) -> tuple[Loaded, Detail]:
+        return await load.put(server, mode=Mode.GET, file=file)
+
+    loaded, detail = await best_of(ground, workers=workers, measured=measured)
     return Figure(
         name="balance",
         title="balances over HTTP",

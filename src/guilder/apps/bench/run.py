@@ -33,11 +33,11 @@ FIGURES: Final = (
     "history",
     "start",
 )
-_BEFORE_GROWTH: Final = ("latency", "logins", "hot", "bulk", "balance")
+_BEFORE_GROWTH: Final = ("latency", "logins", "hot", "bulk")
 _AFTER_GROWTH: Final = ("growth", "history")
 _COMPARED: Final = ("http", "latency", "logins", "hot", "growth")
 """Figures that need the transfer figure of the same run."""
-_OVER_HTTP: Final = ("http", "alone", *_BEFORE_GROWTH, *_AFTER_GROWTH)
+_OVER_HTTP: Final = ("http", "alone", "balance", *_BEFORE_GROWTH, *_AFTER_GROWTH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,9 +143,13 @@ class Run:
         uniform, workers = await self._uniform(load)
         base = self._value("pgbench")
         await self._keep("alone", lambda: http.alone(ground, load, workers=workers, base=base))
+        await self._keep(
+            "balance",
+            lambda: reads.balance(ground, load, workers=plan.workers, town=town, base=base),
+        )
         if plan.wants(*_BEFORE_GROWTH):
             with served(ground, workers=workers) as server:
-                await self._on_a_young_ledger(load, on=server, town=town, uniform=uniform)
+                await self._on_a_young_ledger(load, on=server, uniform=uniform)
         if plan.wants(*_AFTER_GROWTH):
             entries = await growth.fill(ground, town=town, entries=plan.growth, report=self.report)
             with served(ground, workers=workers) as server:
@@ -164,17 +168,12 @@ class Run:
         self.figures.append(figure)
         return figure.value, best
 
-    async def _on_a_young_ledger(
-        self, load: http.Load, *, on: Served, town: Town, uniform: float
-    ) -> None:
-        base, folder = self._value("pgbench"), self.ground.folder
+    async def _on_a_young_ledger(self, load: http.Load, *, on: Served, uniform: float) -> None:
+        base = self._value("pgbench")
         await self._keep("latency", lambda: http.half_load(load, on=on, full=uniform))
         await self._keep("logins", lambda: logins.beside_logins(load, on=on, full=uniform))
         await self._keep("hot", lambda: http.hot(load, on=on, uniform=uniform))
         await self._keep("bulk", lambda: http.bulk(load, on=on, base=base))
-        await self._keep(
-            "balance", lambda: reads.balance(load, on=on, town=town, folder=folder, base=base)
-        )
 
     async def _on_a_grown_ledger(
         self, load: http.Load, *, on: Served, town: Town, uniform: float, history: int
