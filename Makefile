@@ -9,7 +9,7 @@
 #   make reference  write the pages of docs/reference from the code
 
 PYTHON ?= python3
-PYTEST ?= --ignore=tests/unit --numprocesses=2 --dist=loadfile
+PYTEST ?= --ignore=tests/unit --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 BIN := .venv/bin
 # Python keeps what it compiled unless told not to, as in containers; then every start compiles anew.
 COMPILE = $(BIN)/python -m compileall -q src
