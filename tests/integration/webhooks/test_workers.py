@@ -12,8 +12,9 @@ import pytest
 from guilder.kernel.ids import UserId
 from guilder.platform import failpoints
 from guilder.platform.bus import Event
-from guilder.webhooks.api import DeliveryState
+from guilder.webhooks.api import DeliveryState, EndpointStatus
 from guilder.webhooks.domain.records import Endpoint
+from guilder.webhooks.service.registration import Change
 from guilder.webhooks.service.sending import AFTER_SEND, BEFORE_SEND
 from tests.integration.webhooks.conftest import NewOffice
 from tests.support import receivers
@@ -292,6 +293,64 @@ async def test_a_worker_that_is_stopped_ends_what_it_began(
         await receiver.received(1)
         asyncio.get_running_loop().call_soon(go_on.set)
 
+    assert await office.states(endpoint) == ["delivered"]
+
+
+@pytest.mark.parametrize("status", [410, 500])
+async def test_what_the_server_of_an_old_url_answers_says_nothing_of_the_new_one(
+    new_office: NewOffice, receiver: Receiver, anna: UserId, status: int
+):
+    office, go_on = new_office(waits_s=(3600.0,)), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        await answering(status)(reader, writer)
+
+    receiver.answer = answer
+    endpoint, _ = await office.register(anna, receiver)
+    await office.registration.send_test(anna, endpoint_id=endpoint.id)
+    await office.worker.send_due()
+    await receiver.received(1)
+    async with receiving(answering(503)) as another:
+        await office.registration.change(
+            anna, endpoint_id=endpoint.id, change=Change(url=another.url)
+        )
+
+        go_on.set()
+        await office.worker.settled()
+
+        moved = await office.endpoint(endpoint)
+        assert (moved.status, moved.failing_since) == (EndpointStatus.ENABLED, None)
+        assert await office.send() == 1
+        (delivery,) = await office.deliveries(endpoint)
+        assert another.ids == [str(delivery.id)]
+        assert [attempt.status for attempt in delivery.log] == [status, 503]
+        assert delivery.state is DeliveryState.PENDING
+
+
+async def test_what_the_server_of_an_old_url_took_is_delivered(
+    office: PostOffice, receiver: Receiver, anna: UserId
+):
+    go_on = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        await answering(200)(reader, writer)
+
+    receiver.answer = answer
+    endpoint, _ = await office.register(anna, receiver)
+    await office.registration.send_test(anna, endpoint_id=endpoint.id)
+    await office.worker.send_due()
+    await receiver.received(1)
+    async with receiving() as another:
+        await office.registration.change(
+            anna, endpoint_id=endpoint.id, change=Change(url=another.url)
+        )
+
+        go_on.set()
+        await office.worker.settled()
+
+        assert await office.send() == 0
     assert await office.states(endpoint) == ["delivered"]
 
 

@@ -253,22 +253,36 @@ class Sending:
             jitter=self._jitter(),
         )
         written = await self._db.run(lambda tx: self._write(tx, taken, attempt, verdict))
-        if not written:
+        if written is None:
             self._figures.fenced.inc()
             return
-        self._figures.attempts.labels(verdict.outcome.value).inc()
+        self._figures.attempts.labels(written.value).inc()
 
-    async def _write(self, tx: Tx, taken: Taken, attempt: Attempt, verdict: Verdict) -> bool:
-        await sending.lock_endpoint(tx, taken.endpoint_id)
+    async def _write(
+        self, tx: Tx, taken: Taken, attempt: Attempt, verdict: Verdict
+    ) -> Outcome | None:
+        """Write down what an attempt came to, and answer that; None where the lease was lost."""
+        # whose URL was changed meanwhile has a server that nothing was asked of yet
+        is_asked = await sending.lock_endpoint(tx, taken.endpoint_id) == taken.url
+        failures = taken.failures + 1
+        if not is_asked and verdict.outcome is not Outcome.DELIVERED:
+            verdict, failures = Verdict(Outcome.RETRY), 0
         settled = await sending.settle(
             tx,
             taken,
             state=_STATE_AFTER[verdict.outcome],
             wait_ms=verdict.wait_ms,
+            failures=failures,
             attempt=attempt,
         )
         if not settled:
-            return False
+            return None
+        if is_asked:
+            await self._note_health(tx, taken, attempt, verdict)
+        await routing.schedule(tx, [taken.endpoint_id], at_once=self._plan.at_once)
+        return verdict.outcome
+
+    async def _note_health(self, tx: Tx, taken: Taken, attempt: Attempt, verdict: Verdict) -> None:
         now = await endpoints.database_time(tx)
         health = await endpoints.note_health(
             tx,
@@ -279,8 +293,6 @@ class Sending:
         )
         if health is not None and health.status is EndpointStatus.ENABLED:
             await self._judge_endpoint(tx, taken.endpoint_id, health, verdict=verdict, now=now)
-        await routing.schedule(tx, [taken.endpoint_id], at_once=self._plan.at_once)
-        return True
 
     async def _judge_endpoint(
         self, tx: Tx, endpoint_id: EndpointId, health: Health, *, verdict: Verdict, now: datetime

@@ -56,11 +56,11 @@ _TAKE: Final = """
             AS previous_secret,
         v.body, v.occurred_at
 """
-_LOCK: Final = "SELECT id FROM webhooks.endpoints WHERE id = $1 FOR NO KEY UPDATE"
+_LOCK: Final = "SELECT url FROM webhooks.endpoints WHERE id = $1 FOR NO KEY UPDATE"
 _SETTLE: Final = """
     UPDATE webhooks.deliveries
     SET attempts = attempts + 1, state = $4, leased_until = NULL,
-        failures = CASE WHEN $4 = 'delivered' THEN failures ELSE failures + 1 END,
+        failures = CASE WHEN $4 = 'delivered' THEN failures ELSE $6 END,
         due_at = CASE WHEN $4 = 'pending'
             THEN clock_timestamp() + make_interval(secs => $5::float8 / 1000) END,
         ended_at = CASE WHEN $4 = 'pending' THEN NULL ELSE clock_timestamp() END
@@ -151,16 +151,22 @@ async def take(
     return [_taken(row) for row in rows], endpoints
 
 
-async def lock_endpoint(tx: Tx, endpoint_id: EndpointId) -> None:
-    """Take the lock under which an endpoint's deliveries change."""
-    await tx.execute(_LOCK, endpoint_id)
+async def lock_endpoint(tx: Tx, endpoint_id: EndpointId) -> str | None:
+    """Take the lock under which an endpoint's deliveries change, and answer its URL."""
+    url: str | None = await tx.fetchval(_LOCK, endpoint_id)
+    return url
 
 
 async def settle(
-    tx: Tx, taken: Taken, *, state: DeliveryState, wait_ms: int, attempt: Attempt
+    tx: Tx, taken: Taken, *, state: DeliveryState, wait_ms: int, failures: int, attempt: Attempt
 ) -> bool:
-    """Write down what happened; False when the lease is somebody else's by now."""
-    row = await tx.fetchrow(_SETTLE, taken.id, taken.endpoint_id, taken.fence, state.value, wait_ms)
+    """Write down what happened; False when the lease is somebody else's by now.
+
+    ``failures`` counts those of this round, unless it was delivered.
+    """
+    row = await tx.fetchrow(
+        _SETTLE, taken.id, taken.endpoint_id, taken.fence, state.value, wait_ms, failures
+    )
     if row is None:
         return False
     await tx.execute(
