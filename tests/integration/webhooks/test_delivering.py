@@ -116,7 +116,8 @@ async def test_a_payment_heard_before_its_wallet_is_delivered_once_the_wallet_is
     await office.hear(early, second)
     assert await office.fan_out.route_parked() == 0
     await office.hear(of_anna)
-    assert await office.fan_out.route_parked() == 2
+    # with the word of the wallet, which came behind them under the same key
+    assert await office.fan_out.route_parked() == 3
     await office.send()
 
     assert [request.event["id"] for request in receiver.requests] == [
@@ -142,6 +143,48 @@ async def test_a_payment_waits_behind_one_of_its_key_that_came_before_its_wallet
 
     assert [request.event["id"] for request in receiver.requests] == [
         str(event.id) for event in (first, second, third)
+    ]
+
+
+async def test_payments_of_one_key_to_two_wallets_of_one_owner_arrive_in_order(
+    office: PostOffice, receiver: Receiver, anna: UserId, ben: UserId
+):
+    annas, of_anna = wallet_of(anna)
+    known, of_known = wallet_of(ben)
+    unknown, of_unknown = wallet_of(ben)
+    await office.register(ben, receiver, "transaction.*")
+    first, second, third = paid(annas, unknown), paid(annas, known), paid(annas, known)
+
+    await office.hear(of_anna, of_known, first, second)
+    await office.hear(third)
+    await office.send()
+    assert await office.fan_out.route_parked() == 0
+    await office.hear(of_unknown)
+    while await office.fan_out.route_parked():
+        await office.send()
+
+    assert [request.event["id"] for request in receiver.requests] == [
+        str(event.id) for event in (first, second, third)
+    ]
+
+
+async def test_what_names_its_people_waits_behind_what_is_put_aside_of_its_key(
+    office: PostOffice, receiver: Receiver, anna: UserId, ben: UserId
+):
+    annas, of_anna = wallet_of(anna)
+    bens, of_ben = wallet_of(ben)
+    await office.register(anna, receiver, "transaction.*")
+    first, second = paid(annas, bens), paid(annas, bens)
+    refused = failed(anna, annas, bens)
+
+    await office.hear(of_anna, first)
+    await office.hear(second, refused)
+    await office.hear(of_ben)
+    while await office.fan_out.route_parked():
+        await office.send()
+
+    assert [request.event["id"] for request in receiver.requests] == [
+        str(event.id) for event in (first, second, refused)
     ]
 
 

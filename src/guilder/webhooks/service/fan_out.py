@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from guilder.webhooks.api import DeliveryId, DeliveryState, EndpointStatus
 from guilder.webhooks.domain import catalogue, filters
 from guilder.webhooks.service.messages import message
 from guilder.webhooks.store import endpoints, routing
-from guilder.webhooks.store.routing import Addressed, Heard
+from guilder.webhooks.store.routing import Addressed, Heard, SetAside
 
 _MOST_UNROUTED: Final = 500
 
@@ -34,14 +34,14 @@ class FanOut:
             return
         concerned, parked = await _sorted_out(tx, events)
         if parked:
-            await routing.park(tx, [(_heard(event), wallet_id) for event, wallet_id in parked])
+            await routing.park(tx, parked)
         await self._deliver(tx, concerned)
 
     async def route_parked(self) -> int:
         """Deliver events that came before one knew whose wallets they are of; answer how many.
 
         Events of different keys may be heard in any order, so a payment can come before its
-        wallet. Later ones of its key wait behind it, though their wallet is known by then.
+        wallet. Later ones of its key wait behind it, whomever they are for.
         """
 
         async def work(tx: Tx) -> int:
@@ -77,24 +77,38 @@ class FanOut:
 
 async def _sorted_out(
     tx: Tx, events: Sequence[Event]
-) -> tuple[list[tuple[Event, UserId]], list[tuple[Event, WalletId]]]:
-    """Whom each event concerns, and which have to wait for word of a wallet."""
+) -> tuple[list[tuple[Event, UserId]], list[SetAside]]:
+    """Whom each event concerns, and which have to wait: for word of a wallet, or behind one that
+    does, as anybody may turn out to own that wallet, too."""
     wallets = {
         wallet_id for event in events for wallet_id in catalogue.wallets(event.type, event.data)
     }
     owners = await routing.owners_of(tx, wallets) if wallets else {}
-    waiting = await routing.parked_keys(tx, owners) if owners else set()
+    waiting = await routing.parked_keys(tx, {event.key for event in events})
     concerned: list[tuple[Event, UserId]] = []
-    parked: list[tuple[Event, WalletId]] = []
+    parked: list[SetAside] = []
     for event in events:
-        people = dict.fromkeys(catalogue.people(event.type, event.data))
-        for wallet_id in catalogue.wallets(event.type, event.data):
-            if wallet_id in owners and (wallet_id, event.key) not in waiting:
-                people[owners[wallet_id]] = None
+        hearers = _hearers(event, owners)
+        is_behind = event.key in waiting
+        for concerns, person in hearers.items():
+            if person is None or is_behind:
+                waiting.add(event.key)
+                parked.append(SetAside(event=_heard(event), concerns=concerns, owner_id=person))
             else:
-                parked.append((event, wallet_id))
-        concerned += ((event, person) for person in people)
+                concerned.append((event, person))
     return concerned, parked
+
+
+def _hearers(
+    event: Event, owners: Mapping[WalletId, UserId]
+) -> dict[WalletId | UserId, UserId | None]:
+    """Who is to hear of an event, by the wallet or the name that says so; None: not known yet."""
+    named: dict[WalletId | UserId, UserId | None] = {
+        person: person for person in catalogue.people(event.type, event.data)
+    }
+    for wallet_id in catalogue.wallets(event.type, event.data):
+        named[wallet_id] = owners.get(wallet_id)
+    return named
 
 
 async def _learn_owners(tx: Tx, events: Iterable[Event]) -> None:

@@ -23,21 +23,31 @@ _OWNERS: Final = """
     SELECT wallet_id, owner_id FROM webhooks.owners WHERE wallet_id = ANY($1::uuid[])
 """
 _PARK: Final = """
-    INSERT INTO webhooks.unrouted (event_id, wallet_id, type, key, body, occurred_at)
-    SELECT event_id, wallet_id, type, key, body, occurred_at
-    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::timestamptz[])
-        WITH ORDINALITY AS p(event_id, wallet_id, type, key, body, occurred_at, nth)
+    INSERT INTO webhooks.unrouted (event_id, wallet_id, owner_id, type, key, body, occurred_at)
+    SELECT event_id, wallet_id, owner_id, type, key, body, occurred_at
+    FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[],
+        $7::timestamptz[])
+        WITH ORDINALITY AS p(event_id, wallet_id, owner_id, type, key, body, occurred_at, nth)
     ORDER BY nth
     ON CONFLICT DO NOTHING
 """
 _PARKED: Final = """
-    SELECT DISTINCT wallet_id, key FROM webhooks.unrouted WHERE wallet_id = ANY($1::uuid[])
+    SELECT DISTINCT key FROM webhooks.unrouted WHERE key = ANY($1::text[])
 """
+# Of each key up to the first for somebody who is not known yet.
 _UNPARK: Final = """
+    WITH waiting AS (
+        SELECT p.event_id, p.wallet_id, p.key, p.place,
+            COALESCE(p.owner_id, o.owner_id) AS owner_id
+        FROM webhooks.unrouted p LEFT JOIN webhooks.owners o USING (wallet_id)
+    ), stuck AS (
+        SELECT key, min(place) AS place FROM waiting WHERE owner_id IS NULL GROUP BY key
+    )
     DELETE FROM webhooks.unrouted AS u USING (
-        SELECT p.event_id, p.wallet_id, o.owner_id FROM webhooks.unrouted p
-        JOIN webhooks.owners o USING (wallet_id)
-        ORDER BY p.place LIMIT $1
+        SELECT w.event_id, w.wallet_id, w.owner_id
+        FROM waiting w LEFT JOIN stuck s USING (key)
+        WHERE s.place IS NULL OR w.place < s.place
+        ORDER BY w.place LIMIT $1
     ) AS known
     WHERE u.event_id = known.event_id AND u.wallet_id = known.wallet_id
     RETURNING u.event_id AS id, u.type, u.key, u.body, u.occurred_at, u.place, known.owner_id
@@ -93,6 +103,15 @@ class Heard(Struct, frozen=True, kw_only=True):
     occurred_at: datetime
 
 
+class SetAside(Struct, frozen=True, kw_only=True):
+    """An event that waits for its turn. ``concerns`` is a wallet, or a person whom it names;
+    ``owner_id`` is who is to hear of it, where that is known."""
+
+    event: Heard
+    concerns: WalletId | UserId
+    owner_id: UserId | None
+
+
 class Addressed(Struct, frozen=True, kw_only=True):
     """An event on its way to an endpoint, before it is written."""
 
@@ -113,26 +132,27 @@ async def owners_of(tx: Tx, wallets: Collection[WalletId]) -> dict[WalletId, Use
     return {row["wallet_id"]: row["owner_id"] for row in rows}
 
 
-async def park(tx: Tx, parked: Sequence[tuple[Heard, WalletId]]) -> None:
-    """Put events aside whose wallets nobody has told of yet."""
+async def park(tx: Tx, parked: Sequence[SetAside]) -> None:
+    """Put events aside, behind what is put aside already."""
     await tx.execute(
         _PARK,
-        [event.id for event, _ in parked],
-        [wallet_id for _, wallet_id in parked],
-        [event.type for event, _ in parked],
-        [event.key for event, _ in parked],
-        [event.body for event, _ in parked],
-        [event.occurred_at for event, _ in parked],
+        [one.event.id for one in parked],
+        [one.concerns for one in parked],
+        [one.owner_id for one in parked],
+        [one.event.type for one in parked],
+        [one.event.key for one in parked],
+        [one.event.body for one in parked],
+        [one.event.occurred_at for one in parked],
     )
 
 
-async def parked_keys(tx: Tx, wallets: Collection[WalletId]) -> set[tuple[WalletId, str]]:
-    """For which of these wallets, and under which keys, events are put aside."""
-    return {(row["wallet_id"], row["key"]) for row in await tx.fetch(_PARKED, list(wallets))}
+async def parked_keys(tx: Tx, keys: Collection[str]) -> set[str]:
+    """Those of these keys of which anything is put aside, for whomever it is."""
+    return {row["key"] for row in await tx.fetch(_PARKED, list(keys))}
 
 
 async def unpark(tx: Tx, *, limit: int) -> list[tuple[Heard, UserId]]:
-    """Take up events that were put aside and whose wallets are known by now, with their owners."""
+    """Take up events that were put aside and whose turn it is, with who is to hear of them."""
     rows = sorted(await tx.fetch(_UNPARK, limit), key=lambda row: row["place"])
     return [(_heard(row), row["owner_id"]) for row in rows]
 
