@@ -23,6 +23,7 @@ from asyncpg.pool import PoolConnectionProxy
 from guilder.kernel.errors import Overloaded
 from guilder.platform.db_failures import (
     BUSY,
+    NOT_OF_THE_WORK,
     TRANSIENT,
     UNREADABLE,
     AlreadyThere,
@@ -33,6 +34,7 @@ from guilder.platform.db_failures import (
 )
 
 __all__ = [
+    "NOT_OF_THE_WORK",
     "TRANSIENT",
     "UNREADABLE",
     "AlreadyThere",

@@ -42,6 +42,8 @@ BUSY: Final = (
     TimeoutError,
 )
 """The server cannot now. Nothing was done, and doing it at once again would meet the same."""
+NOT_OF_THE_WORK: Final = (*TRANSIENT, *BUSY, asyncpg.LockNotAvailableError)
+"""Failures of the server or of the moment: other work would have met them as well."""
 AlreadyThere: Final = asyncpg.UniqueViolationError
 """Raised where a row was written that there is already."""
 UNREADABLE: Final = (asyncpg.DataError, LookupError, ValueError)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 
+from guilder.kernel.errors import Overloaded
 from guilder.platform import failpoints
 from guilder.platform.bus import Bus, Event, Start
 from guilder.platform.bus.delivery import GroupBroken
 from guilder.platform.bus.parking import Patience, dead_letters, discard, replay
 from guilder.platform.db import Database, Tx
 from tests.support.database import OwnDatabase
-from tests.support.notebook import IMPATIENT, drained, notes, publish, taking_notes
+from tests.support.notebook import IMPATIENT, QUICK, drained, notes, publish, taking_notes
 from tests.support.waiting import until
 
+_LOCK = "SELECT pg_advisory_xact_lock(hashtext('contended'))"
 BEFORE = "SELECT count(*) FROM platform.parked_events WHERE group_name = $1 AND state = $2"
 
 
@@ -283,6 +286,45 @@ async def test_bad_keys_in_front_of_good_ones_are_parked_however_many_come_at_on
 
     assert await notes(db, group) == {f"good-{number}": [1, 2] for number in range(20)}
     assert await db.fetchval(BEFORE, group, "waiting") == 24
+
+
+class Contended(Allergic):
+    """One that fails on bad keys, and waits on busy ones for what somebody else has locked."""
+
+    async def __call__(self, tx: Tx, events: Sequence[Event]) -> None:
+        await super().__call__(tx, events)
+        if any(event.key == "busy" for event in events):
+            await tx.execute(_LOCK)
+
+
+@pytest.mark.parametrize("bad", [0, 1, 8], ids=["together", "one by one", "rehearsed"])
+@pytest.mark.parametrize("limit", ["lock_ms", "statement_ms"])
+async def test_an_event_that_meets_a_time_limit_of_the_database_is_heard_later_and_not_parked(
+    house: OwnDatabase, db: Database, bad: int, limit: str
+):
+    group = f"contended-{limit}-{bad}"
+    limits = replace(QUICK, **{"lock_ms": 0, "statement_ms": 0, limit: 250})
+    subscription = taking_notes(group, before=Contended(), starts=Start.NOW)
+    patience = Patience(first_s=3600.0, longest_s=3600.0)
+    hurried = await house.connect(limits=limits)
+    bus = Bus(hurried, [subscription], patience=patience)
+    await bus.join()
+    for number in range(bad):
+        await publish(db, f"bad-{number}", 1)
+    await publish(db, "busy", 1)
+    parked = "SELECT count(*) FROM platform.parked_events WHERE group_name = $1"
+
+    async with db.transaction() as holding:
+        await holding.execute(_LOCK)
+        with pytest.raises(Overloaded):
+            await bus.deliver(subscription)
+        parked_meanwhile = await db.fetchval(parked, group)
+    await drained(bus, subscription)
+    await hurried.close()
+
+    assert parked_meanwhile == 0
+    assert await notes(db, group) == {"busy": [1]}
+    assert await db.fetchval(parked, group) == bad
 
 
 async def test_bad_keys_alone_wait_until_a_good_one_shows_whose_fault_it_is(

@@ -2,8 +2,8 @@
 
 What fails is undone and taken apart: the same events one by one, each in its own savepoint, and
 the one at fault is parked. Where nothing but failures comes, what stands behind tells whether the
-events are at fault or the group. Failures of the database itself fail the whole delivery, to be
-repeated.
+events are at fault or the group. Failures of the database itself, a time limit included, fail the
+whole delivery, to be repeated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from guilder.platform.bus.parking import Parked, Patience
 from guilder.platform.bus.positions import Taken
 from guilder.platform.bus.shelf import Shelf
 from guilder.platform.bus.subscription import Event, Subscription
-from guilder.platform.db import TRANSIENT, Tx, rehearsal, savepoint
+from guilder.platform.db import NOT_OF_THE_WORK, Tx, rehearsal, savepoint
 
 BEFORE_COMMIT: Final = failpoints.declare(
     "bus.before_commit", "a group's effect and its position are written, not committed"
@@ -108,7 +108,7 @@ async def _hear_all(tx: Tx, subscription: Subscription, events: Sequence[Event])
     """As nearly always: nothing fails, and a savepoint would only cost."""
     try:
         await subscription.hear(tx, events)
-    except TRANSIENT:
+    except NOT_OF_THE_WORK:
         raise
     except Exception as failure:
         raise TakeApart from failure
@@ -150,7 +150,7 @@ async def _failure(tx: Tx, subscription: Subscription, events: Sequence[Event]) 
     try:
         async with savepoint(tx):
             await subscription.hear(tx, events)
-    except TRANSIENT:
+    except NOT_OF_THE_WORK:
         raise
     except Exception as failure:  # noqa: BLE001 - a subscriber's bug must not end the bus
         _log.warning(
@@ -225,7 +225,7 @@ async def _would_hear(tx: Tx, subscription: Subscription, event: Event) -> bool:
     try:
         async with rehearsal(tx):
             await subscription.hear(tx, [event])
-    except TRANSIENT:
+    except NOT_OF_THE_WORK:
         raise
     except Exception:  # noqa: BLE001 - it fails on this one, too
         return False
