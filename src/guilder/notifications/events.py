@@ -1,4 +1,8 @@
-"""Facts that notifications publish, keyed by the person. They say what was sent, never the text."""
+"""Facts that notifications publish, keyed by the person. They say what was sent, never the text.
+
+What is personal in them stands in ``personal``, which audit keeps encrypted with a key of the
+person.
+"""
 
 from __future__ import annotations
 
@@ -51,13 +55,25 @@ class NotificationFailed(Struct, frozen=True, kw_only=True):
 
 
 class ChosenPreferences(Struct, frozen=True, kw_only=True):
-    """What held for somebody. ``channels`` are those they chose themselves, by category."""
+    """What somebody hears where. ``channels`` are those they chose themselves, by category."""
+
+    channels: Mapping[str, Mapping[str, bool]]
+
+
+class ChosenHabits(Struct, frozen=True, kw_only=True):
+    """In which language somebody is told, and when: what tells where and how they live."""
 
     language: str
     time_zone: str
     quiet_from: time | None
     quiet_until: time | None
-    channels: Mapping[str, Mapping[str, bool]]
+
+
+class HabitsChanged(Struct, frozen=True, kw_only=True):
+    """What is personal in a change of preferences, also where it stayed as it was."""
+
+    before: ChosenHabits
+    after: ChosenHabits
 
 
 class PreferencesChanged(Struct, frozen=True, kw_only=True):
@@ -68,6 +84,7 @@ class PreferencesChanged(Struct, frozen=True, kw_only=True):
     user_id: UserId
     before: ChosenPreferences
     after: ChosenPreferences
+    personal: HabitsChanged
 
 
 class DeviceAdded(Struct, frozen=True, kw_only=True):

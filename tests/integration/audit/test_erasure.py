@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, time
 from pathlib import Path
 from uuid import UUID
 
@@ -12,9 +14,18 @@ import pytest
 
 from guilder.audit.api import PersonalState
 from guilder.audit.store.checks import CHECKS
+from guilder.identity.events import NewDeviceUsed, SeenDevice
+from guilder.kernel.ids import SessionId, UserId
+from guilder.notifications.events import (
+    ChosenHabits,
+    ChosenPreferences,
+    HabitsChanged,
+    PreferencesChanged,
+)
 from guilder.platform.db import Database
 from guilder.platform.erasures import Listed
 from guilder.platform.identifiers import new_id
+from guilder.platform.outbox import Fact
 from tests.support.archive import Archive, event
 from tests.support.tampering import findings_of
 
@@ -47,6 +58,62 @@ async def test_personal_data_is_read_back_and_nowhere_in_clear(
     assert "anna@example" not in dump
     assert "203.0.113.9" not in dump
     assert b"anna@example".hex() not in dump
+
+
+def at_night(language: str) -> ChosenHabits:
+    return ChosenHabits(
+        language=language, time_zone="Asia/Kolkata", quiet_from=time(22, 17), quiet_until=time(7)
+    )
+
+
+def telling_of_habits(anna: UserId) -> Fact:
+    return PreferencesChanged(
+        user_id=anna,
+        before=ChosenPreferences(channels={}),
+        after=ChosenPreferences(channels={"payments": {"sms": True}}),
+        personal=HabitsChanged(before=at_night("en"), after=at_night("hi")),
+    )
+
+
+def telling_of_a_device(anna: UserId) -> Fact:
+    return NewDeviceUsed(
+        user_id=anna,
+        account_id=anna,
+        account_type="customer",
+        session_id=SessionId(new_id()),
+        used_at=datetime.now(UTC),
+        personal=SeenDevice(device="Firefox on Linux", network="198.51.0.0/16"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("telling", "words"),
+    [
+        (telling_of_habits, ("Asia/Kolkata", "22:17", '"hi"')),
+        (telling_of_a_device, ("Firefox", "198.51")),
+    ],
+)
+async def test_how_somebody_lives_and_with_what_they_sign_in_is_erased_with_them(
+    archive: Archive,
+    superuser: asyncpg.Connection,
+    telling: Callable[[UserId], Fact],
+    words: tuple[str, ...],
+):
+    anna = UserId(new_id())
+    fact = telling(anna)
+    heard = event(fact.TYPE, key=str(anna), **msgspec.to_builtins(fact))
+    await archive.hear(heard)
+    dump = await stored(superuser)
+    before = await archive.find_of(heard)
+
+    await archive.erasing.erase_person(anna, reason="asked for it")
+
+    assert before.person_id == anna
+    assert before.personal is not None
+    assert all(word in msgspec.json.encode(before.personal).decode() for word in words)
+    in_clear = msgspec.json.encode([before.before, before.after, before.details]).decode()
+    assert not any(word in in_clear + dump for word in words)
+    assert (await archive.find_of(heard)).personal is None
 
 
 async def test_what_another_context_has_sealed_is_erased_with_its_person(archive: Archive):

@@ -204,7 +204,8 @@ async def test_the_same_program_in_another_network_is_new_and_in_its_own_it_is_n
 
     new = [json.decode(details) for type_, details in told if type_ == "new_device_used"]
     assert len(new) == 1
-    assert (new[0]["device"], new[0]["network"]) == ("Firefox on Linux", "198.51.0.0/16")
+    assert new[0]["personal"] == {"device": "Firefox on Linux", "network": "198.51.0.0/16"}
+    assert not {"device", "network"} & new[0].keys()
 
 
 async def test_who_was_seen_before_networks_counted_is_known_where_they_are_now(

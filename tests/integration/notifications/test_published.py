@@ -46,13 +46,14 @@ async def test_a_choice_is_told_with_what_held_before_and_only_if_it_changes_som
 
     ((kind, said),) = await told_of(stand, anna)
     assert kind == "preferences_changed"
-    assert said["before"]["language"] == DEFAULT.language
-    assert said["after"] == {
+    assert said["before"] == {"channels": {}}
+    assert said["after"] == {"channels": {"payments": {"sms": True}}}
+    assert said["personal"]["before"]["language"] == DEFAULT.language
+    assert said["personal"]["after"] == {
         "language": "hi",
         "time_zone": "Asia/Kolkata",
         "quiet_from": "22:00:00",
         "quiet_until": "07:00:00",
-        "channels": {"payments": {"sms": True}},
     }
 
 

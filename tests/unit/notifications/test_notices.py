@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import msgspec
 import pytest
 
 from guilder.identity.events import (
     NewDeviceUsed,
     PasswordChanged,
     SecondFactorGuessed,
+    SeenDevice,
     SessionsEnded,
     SignInCodesGuessed,
     UserRegistered,
@@ -161,13 +163,28 @@ def test_a_sign_in_from_a_new_place_says_with_what_and_from_where() -> None:
             account_type="customer",
             session_id=SessionId(uuid4()),
             used_at=NOW,
-            device="Firefox on Windows",
-            network="203.0.0.0/16",
+            personal=SeenDevice(device="Firefox on Windows", network="203.0.0.0/16"),
         )
     )
 
     assert notice.values["device"] == "Firefox on Windows"
     assert notice.values["network"] == "203.0.0.0/16"
+
+
+def test_a_new_device_that_was_told_of_as_in_releases_before_is_news_all_the_same() -> None:
+    told_before = {
+        "user_id": str(ANNA),
+        "account_id": str(ANNA),
+        "account_type": "customer",
+        "session_id": str(uuid4()),
+        "used_at": "2026-11-20T12:00:00Z",
+        "device": "Firefox on Windows",
+        "network": "203.0.0.0/16",
+    }
+
+    (notice,) = of_new_device(msgspec.convert(told_before, NewDeviceUsed))
+
+    assert (notice.user_id, notice.template) == (ANNA, "new_device")
 
 
 def test_a_stolen_session_is_about_security() -> None:

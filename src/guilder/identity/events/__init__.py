@@ -1,4 +1,8 @@
-"""Facts that identity publishes, keyed by the user. What is personal in them is encrypted."""
+"""Facts that identity publishes, keyed by the user.
+
+What is personal in them is sealed, or stands in ``personal``, which audit keeps encrypted with a
+key of the person.
+"""
 
 from __future__ import annotations
 
@@ -72,11 +76,19 @@ class UserLoggedIn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewDeviceUsed:
-    """Somebody who has signed in before did so with a program, or in a network, that is new.
+class SeenDevice:
+    """With what somebody signed in, and from where.
 
     ``device`` is told in words of ours, ``network`` is the provider's, roughly; None: not known.
     """
+
+    device: str | None = None
+    network: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDeviceUsed:
+    """Somebody who has signed in before did so with a program, or in a network, that is new."""
 
     TYPE: ClassVar[str] = "com.guilder.user.new_device_used"
 
@@ -85,8 +97,7 @@ class NewDeviceUsed:
     account_type: str
     session_id: SessionId
     used_at: datetime
-    device: str | None = None
-    network: str | None = None
+    personal: SeenDevice | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""What staff and operators do, keyed by the user. What is personal in it is encrypted."""
+"""What staff and operators do, keyed by the user.
+
+What is personal in it stands in ``personal``, which audit keeps encrypted with a key of the person.
+"""
 
 from __future__ import annotations
 

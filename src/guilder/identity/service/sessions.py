@@ -20,6 +20,7 @@ from guilder.identity.domain.networks import UNKNOWN, network_of
 from guilder.identity.domain.sessions import Terms, Verdict
 from guilder.identity.events import (
     NewDeviceUsed,
+    SeenDevice,
     SessionsEnded,
     UserLoggedIn,
 )
@@ -342,8 +343,10 @@ async def _publish_sign_in(tx: Tx, opening: _Opening, *, at: datetime, is_known:
             account_type=account.account_type.value,
             session_id=session.id,
             used_at=at,
-            device=rules.device_of(session.user_agent),
-            network=None if network == UNKNOWN else network,
+            personal=SeenDevice(
+                device=rules.device_of(session.user_agent),
+                network=None if network == UNKNOWN else network,
+            ),
         )
         events.append(outgoing(seen, key=key))
     await append(tx, events)

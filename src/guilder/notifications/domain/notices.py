@@ -23,6 +23,7 @@ from guilder.identity.events import (
     SecondFactorAdded,
     SecondFactorGuessed,
     SecondFactorRemoved,
+    SeenDevice,
     SessionsEnded,
     SignInCodesGuessed,
     UserRegistered,
@@ -218,8 +219,9 @@ def of_new_device(fact: NewDeviceUsed) -> list[Notice]:
     """A sign-in with a device, or from a place, that was never seen with this person."""
     at = fact.used_at
     values = {"at": _written(at), "account_type": fact.account_type}
-    values |= {"device": fact.device} if fact.device else {}
-    values |= {"network": fact.network} if fact.network else {}
+    seen = fact.personal or SeenDevice()
+    values |= {"device": seen.device} if seen.device else {}
+    values |= {"network": seen.network} if seen.network else {}
     return [Notice(user_id=fact.user_id, template="new_device", values=values, at=at)]
 
 

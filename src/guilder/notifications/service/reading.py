@@ -17,9 +17,11 @@ from guilder.notifications.api import (
 from guilder.notifications.domain.preferences import Preferences
 from guilder.notifications.domain.records import Device, FeedItem, LaidOut
 from guilder.notifications.events import (
+    ChosenHabits,
     ChosenPreferences,
     DeviceAdded,
     DeviceRemoved,
+    HabitsChanged,
     PreferencesChanged,
 )
 from guilder.notifications.service.addresses import details_of
@@ -193,6 +195,9 @@ class Choosing:
                     user_id=user_id,
                     before=_chosen(before.preferences),
                     after=_chosen(preferences),
+                    personal=HabitsChanged(
+                        before=_habits(before.preferences), after=_habits(preferences)
+                    ),
                 )
                 await _tell(tx, fact)
 
@@ -247,11 +252,14 @@ async def _tell(tx: Tx, fact: PreferencesChanged | DeviceAdded | DeviceRemoved) 
 
 
 def _chosen(preferences: Preferences) -> ChosenPreferences:
+    return ChosenPreferences(channels=people.by_category(preferences.choices))
+
+
+def _habits(preferences: Preferences) -> ChosenHabits:
     quiet = preferences.quiet
-    return ChosenPreferences(
+    return ChosenHabits(
         language=preferences.language,
         time_zone=preferences.time_zone,
         quiet_from=None if quiet is None else quiet.start,
         quiet_until=None if quiet is None else quiet.end,
-        channels=people.by_category(preferences.choices),
     )
