@@ -14,6 +14,7 @@ from guilder.kernel.errors import Overloaded
 from guilder.platform import failpoints
 from guilder.platform.bus import Bus, Event, Start
 from guilder.platform.bus.delivery import GroupBroken
+from guilder.platform.bus.lag import forget_group
 from guilder.platform.bus.parking import Patience, dead_letters, discard, replay
 from guilder.platform.db import Database, Tx
 from tests.support.database import OwnDatabase
@@ -124,6 +125,37 @@ async def test_a_discarded_event_lets_those_behind_it_go_on(house: OwnDatabase, 
 
     assert discarded == 1
     assert await notes(db, "discarded") == {"anna": [1, 3], "ben": [1, 2]}
+
+
+async def test_a_group_that_is_forgotten_leaves_nothing_and_begins_anew(
+    house: OwnDatabase, db: Database
+):
+    await poisoned(db, "forgotten")
+    await db.fetch(
+        "INSERT INTO platform.heard_events (group_name, event_id) "
+        "SELECT group_name, id FROM platform.parked_events WHERE group_name = 'forgotten'"
+    )
+
+    assert await forget_group(db, "forgotten")
+
+    for table in ("parked_events", "heard_events", "consumer_positions"):
+        left = f"SELECT count(*) FROM platform.{table} WHERE group_name = 'forgotten'"
+        assert await db.fetchval(left) == 0
+    again = taking_notes("forgotten")
+    await drained(Bus(db, [again]), again)
+    assert (await notes(db, "forgotten"))["anna"][-3:] == [1, 2, 3]
+
+
+async def test_what_a_group_had_parked_before_it_began_anew_keeps_its_place(
+    house: OwnDatabase, db: Database
+):
+    _, poison = await poisoned(db, "left")
+    await db.fetch("DELETE FROM platform.consumer_positions WHERE group_name = 'left'")
+
+    again = taking_notes("left", before=poison)
+    await drained(Bus(db, [again]), again)
+
+    assert await db.fetchval(BEFORE, "left", "dead") == 1
 
 
 async def test_a_failure_that_passes_costs_a_retry_and_no_order(house: OwnDatabase, db: Database):

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from guilder.platform import outbox
 from guilder.platform.bus.events import GroupForgotten
+from guilder.platform.bus.positions import PARTITIONS, hold
 from guilder.platform.db import Database, Tx
 
 _LOOK_EVERY_S: Final = 5.0
@@ -51,6 +52,11 @@ _LAGS: Final = """
     GROUP BY group_name ORDER BY group_name
 """
 _FORGET: Final = """
+    WITH parked AS (
+        DELETE FROM platform.parked_events WHERE group_name = $1
+    ), heard AS (
+        DELETE FROM platform.heard_events WHERE group_name = $1
+    )
     DELETE FROM platform.consumer_positions WHERE group_name = $1 RETURNING partition
 """
 
@@ -88,12 +94,15 @@ async def lags(db: Database) -> list[Lag]:
 
 
 async def forget_group(db: Database, group: str) -> bool:
-    """Forget how far a group has come that is no longer fed; events are then not kept for it.
+    """Forget how far a group has come that is no longer fed, and what it could not hear; events
+    are then not kept for it.
 
     Answers whether there was such a group.
     """
 
     async def forget(tx: Tx) -> bool:
+        # whoever parks something for it has done so by then
+        await hold(tx, group, partitions=range(PARTITIONS))
         if not await tx.fetch(_FORGET, group):
             return False
         await outbox.append(tx, [outbox.outgoing(GroupForgotten(group=group), key=group)])

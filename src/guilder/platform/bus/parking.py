@@ -27,11 +27,13 @@ _BLOCKED: Final = """
     SELECT DISTINCT key FROM platform.parked_events WHERE group_name = $1 AND key = ANY($2::text[])
 """
 _PARKS: Final = "SELECT EXISTS (SELECT FROM platform.parked_events WHERE group_name = $1)"
+# What a group left behind that was forgotten by a release before keeps its place.
 _PARK: Final = f"""
     INSERT INTO platform.parked_events
         (group_name, state, attempts, next_attempt_at, last_error, {_COLUMNS})
     VALUES ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), $5,
         $6, $7, $8, $9, $10, $11, $12, $13)
+    ON CONFLICT (group_name, id) DO NOTHING
 """  # noqa: S608 - a constant list of columns
 _DUE: Final = f"""
     SELECT {_COLUMNS}, attempts FROM platform.parked_events
