@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+import pytest
 
+from guilder.kernel.errors import Overloaded
 from guilder.notifications.api import Category, Channel, NotDelivered
 from guilder.notifications.domain.preferences import Preferences, QuietHours
 from guilder.notifications.service.channels.http_push import HttpPush, ServiceAccount
-from guilder.platform.db import Database
+from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
 from tests.integration.notifications.conftest import Trays
 from tests.support.newsstand import Newsstand, Stuck, Tray, new_device, payment
@@ -40,6 +44,49 @@ async def test_a_provider_that_hangs_delays_no_other_channel_and_no_other_messag
     push.let_go.set()
     await pushing
     assert {message.user_id for message in push.messages} == {anna.id, ben.id}
+
+
+class Faltering:
+    """A database that once cannot, when it is told to."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self.falters = False
+        self.has_faltered = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    async def run(self, work: Callable[[Tx], Awaitable[Any]]) -> Any:
+        if self.falters:
+            self.falters = False
+            self.has_faltered.set()
+            raise Overloaded
+        return await self._db.run(work)
+
+
+async def test_what_is_under_way_goes_out_once_when_no_more_can_be_claimed(
+    db: Database, key_folder: Path
+) -> None:
+    push, faltering = Stuck(), Faltering(db)
+    stand = Newsstand(faltering, keys=key_folder, senders={Channel.PUSH: push})
+    anna, ben = await stand.person("Anna"), await stand.person("Ben")
+    for person in (anna, ben):
+        await stand.choosing.add_device(person.id, token=f"phone-{new_id()}", label="phone")
+    await stand.hear(payment(None, anna.wallet), payment(None, ben.wallet))
+    pushing = asyncio.create_task(stand.courier().deliver_by(Channel.PUSH))
+    for _ in range(2):
+        await push.asked.acquire()
+
+    faltering.falters = True
+    await faltering.has_faltered.wait()
+    push.let_go.set()
+    with pytest.raises(Overloaded):
+        await pushing
+
+    assert {message.user_id for message in push.messages} == {anna.id, ben.id}
+    for person in (anna, ben):
+        assert await stand.statuses(person) == [("deposit_received", "push", "sent", None)]
 
 
 async def test_a_device_is_forgotten_when_the_provider_knows_it_no_more_and_after_no_other_404(

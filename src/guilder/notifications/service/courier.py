@@ -127,35 +127,54 @@ class Courier:
                 break
 
     async def deliver_by(self, channel: Channel) -> None:
-        """Send everything that is due by one channel, and what becomes due meanwhile."""
+        """Send everything that is due by one channel, and what becomes due meanwhile.
+
+        After a failure nothing more is claimed, and what is under way ends: cut off, it would go
+        out a second time.
+        """
         under_way: set[asyncio.Task[None]] = set()
         failures: list[BaseException] = []
-
-        def end(task: asyncio.Task[None]) -> None:
-            under_way.discard(task)
-            if not task.cancelled() and (failure := task.exception()) is not None:
-                failures.append(failure)
-
         try:
-            # not a group of tasks: that would cut off the claim, and what it claimed would wait
-            while not failures:
-                free = _AT_ONCE - len(under_way)
-                begun = await self._begin(channel, most=free) if free else []
-                under_way.update(begun)
-                for task in begun:
-                    task.add_done_callback(end)
-                if not under_way:
-                    break
-                if not begun:
-                    await asyncio.wait(
-                        under_way, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED
-                    )
+            try:
+                await self._keep_sending(channel, under_way=under_way, failures=failures)
+            except Exception as failure:  # noqa: BLE001 - raised once the others have ended
+                failures.append(failure)
+            if under_way:
+                await asyncio.wait(under_way, timeout=2 * self._longest_s)
         finally:
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
         if failures:
             raise failures[0]
+
+    async def _keep_sending(
+        self,
+        channel: Channel,
+        *,
+        under_way: set[asyncio.Task[None]],
+        failures: list[BaseException],
+    ) -> None:
+        """Begin to send what is due until nothing is under way any more, or something failed."""
+
+        def end(task: asyncio.Task[None]) -> None:
+            under_way.discard(task)
+            if not task.cancelled() and (failure := task.exception()) is not None:
+                failures.append(failure)
+
+        # not a group of tasks: that would cut off the claim, and what it claimed would wait
+        while not failures:
+            free = _AT_ONCE - len(under_way)
+            begun = await self._begin(channel, most=free) if free else []
+            under_way.update(begun)
+            for task in begun:
+                task.add_done_callback(end)
+            if not under_way:
+                break
+            if not begun:
+                await asyncio.wait(
+                    under_way, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+                )
 
     async def _begin(self, channel: Channel, *, most: int) -> list[asyncio.Task[None]]:
         """Begin to send what is due, up to so many."""
