@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from prometheus_client import CollectorRegistry
@@ -25,6 +26,7 @@ from guilder.platform.jobs.queue import (
 )
 from tests.support.database import OwnDatabase
 from tests.support.notebook import IMPATIENT
+from tests.support.reading import rows_read
 from tests.support.waiting import until
 from tests.support.workshop import noted, noting, put_in, state, working
 
@@ -53,6 +55,25 @@ async def all_noted(db: Database, task: str, *numbers: int) -> None:
         return await noted(db, task) == list(numbers)
 
     await until(are_noted, f"jobs of {task} are done")
+
+
+async def test_jobs_that_are_not_due_are_not_looked_through_for_those_that_are(
+    house: OwnDatabase, db: Database, superuser: asyncpg.Connection[asyncpg.Record]
+):
+    await superuser.execute(
+        "INSERT INTO platform.jobs (id, task, arguments, due_at, ready_at) "
+        "SELECT gen_random_uuid(), 'later', '{}', later.at, later.at FROM generate_series(1, 2000),"
+        " LATERAL (SELECT clock_timestamp() + interval '1 hour' AS at) AS later"
+    )
+    await put_in(db, "later", 1)
+    await superuser.execute("ANALYZE platform.jobs")
+
+    async with db.transaction() as tx:
+        claimed = await claim(tx, {"later": 60.0}, at_most=8)
+        read = await rows_read(tx, "platform.jobs")
+
+    assert [job.arguments for job in claimed] == [{"number": 1}]
+    assert read < 100
 
 
 async def test_several_workers_do_each_job_once(db: Database, employ: Employ):

@@ -15,11 +15,13 @@ from guilder.kernel.errors import Overloaded
 from guilder.notifications.api import Category, Channel, NotDelivered
 from guilder.notifications.domain.preferences import Preferences, QuietHours
 from guilder.notifications.service.channels.http_push import HttpPush, ServiceAccount
+from guilder.notifications.store import deliveries
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
 from tests.integration.notifications.conftest import Trays
 from tests.support.newsstand import Newsstand, Stuck, Tray, new_device, payment
 from tests.support.providers import providing
+from tests.support.reading import rows_read
 
 
 async def test_a_provider_that_hangs_delays_no_other_channel_and_no_other_message(
@@ -148,6 +150,27 @@ async def test_what_was_chosen_while_a_message_waited_holds_for_it(
     )
     assert waits is not None
     assert tuple(waits) == (1, True)
+
+
+async def test_messages_that_are_not_due_are_not_looked_through_for_those_that_are(
+    stand: Newsstand, superuser: asyncpg.Connection
+) -> None:
+    anna = await stand.person("Anna")
+    await stand.hear(payment(None, anna.wallet))
+    await superuser.execute(
+        "INSERT INTO notifications.deliveries "
+        "(id, user_id, channel, template, category, data, status, due_at) "
+        "SELECT gen_random_uuid(), user_id, channel, template, category, data, status, "
+        "due_at + interval '1 hour' FROM notifications.deliveries, generate_series(1, 2000)"
+    )
+    await superuser.execute("ANALYZE notifications.deliveries")
+
+    async with stand.db.transaction() as tx:
+        held = await deliveries.hold(tx, limit=500, channels=[Channel.EMAIL])
+        read = await rows_read(tx, "notifications.deliveries")
+
+    assert [delivery.user_id for delivery in held] == [anna.id]
+    assert read < 100
 
 
 async def test_security_goes_before_what_has_waited_longer(

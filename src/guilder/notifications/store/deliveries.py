@@ -68,11 +68,12 @@ _CLAIM: Final = f"""
     FROM due WHERE d.id = due.id
     RETURNING {_COLUMNS}
 """
+# The time of the statement, as an index is not searched up to a time that goes on meanwhile.
 _HOLD: Final = """
     SELECT d.id, d.user_id, d.channel, d.device_id, d.template, d.category, d.data, d.status,
         d.attempts + 1 AS attempts, d.due_at, d.reason, d.created_at, d.ended_at
     FROM notifications.deliveries d
-    WHERE status = 'queued' AND due_at <= clock_timestamp() AND channel = ANY($2::text[])
+    WHERE status = 'queued' AND due_at <= statement_timestamp() AND channel = ANY($2::text[])
     ORDER BY due_at, id LIMIT $1 FOR UPDATE SKIP LOCKED
 """
 # What is queued has no end. Asked for by its status, rows would be looked for in the index of what

@@ -34,13 +34,14 @@ _ENQUEUE: Final = """
     FROM (SELECT COALESCE($5, clock_timestamp() + COALESCE($6::interval, '0')) AS at) AS due
     ON CONFLICT (task, key) WHERE key IS NOT NULL AND state IN ('waiting', 'running') DO NOTHING
 """
+# The time of the statement, as an index is not searched up to a time that goes on meanwhile.
 _CLAIM: Final = """
     UPDATE platform.jobs j
     SET state = 'running', token = j.token + 1, attempts = j.attempts + 1,
         ready_at = clock_timestamp() + make_interval(secs => leases.lease_s)
     FROM (
         SELECT id FROM platform.jobs
-        WHERE ready_at <= clock_timestamp() AND task = ANY($1::text[])
+        WHERE ready_at <= statement_timestamp() AND task = ANY($1::text[])
         ORDER BY ready_at LIMIT $3 FOR UPDATE SKIP LOCKED
     ) next, unnest($1::text[], $2::float8[]) AS leases (task, lease_s)
     WHERE j.id = next.id AND leases.task = j.task
