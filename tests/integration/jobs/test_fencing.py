@@ -8,12 +8,13 @@ import signal
 import subprocess
 
 import pytest
+from structlog.testing import capture_logs
 
 from guilder.platform.db import Database
-from guilder.platform.jobs import Held, LeaseLost, queue
+from guilder.platform.jobs import Held, LeaseLost, Task, queue
 from tests.support.database import OwnDatabase
 from tests.support.waiting import until
-from tests.support.workshop import noted, put_in, state, workshop
+from tests.support.workshop import noted, put_in, state, working, workshop
 
 POINTS = ["jobs.claimed", "jobs.before_commit", "jobs.after_commit"]
 
@@ -74,6 +75,48 @@ async def test_a_frozen_worker_cannot_commit_for_a_job_that_was_taken_over(
     await finish(frozen)
 
     assert await noted(db, task) == [1, 2]
+
+
+async def taken_over(db: Database, task: str) -> None:
+    """Another worker takes a job that somebody holds."""
+    await db.fetch(
+        "UPDATE platform.jobs SET token = token + 1 WHERE task = $1 AND state = 'running'", task
+    )
+
+
+async def test_a_lease_that_is_lost_is_told_of_once_and_prolonged_no_more(
+    house: OwnDatabase, db: Database
+):
+    await put_in(db, "lost", 1)
+    (job,) = await db.run(lambda tx: queue.claim(tx, {"lost": 60.0}, at_most=1))
+    held = Held(db, job, lease_s=0.03)
+    await taken_over(db, "lost")
+
+    with capture_logs() as told:
+        await held.keep()
+        held.tell_lost()
+
+    assert [(one["event"], one["job_id"]) for one in told] == [("jobs.lease_lost", str(job.id))]
+
+
+async def test_a_job_that_was_taken_over_before_its_end_is_told_of(
+    house: OwnDatabase, db: Database
+):
+    async def perform(held: Held) -> None:
+        await taken_over(db, "overtaken")
+
+    await put_in(db, "overtaken", 1)
+    with capture_logs() as told:
+        worker = working(db, [Task(name="overtaken", perform=perform, lease_s=60.0)])
+
+        async def is_told() -> bool:
+            return any(one["event"] == "jobs.lease_lost" for one in told)
+
+        await until(is_told, "the loss is told of")
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+    assert await state(db, "overtaken") == "running"
 
 
 async def test_a_holder_whose_token_is_old_commits_nothing(house: OwnDatabase, db: Database):

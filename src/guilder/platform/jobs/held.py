@@ -7,12 +7,16 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
+import structlog
+
 from guilder.platform import failpoints
 from guilder.platform.db import Database, Tx
 from guilder.platform.jobs import queue
 from guilder.platform.jobs.queue import Claimed
 
 Result = TypeVar("Result")
+
+_log = structlog.get_logger("guilder.jobs")
 
 BEFORE_COMMIT: Final = failpoints.declare(
     "jobs.before_commit", "a job's effect is written, not committed"
@@ -31,7 +35,9 @@ class Held:
         self._db = db
         self._job = job
         self._lease_s = lease_s
-        self.is_done = False
+        self._is_done = False
+        self._is_ending = False
+        self._is_lost = False
 
     @property
     def arguments(self) -> Any:
@@ -49,10 +55,23 @@ class Held:
         Raises:
             LeaseLost: another worker has taken over; the work was not done.
         """
+        self._is_ending = True
         result = await self._db.run(lambda tx: self._fenced(tx, work, ends=True))
-        self.is_done = True
+        self._is_done = True
         await failpoints.reach(AFTER_COMMIT)
         return result
+
+    async def finish(self) -> None:
+        """Finish the job, unless its task has committed it.
+
+        Raises:
+            LeaseLost: another worker has taken over, and does it, too.
+        """
+        if self._is_done:
+            return
+        self._is_ending = True
+        if not await self._db.run(lambda tx: queue.finish(tx, self._job)):
+            raise LeaseLost
 
     async def checkpoint(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
         """Do a part of the job's work in a transaction; the job goes on.
@@ -63,11 +82,22 @@ class Held:
         return await self._db.run(lambda tx: self._fenced(tx, work, ends=False))
 
     async def keep(self) -> None:
-        """Prolong the lease again and again until cancelled."""
-        while True:
+        """Prolong the lease again and again until cancelled, or until the job is no longer held."""
+        is_held = True
+        while is_held:
             await asyncio.sleep(self._lease_s / 3)
             with contextlib.suppress(Exception):
-                await self._db.run(lambda tx: queue.extend(tx, self._job, lease_s=self._lease_s))
+                is_held = await self._db.run(
+                    lambda tx: queue.extend(tx, self._job, lease_s=self._lease_s)
+                )
+        if not self._is_ending:  # whoever ends it finds out for themselves
+            self.tell_lost()
+
+    def tell_lost(self) -> None:
+        """Say, once, that another worker has taken the job over while it was being done here."""
+        if not self._is_lost:
+            self._is_lost = True
+            _log.warning("jobs.lease_lost", task=self._job.task, job_id=str(self._job.id))
 
     async def _fenced(
         self, tx: Tx, work: Callable[[Tx], Awaitable[Result]], *, ends: bool

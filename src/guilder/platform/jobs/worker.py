@@ -102,19 +102,19 @@ class Worker:
         held = Held(self._db, job, lease_s=task.lease_s)
         keeping = asyncio.create_task(held.keep())
         try:
-            await failpoints.reach(CLAIMED)
-            await task.perform(held)
-            if not held.is_done:
-                await self._db.run(lambda tx: queue.finish(tx, job))
+            try:
+                await failpoints.reach(CLAIMED)
+                await task.perform(held)
+                await held.finish()
+            finally:
+                keeping.cancel()
         except LeaseLost:
-            _log.warning("jobs.lease_lost", task=job.task, job_id=str(job.id))
+            held.tell_lost()
         except asyncio.CancelledError:
             await self._db.run(lambda tx: queue.give_back(tx, job))
             raise
         except Exception as failure:  # noqa: BLE001 - a job's bug must not end the others
             await self._fail(task, job, failure=failure)
-        finally:
-            keeping.cancel()
 
     async def _fail(self, task: Task, job: Claimed, *, failure: Exception) -> None:
         pause_s, why = task.patience.pause_s(job.attempts), told(failure)
