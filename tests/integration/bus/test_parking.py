@@ -11,14 +11,22 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from guilder.kernel.errors import Overloaded
-from guilder.platform import failpoints
+from guilder.platform import failpoints, outbox
 from guilder.platform.bus import Bus, Event, Start
 from guilder.platform.bus.delivery import GroupBroken
 from guilder.platform.bus.lag import forget_group
 from guilder.platform.bus.parking import Patience, dead_letters, discard, replay
 from guilder.platform.db import Database, Tx
 from tests.support.database import OwnDatabase
-from tests.support.notebook import IMPATIENT, QUICK, drained, notes, publish, taking_notes
+from tests.support.notebook import (
+    IMPATIENT,
+    QUICK,
+    drained,
+    notes,
+    numbered,
+    publish,
+    taking_notes,
+)
 from tests.support.waiting import until
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtext('contended'))"
@@ -318,6 +326,29 @@ async def test_bad_keys_in_front_of_good_ones_are_parked_however_many_come_at_on
 
     assert await notes(db, group) == {f"good-{number}": [1, 2] for number in range(20)}
     assert await db.fetchval(BEFORE, group, "waiting") == 24
+
+
+@pytest.mark.parametrize(("between", "is_found"), [(500, True), (600, False)])
+async def test_a_good_key_is_looked_for_among_the_next_four_thousand_events_of_whatever_type(
+    house: OwnDatabase, db: Database, between: int, is_found: bool
+):
+    group = f"far-{between}"
+    subscription = taking_notes(group, before=Allergic(), starts=Start.NOW, most=8)
+    bus = Bus(db, [subscription], patience=Patience(first_s=3600.0, longest_s=3600.0))
+    await bus.join()
+    for number in range(8):
+        await publish(db, f"bad-{number}", 1)
+    others = [numbered("good", number, type_="com.guilder.test.other") for number in range(between)]
+    await db.run(lambda tx: outbox.append(tx, others))
+    await publish(db, "good", 1)
+
+    if is_found:
+        await bus.deliver(subscription)
+    else:
+        with pytest.raises(GroupBroken):
+            await bus.deliver(subscription)
+
+    assert await db.fetchval(BEFORE, group, "waiting") == (8 if is_found else 0)
 
 
 class Contended(Allergic):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -32,7 +32,10 @@ _MOST_DUE: Final = 16
 _MOST_OF_A_KEY: Final = 256
 _MOST_IN_A_ROW: Final = 8
 _MOST_BEHIND: Final = 4_000
-"""How many events are looked through for some that a failing group might hear."""
+"""How many events, of whatever type, are looked through for some that a failing group might hear.
+
+In all partitions together, of each the same part.
+"""
 _MOST_TRIED: Final = 16
 """How many of these it is tried with."""
 
@@ -203,11 +206,9 @@ async def _can_hear(
 
     What it does of these is undone, for its turn has not come.
     """
-    ahead = await positions.read(
-        tx,
-        replace(subscription, most=_MOST_BEHIND),
-        await positions.stand(tx, subscription.group, beyond=until),
-    )
+    stand = await positions.stand(tx, subscription.group, beyond=until)
+    most_of_each = _MOST_BEHIND // len(stand.partitions)
+    ahead = await positions.read(tx, subscription, stand, most_of_each=most_of_each)
     later = [*rest, *ahead.events]
     parked = await parking.blocked_keys(tx, subscription.group, among=[e.key for e in later])
     firsts: dict[str, Event] = {}

@@ -219,9 +219,15 @@ def most_of_a_partition(subscription: Subscription, taken: Taken) -> int:
     return limit if subscription.types is None else limit * 8
 
 
-async def read(tx: Tx, subscription: Subscription, taken: Taken) -> Read:
-    """The next events of the partitions that were taken, in order, the oldest first."""
-    types, limit = subscription.types, most_of_a_partition(subscription, taken)
+async def read(
+    tx: Tx, subscription: Subscription, taken: Taken, *, most_of_each: int | None = None
+) -> Read:
+    """The next events of the partitions that were taken, in order, the oldest first.
+
+    ``most_of_each`` is how many events of a partition are looked at; None: as the group hears them.
+    """
+    types = subscription.types
+    limit = most_of_each or most_of_a_partition(subscription, taken)
     rows = await tx.fetch(
         _READ,
         taken.partitions,
