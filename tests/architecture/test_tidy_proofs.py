@@ -49,6 +49,7 @@ PROOFS = [
     Proof(database.commits_in_one_place, STORE, 'tx.execute("COMMIT")', 'tx.execute("SELECT 1")'),
     Proof(database.commits_in_one_place, STORE, 'run(" begin; SELECT 1")', 'x = "beginning"'),
     Proof(database.commits_in_one_place, SERVICE, "tx.transaction()", "self._db.transaction()"),
+    Proof(database.notifies_in_one_place, STORE, 'x = "SELECT pg_notify($1)"', 'x = "notify"'),
     Proof(database.commits_in_one_place, STORE, "c.rollback()", "c.rollback()", TEST),
     Proof(database.commits_in_one_place, STORE, "tx.transaction()", "views.transaction(tx, id_)"),
     Proof(database.sql_in_stores, SERVICE, 'x = "SELECT a FROM b"', 'x = "SELECT 1"'),

@@ -22,6 +22,7 @@ from tests.architecture.tidy.source import Rule
 
 RULES: tuple[Rule, ...] = (
     database.commits_in_one_place,
+    database.notifies_in_one_place,
     database.sql_in_stores,
     database.transactions_opened_by_services,
     docstrings.missing_module_docstrings,

@@ -12,6 +12,7 @@ _CONTROL = re.compile(
     r"^\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|START\s+TRANSACTION|END)\s*(;|$|TRANSACTION|WORK|ISOLATION)",
     re.IGNORECASE,
 )
+_NOTIFY = re.compile(r"\bpg_notify\s*\(|^\s*NOTIFY\s", re.IGNORECASE)
 _COMMITTING = frozenset({"transaction", "commit", "rollback", "begin", "begin_nested"})
 _COMMITS = ("src/guilder/platform/db.py", "src/guilder/platform/postgres/")
 _STATEMENT = re.compile(
@@ -38,6 +39,16 @@ def commits_in_one_place(source: Source) -> Iterator[Finding]:
             is_control = node.func.attr in _COMMITTING and not node.args
             if is_control and not _DATABASE.search(owner):
                 yield source.at(node, f".{node.func.attr}() is called by platform/db.py alone")
+
+
+def notifies_in_one_place(source: Source) -> Iterator[Finding]:
+    """``platform/db.py`` after the commit: transactions that notify commit one at a time."""
+    if source.path.parts[0] != "src" or str(source.path).startswith(_COMMITS):
+        return
+    for node in source.nodes:
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and _NOTIFY.search(text):
+            yield source.at(node, "use notify_after_commit of platform/db.py")
 
 
 def transactions_opened_by_services(source: Source) -> Iterator[Finding]:

@@ -174,7 +174,7 @@ class Registration:
             if after.url != before.url:
                 await deliveries.hasten(tx, after.id)
             await routing.schedule(tx, [after.id], at_once=self._at_once)
-            await routing.wake(tx)
+            routing.wake()
             fact = EndpointChanged(endpoint_id=after.id, owner_id=owner_id, changed=names)
             await outbox.append(tx, [outbox.outgoing(fact, key=str(after.id))])
             return after

@@ -144,7 +144,7 @@ class DeliveryLog:
         if await deliveries.count_replayed(tx, person, more=count) > self._most_a_day:
             raise TooManyReplays
         await routing.schedule(tx, [endpoint.id], at_once=self._at_once)
-        await routing.wake(tx)
+        routing.wake()
         fact = ReplayRequested(
             endpoint_id=endpoint.id, owner_id=endpoint.owner_id, deliveries=count
         )

@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from guilder.kernel.ids import UserId, WalletId
-from guilder.platform.db import Row, Tx
+from guilder.platform.db import Row, Tx, notify_after_commit
 from guilder.webhooks.api import DeliveryId, DeliveryState, EndpointId
 
 CHANNEL: Final = "guilder_webhooks"
@@ -183,7 +183,7 @@ async def deliver(tx: Tx, addressed: Sequence[Addressed], *, at_once: int) -> No
         [delivery.state.value for delivery in addressed],
     )
     await schedule(tx, {delivery.endpoint_id for delivery in addressed}, at_once=at_once)
-    await wake(tx)
+    wake()
 
 
 async def schedule(tx: Tx, endpoints: Collection[EndpointId], *, at_once: int) -> None:
@@ -191,9 +191,9 @@ async def schedule(tx: Tx, endpoints: Collection[EndpointId], *, at_once: int) -
     await tx.execute(_SCHEDULE, list(endpoints), at_once)
 
 
-async def wake(tx: Tx) -> None:
+def wake() -> None:
     """Tell whoever sends, once this is committed."""
-    await tx.execute("SELECT pg_notify($1, '')", CHANNEL)
+    notify_after_commit(CHANNEL)
 
 
 def _heard(row: Row) -> Heard:
