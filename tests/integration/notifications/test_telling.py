@@ -11,7 +11,7 @@ import pytest
 from guilder.identity.api.sessions import EndReason
 from guilder.identity.events import PasswordChanged
 from guilder.kernel.ids import EventId, WalletId
-from guilder.notifications.api import Category, Channel, NoticeNotFound
+from guilder.notifications.api import Category, Channel, DeviceNotFound, NoticeNotFound
 from guilder.notifications.consumers import subscriptions
 from guilder.notifications.domain.notices import OwnerUnknown
 from guilder.notifications.domain.preferences import Preferences, QuietHours
@@ -202,14 +202,30 @@ async def test_reading_counts_once_and_only_for_its_owner(stand: Newsstand) -> N
 
     read = await stand.reading.read(anna.id, notice_id=first.id)
     again = await stand.reading.read(anna.id, notice_id=first.id)
-    with pytest.raises(NoticeNotFound):
+    with pytest.raises(NoticeNotFound) as refused:
         await stand.reading.read(ben.id, notice_id=first.id)
+    with pytest.raises(NoticeNotFound) as unknown:
+        await stand.reading.read(ben.id, notice_id=new_id())
 
+    assert (refused.value.turns_away, unknown.value.turns_away) == (True, False)
     assert read.item.read_at == again.item.read_at is not None
     assert await stand.reading.count_unread(anna.id) == 2
     await stand.reading.read_all(anna.id)
     assert await stand.reading.count_unread(anna.id) == 0
     assert await stand.reading.count_unread(ben.id) == 3
+
+
+async def test_somebody_elses_device_is_not_found_and_that_is_a_denial(stand: Newsstand) -> None:
+    anna, ben = await stand.person("Anna"), await stand.person("Ben")
+    hers = await stand.choosing.add_device(anna.id, token=f"hers-{new_id()}", label="phone")
+
+    with pytest.raises(DeviceNotFound) as refused:
+        await stand.choosing.forget_device(ben.id, device_id=hers.id)
+    with pytest.raises(DeviceNotFound) as unknown:
+        await stand.choosing.forget_device(ben.id, device_id=new_id())
+
+    assert (refused.value.turns_away, unknown.value.turns_away) == (True, False)
+    assert len(await stand.choosing.devices(anna.id)) == 1
 
 
 async def test_the_owner_of_a_disabled_webhook_hears_of_it_as_webhooks_publish_it(

@@ -92,15 +92,15 @@ class FeedReading:
             NoticeNotFound: the person has none with this id.
         """
 
-        async def mark(tx: Tx) -> ShownItem | None:
+        async def mark(tx: Tx) -> ShownItem:
             item = await feed.read(tx, user_id, notice_id=notice_id)
-            chosen = await self.chosen(tx, user_id)
-            return None if item is None else self.show(item, chosen)
+            if item is None:
+                if await feed.is_there(tx, notice_id):
+                    raise NoticeNotFound.of_another()
+                raise NoticeNotFound
+            return self.show(item, await self.chosen(tx, user_id))
 
-        shown = await self._db.run(mark)
-        if shown is None:
-            raise NoticeNotFound
-        return shown
+        return await self._db.run(mark)
 
     async def read_all(self, user_id: UserId) -> None:
         """Mark every notice as read."""
@@ -237,14 +237,14 @@ class Choosing:
             DeviceNotFound: it is not this person's.
         """
 
-        async def forget(tx: Tx) -> bool:
+        async def forget(tx: Tx) -> None:
             if not await people.forget_device(tx, user_id, device_id=device_id):
-                return False
+                if await people.is_device_there(tx, device_id):
+                    raise DeviceNotFound.of_another()
+                raise DeviceNotFound
             await _tell(tx, DeviceRemoved(device_id=device_id, user_id=user_id))
-            return True
 
-        if not await self._db.run(forget):
-            raise DeviceNotFound
+        await self._db.run(forget)
 
 
 async def _tell(tx: Tx, fact: PreferencesChanged | DeviceAdded | DeviceRemoved) -> None:

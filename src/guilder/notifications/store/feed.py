@@ -51,6 +51,7 @@ _READ: Final = f"""
     UPDATE notifications.feed SET read_at = COALESCE(read_at, clock_timestamp())
     WHERE id = $1 AND user_id = $2 RETURNING {_COLUMNS}
 """
+_IS_THERE: Final = "SELECT EXISTS (SELECT FROM notifications.feed WHERE id = $1)"
 _READ_ALL: Final = """
     UPDATE notifications.feed SET read_at = clock_timestamp()
     WHERE user_id = $1 AND read_at IS NULL
@@ -143,6 +144,12 @@ async def read(tx: Tx, user_id: UserId, *, notice_id: UUID) -> FeedItem | None:
     """Mark one of a person's notices as read; the first time counts."""
     row = await tx.fetchrow(_READ, notice_id, user_id)
     return None if row is None else _item(row)
+
+
+async def is_there(tx: Tx, notice_id: UUID) -> bool:
+    """Whether anybody has this notice."""
+    found: bool = await tx.fetchval(_IS_THERE, notice_id)
+    return found
 
 
 async def read_all(tx: Tx, user_id: UserId) -> None:

@@ -83,6 +83,7 @@ _FORGET_DEVICES: Final = """
 _FORGET_DEVICE: Final = """
     DELETE FROM notifications.devices WHERE id = $1 AND user_id = $2 RETURNING id
 """
+_IS_DEVICE_THERE: Final = "SELECT EXISTS (SELECT FROM notifications.devices WHERE id = $1)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +200,12 @@ async def device_tokens(tx: Tx, device_ids: Collection[UUID]) -> dict[tuple[User
 async def forget_device(tx: Tx, user_id: UserId, *, device_id: UUID) -> bool:
     """Whether the device was theirs and is now forgotten."""
     return await tx.fetchval(_FORGET_DEVICE, device_id, user_id) is not None
+
+
+async def is_device_there(tx: Tx, device_id: UUID) -> bool:
+    """Whether this device is anybody's."""
+    found: bool = await tx.fetchval(_IS_DEVICE_THERE, device_id)
+    return found
 
 
 async def forget_devices(tx: Tx, user_id: UserId, *, before: datetime) -> None:
