@@ -186,6 +186,11 @@ async def test_security_goes_before_what_has_waited_longer(
         anna.id,
     )
 
+    async with stand.db.transaction() as tx:
+        claimed = await deliveries.claim(tx, Channel.EMAIL, limit=16, lease_s=0.0)
+    assert [one.template for one in claimed] == ["new_device", *["deposit_received"] * 15]
+    assert [one.id for one in claimed[1:]] == sorted(one.id for one in claimed[1:])
+
     await stand.courier().deliver()
 
     titles = [message.title for message in mail.messages]

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from guilder.kernel.ids import EventId, UserId
-from guilder.notifications.api import Channel, DeliveryId, DeviceId
+from guilder.notifications.api import Category, Channel, DeliveryId, DeviceId
 from guilder.notifications.domain.records import Delivery, Ended
 from guilder.platform.db import Row, Tx, rows_done
 from guilder.platform.origin import Origin
@@ -186,12 +186,14 @@ async def put(tx: Tx, deliveries: Sequence[NewDelivery]) -> None:
 
 
 async def claim(tx: Tx, channel: Channel, *, limit: int, lease_s: float) -> list[Delivery]:
-    """Take messages of a channel that are due, security first.
+    """Take messages of a channel that are due, security first, and in that order.
 
     Unless they end, they are due again when the lease is over.
     """
     rows = await tx.fetch(_CLAIM, limit, timedelta(seconds=lease_s), channel.value)
-    return [_delivery(row) for row in rows]
+    # an UPDATE answers in whatever order it came upon them
+    claimed = sorted((_delivery(row) for row in rows), key=lambda one: one.id)
+    return sorted(claimed, key=lambda one: Category(one.category) is not Category.SECURITY)
 
 
 async def hold(tx: Tx, *, limit: int, channels: Collection[Channel]) -> list[Delivery]:
