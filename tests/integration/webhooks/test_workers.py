@@ -18,6 +18,7 @@ from guilder.webhooks.service.registration import Change
 from guilder.webhooks.service.sending import AFTER_SEND, BEFORE_SEND
 from tests.integration.webhooks.conftest import NewOffice
 from tests.support import receivers
+from tests.support.bank import person
 from tests.support.post_office import BRIEF, PostOffice, paid, wallet_of, working
 from tests.support.receivers import Answer, Receiver, answering, receiving
 from tests.support.waiting import until
@@ -154,7 +155,7 @@ async def test_a_worker_that_froze_before_sending_does_not_send(
 async def test_receivers_that_hang_delay_nobody_else(
     new_office: NewOffice, receiver: Receiver, anna: UserId, ben: UserId
 ):
-    office = new_office(most=4, most_slow=16)
+    office = new_office(most=4, most_slow=20)
     annas, of_anna = wallet_of(anna)
     bens, of_ben = wallet_of(ben)
     quick, _ = await office.register(ben, receiver, "transaction.*")
@@ -200,6 +201,29 @@ async def test_receivers_that_were_quick_and_hang_delay_nobody_else(
         await receiver.received(2)
 
         assert (begun, begun_then) == (6, 1)
+        await stack.aclose()
+        await office.worker.settled()
+
+
+async def test_a_few_people_whose_receivers_hang_leave_places_to_who_is_new(
+    new_office: NewOffice, receiver: Receiver, ben: UserId
+):
+    office = new_office(most_slow=8, most_of_one=4, few_of_one=1)
+    bens, _ = await office.register(ben, receiver)
+    async with AsyncExitStack() as stack:
+        stuck = await stack.enter_async_context(receiving(receivers.hanging))
+        for owner_id in (person(), person()):
+            for _ in range(4):
+                theirs, _ = await office.register(owner_id, stuck)
+                await office.registration.send_test(owner_id, endpoint_id=theirs.id)
+        begun = await office.worker.send_due()
+
+        await office.registration.send_test(ben, endpoint_id=bens.id)
+        begun_then = await office.worker.send_due()
+        await receiver.received(1)
+
+        assert begun < office.plan.most_slow
+        assert begun_then == 1
         await stack.aclose()
         await office.worker.settled()
 

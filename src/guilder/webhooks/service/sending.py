@@ -79,10 +79,12 @@ class Plan:
     """How many requests one endpoint may have under way, in all processes together."""
     most: int = 256
     """How many requests this process may have under way to endpoints that answer quickly."""
-    most_slow: int = 128
-    """The same for those that are new or were slow the last time, each with one at a time."""
     most_of_one: int = 32
     """How many requests this process may have under way to the endpoints of one owner."""
+    most_slow: int = 128
+    """The same for those that are new or were slow the last time, each with one at a time."""
+    few_of_one: int = 2
+    """The same for one owner, where half of the places of the new and slow are taken."""
     slow_ms: int = 2_000
     """A request that lasts longer leaves its place to the quick, and its endpoint was slow."""
 
@@ -135,11 +137,14 @@ class Sending:
 
         ``then`` is called whenever one has ended.
         """
-        begun = 0
-        for slow, most in ((False, self._plan.most), (True, self._plan.most_slow)):
-            free = most - len(self._lanes[slow].tasks)
-            if free > 0:
-                begun += await self._begin(slow=slow, most=free, then=then)
+        plan, half = self._plan, self._plan.most_slow // 2
+        begun = await self._fill(slow=False, to=plan.most, most_of_one=plan.most_of_one, then=then)
+        begun += await self._fill(slow=True, to=half, most_of_one=plan.most_of_one, then=then)
+        if len(self._lanes[True].tasks) >= half:
+            # whose receivers hang are not to keep those out who have hardly begun
+            begun += await self._fill(
+                slow=True, to=plan.most_slow, most_of_one=plan.few_of_one, then=then
+            )
         return begun
 
     async def measure(self) -> None:
@@ -151,9 +156,21 @@ class Sending:
         while tasks := self._under_way():
             await asyncio.wait(tasks)
 
-    async def _begin(self, *, slow: bool, most: int, then: Callable[[], object]) -> int:
+    async def _fill(
+        self, *, slow: bool, to: int, most_of_one: int, then: Callable[[], object]
+    ) -> int:
+        """Begin what is due until so many are under way in a lane; answer how many that are."""
+        free = to - len(self._lanes[slow].tasks)
+        if free <= 0:
+            return 0
+        room = Room(
+            most=free,
+            at_once=1 if slow else self._plan.at_once,
+            most_of_one=most_of_one,
+            under_way=self._of_owner,
+        )
         until = monotonic() + self._lease_s
-        taken = await self._db.run(lambda tx: self._take(tx, slow=slow, most=most))
+        taken = await self._db.run(lambda tx: self._take(tx, room, slow=slow))
         for delivery in taken:
             task = asyncio.create_task(self._send(delivery, until=until))
             self._lanes[slow].enter(task)
@@ -182,13 +199,7 @@ class Sending:
         if not self._of_owner[owner_id]:
             del self._of_owner[owner_id]
 
-    async def _take(self, tx: Tx, *, slow: bool, most: int) -> list[Taken]:
-        room = Room(
-            most=most,
-            at_once=1 if slow else self._plan.at_once,
-            most_of_one=self._plan.most_of_one,
-            under_way=self._of_owner,
-        )
+    async def _take(self, tx: Tx, room: Room, *, slow: bool) -> list[Taken]:
         taken, locked = await sending.take(tx, slow=slow, room=room, lease_s=self._lease_s)
         if locked:
             await routing.schedule(tx, locked, at_once=self._plan.at_once)
