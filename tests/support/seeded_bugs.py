@@ -238,7 +238,7 @@ BUGS: Final = (
     Bug(
         "allowances are read without their locks",
         "ledger/store/controls.py",
-        "AND currency = ANY($4::text[])\n        ORDER BY id FOR NO KEY UPDATE",
-        "AND currency = ANY($4::text[])\n        ORDER BY id",
+        "SELECT {_COLUMNS} {_MOVED} ORDER BY id FOR NO KEY UPDATE\n",
+        "SELECT {_COLUMNS} {_MOVED} ORDER BY id\n",
     ),
 )

@@ -148,6 +148,34 @@ async def test_who_needs_no_locked_account_is_paid_in_the_batch_of_one_that_does
     assert await bank.verify() == []
 
 
+async def test_who_needs_no_locked_control_is_paid_in_the_batch_of_one_that_does(
+    bank: Bank, database: OwnDatabase, superuser: Connection
+):
+    """A control is its owner's: another wallet of theirs may keep it, with its account free."""
+    anna, carla = person(), person()
+    annas, carlas = await bank.open(anna, funds_minor=100), await bank.open(carla, funds_minor=100)
+    bens = await bank.open(person())
+    pool = await Database.connect(database.url(), limits=Limits(lock_ms=100))
+
+    async with opened(pool, lanes=1) as hasty, superuser.transaction():
+        await superuser.execute(
+            "SELECT FROM ledger.controls "
+            "WHERE subject_id = $1 AND direction = 'outflow' FOR UPDATE",
+            anna,
+        )
+        stuck, *paid = await asyncio.gather(
+            hasty.engine.pay(transfer(anna, annas, bens, amount_minor=1)),
+            hasty.engine.pay(transfer(carla, carlas, annas, amount_minor=1)),
+            *(hasty.engine.pay(transfer(carla, carlas, bens, amount_minor=1)) for _ in range(3)),
+        )
+    await pool.close()
+
+    assert isinstance(stuck.refusal, Overloaded)
+    assert refusals(paid) == []
+    assert await bank.balances((anna, annas), (carla, carlas)) == [101, 96]
+    assert await bank.verify() == []
+
+
 @pytest.mark.parametrize(
     "state", ["disk_full", "out_of_memory", "too_many_connections", "read_only_sql_transaction"]
 )

@@ -349,8 +349,12 @@ class Ledger(Protocol):
         """Read accounts without locking them."""
         ...
 
-    async def busy(self, tx: Tx, account_ids: Collection[AccountId]) -> set[AccountId]:
-        """Which of these accounts somebody else has locked at this moment. It locks the others."""
+    async def busy(self, tx: Tx, movements: Collection[Movement]) -> set[Movement]:
+        """Which of these movements would wait now, if a book were opened for all of them.
+
+        Somebody else has locked their account, or a control on it or its owner. What nobody else
+        has locked is locked.
+        """
         ...
 
     async def lock_account(self, tx: Tx, account_id: AccountId) -> Account:

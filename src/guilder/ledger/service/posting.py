@@ -113,10 +113,23 @@ class PostgresLedger:
         """Read accounts without locking them."""
         return {account.id: account for account in await books.read_accounts(tx, account_ids)}
 
-    async def busy(self, tx: Tx, account_ids: Collection[AccountId]) -> set[AccountId]:
-        """Which of these accounts somebody else has locked at this moment. It locks the others."""
-        there = await books.read_accounts(tx, account_ids)
-        return {account.id for account in there} - await books.lock_free(tx, account_ids)
+    async def busy(self, tx: Tx, movements: Collection[Movement]) -> set[Movement]:
+        """Which of these movements would wait now, if a book were opened for all of them.
+
+        Somebody else has locked their account, or a control on it or its owner. What nobody else
+        has locked is locked.
+        """
+        there = await books.read_accounts(tx, {movement.account_id for movement in movements})
+        owner_of = {account.id: account.owner_id for account in there}
+        locked = owner_of.keys() - await books.lock_free(tx, owner_of.keys())
+        held = await controls.lock_free_on(tx, _limited_by(movements, accounts=there))
+        return {
+            movement
+            for movement in movements
+            if movement.account_id in locked
+            or (movement.account_id, movement.direction) in held
+            or (owner_of.get(movement.account_id), movement.direction) in held
+        }
 
     async def lock_account(self, tx: Tx, account_id: AccountId) -> Account:
         """Lock one account until the transaction ends.
@@ -304,6 +317,12 @@ async def _lock_controls(
     if movements is None:
         owners = {account.owner_id for account in accounts if account.owner_id is not None}
         return await controls.lock_controls(tx, [*(account.id for account in accounts), *owners])
+    return await controls.lock_controls_on(tx, _limited_by(movements, accounts=accounts))
+
+
+def _limited_by(
+    movements: Collection[Movement], *, accounts: Collection[Account]
+) -> controls.Limiting:
     owner_of = {account.id: account.owner_id for account in accounts}
     subjects: dict[Direction, set[UUID]] = {direction: set() for direction in Direction}
     for account_id, direction, _ in movements:
@@ -311,8 +330,7 @@ async def _lock_controls(
         owner_id = owner_of.get(account_id)
         if owner_id is not None:
             subjects[direction].add(owner_id)
-    return await controls.lock_controls_on(
-        tx,
+    return controls.Limiting(
         leaves=subjects[Direction.OUTFLOW],
         enters=subjects[Direction.INFLOW],
         kinds={movement.kind for movement in movements},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -31,14 +32,22 @@ _LOCK_ON: Final = f"""
         WHERE subject_id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
     ) {_AND_TIME}
 """
+_MOVED: Final = """
+    FROM ledger.controls
+    WHERE (subject_id = ANY($1::uuid[]) AND direction = 'outflow'
+            OR subject_id = ANY($2::uuid[]) AND direction = 'inflow')
+      AND (kinds IS NULL OR kinds && $3::text[]) AND currency = ANY($4::text[])
+"""
 _LOCK_MOVED: Final = f"""
     WITH locked AS MATERIALIZED (
-        SELECT {_COLUMNS} FROM ledger.controls
-        WHERE (subject_id = ANY($1::uuid[]) AND direction = 'outflow'
-                OR subject_id = ANY($2::uuid[]) AND direction = 'inflow')
-          AND (kinds IS NULL OR kinds && $3::text[]) AND currency = ANY($4::text[])
-        ORDER BY id FOR NO KEY UPDATE
+        SELECT {_COLUMNS} {_MOVED} ORDER BY id FOR NO KEY UPDATE
     ) {_AND_TIME}
+"""
+_LOCK_FREE: Final = f"""
+    WITH free AS MATERIALIZED (
+        SELECT id {_MOVED} ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    )
+    SELECT subject_id, direction {_MOVED} AND id NOT IN (SELECT id FROM free)
 """
 _LOCK: Final = f"SELECT {_COLUMNS} FROM ledger.controls WHERE id = $1 FOR NO KEY UPDATE"
 _READ: Final = f"SELECT {_COLUMNS} FROM ledger.controls"
@@ -102,6 +111,20 @@ _USED: Final = """
 _DIRECTIONS: Final = {direction.value: direction for direction in Direction}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limiting:
+    """Which controls: those on what leaves or enters these subjects, by these kinds."""
+
+    leaves: Collection[UUID]
+    enters: Collection[UUID]
+    kinds: Collection[str]
+    currencies: Collection[str]
+
+    def parameters(self) -> tuple[object, ...]:
+        """In the order in which the statements have them."""
+        return self.leaves, self.enters, self.kinds, self.currencies
+
+
 async def lock_controls(
     tx: Tx, subject_ids: Collection[UserId | AccountId]
 ) -> tuple[list[Control], datetime]:
@@ -109,16 +132,15 @@ async def lock_controls(
     return _controls_and_time(await tx.fetch(_LOCK_ON, subject_ids))
 
 
-async def lock_controls_on(
-    tx: Tx,
-    *,
-    leaves: Collection[UUID],
-    enters: Collection[UUID],
-    kinds: Collection[str],
-    currencies: Collection[str],
-) -> tuple[list[Control], datetime]:
-    """Lock the controls on what leaves or enters subjects by these kinds, and what time it is."""
-    return _controls_and_time(await tx.fetch(_LOCK_MOVED, leaves, enters, kinds, currencies))
+async def lock_controls_on(tx: Tx, limiting: Limiting) -> tuple[list[Control], datetime]:
+    """Lock these controls in id order; answers them, and the time then."""
+    return _controls_and_time(await tx.fetch(_LOCK_MOVED, *limiting.parameters()))
+
+
+async def lock_free_on(tx: Tx, limiting: Limiting) -> set[tuple[UUID, Direction]]:
+    """Lock those of these controls that nobody else has locked; answers what the others are on."""
+    rows = await tx.fetch(_LOCK_FREE, *limiting.parameters())
+    return {(row[0], _DIRECTIONS[row[1]]) for row in rows}
 
 
 async def lock_control(tx: Tx, control_id: ControlId) -> Control | None:

@@ -112,20 +112,18 @@ class PaymentEngine:
         return outcomes
 
     async def _without_busy(self, batch: Sequence[Numbered]) -> list[Outcome]:
-        """Execute what needs none of the accounts that somebody keeps locked, and refuse the rest.
+        """Execute what needs nothing that somebody keeps locked, and refuse the rest.
 
         Raises:
             Overloaded: that does not help either.
         """
-        wanted = [set(ends(numbered.order, funding=self._funding)) for numbered in batch]
-        named = {account for accounts in wanted for account in accounts if account is not None}
-        busy = await self._db.run(partial(self._ledger.busy, account_ids=named))
-        free = [n for n, accounts in zip(batch, wanted, strict=True) if accounts.isdisjoint(busy)]
+        wanted = [movements(numbered.order, funding=self._funding) for numbered in batch]
+        announced = {movement for moved in wanted for movement in moved}
+        busy = await self._db.run(partial(self._ledger.busy, movements=announced))
+        is_free = [busy.isdisjoint(moved) for moved in wanted]
+        free = [numbered for numbered, free in zip(batch, is_free, strict=True) if free]
         done = iter(await self._db.run(lambda tx: self._run_batch(tx, free)) if free else ())
-        return [
-            next(done) if accounts.isdisjoint(busy) else Outcome(refusal=Overloaded())
-            for accounts in wanted
-        ]
+        return [next(done) if free else Outcome(refusal=Overloaded()) for free in is_free]
 
     async def _run_batch(self, tx: Tx, batch: Sequence[Numbered]) -> list[Outcome]:
         orders = [numbered.order for numbered in batch]
