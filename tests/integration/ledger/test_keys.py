@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
@@ -61,6 +62,19 @@ async def test_a_key_that_stands_for_something_else_is_told_what_differs(house: 
         ["entries"],
     ]
     assert {answer.status_code for answer in changed} == {409}
+
+
+async def test_an_account_is_opened_once_though_its_key_comes_many_times_at_once(
+    house: CountingHouse,
+):
+    till = {"code": "till", "type": "asset", "currency": "INR", "owner_id": str(uuid4())}
+
+    done = await asyncio.gather(*(house.post("/accounts", key="till", **till) for _ in range(6)))
+    other = await house.post("/accounts", key="till", **{**till, "code": "safe"})
+
+    assert {answer.status_code for answer in done} == {201}
+    assert len({answer.json()["data"]["id"] for answer in done}) == 1
+    assert other.json()["error"]["details"]["fields"] == {"code": "differs from the first request"}
 
 
 async def test_a_hold_is_voided_once(house: CountingHouse, teller: Teller):

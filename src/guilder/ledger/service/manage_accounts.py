@@ -103,15 +103,25 @@ class ManageAccounts:
             raise KeptByItsContext
 
     async def _open(self, tx: Tx, account: NewAccount) -> tuple[Account, Sequence[Outgoing]]:
-        found = (await self._ledger.accounts(tx, [account.id])).get(account.id)
+        found = await self._found(tx, account.id)
         if found is None:
-            await self._ledger.open_account(tx, account)
-            made = (await self._ledger.accounts(tx, [account.id]))[account.id]
-            return made, telling.opened(made)
+            try:
+                await self._ledger.open_account(tx, account)
+            except AccountExists:
+                # Nobody waits before looking, so somebody may have opened it since.
+                found = await self._found(tx, account.id)
+                if found is None:
+                    raise
+            else:
+                made = (await self._ledger.accounts(tx, [account.id]))[account.id]
+                return made, telling.opened(made)
         differing = _differing(found, account)
         if differing:
             raise AccountExists(account_id=str(account.id), fields=named(differing))
         return found, ()
+
+    async def _found(self, tx: Tx, account_id: AccountId) -> Account | None:
+        return (await self._ledger.accounts(tx, [account_id])).get(account_id)
 
 
 def _differing(found: Account, account: NewAccount) -> list[str]:
