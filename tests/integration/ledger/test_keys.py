@@ -64,6 +64,19 @@ async def test_a_key_that_stands_for_something_else_is_told_what_differs(house: 
     assert {answer.status_code for answer in changed} == {409}
 
 
+async def test_a_key_that_also_stands_for_many_in_bulk_can_be_repeated(house: CountingHouse):
+    anna, ben = await funded(house), await house.open()
+    one, five = moved(anna, ben, "1"), moved(anna, ben, "5")
+
+    await house.post("/transactions/bulk", key="rent", transactions=[{"entries": one}] * 3)
+    first = await house.post("/transactions", key="rent", entries=five)
+    again = await house.post("/transactions", key="rent", entries=five)
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
 async def test_an_account_is_opened_once_though_its_key_comes_many_times_at_once(
     house: CountingHouse,
 ):

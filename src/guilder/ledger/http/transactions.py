@@ -188,7 +188,7 @@ class TransactionRoutes:
         drafts = [
             draft_of(
                 body,
-                id_=id_for(request, given=body.id, place=str(index) if index else ""),
+                id_=id_for(request, given=body.id, place=_place(index)),
                 currencies=currencies,
                 field=f"linked[{index - 1}]." if index else "",
             )
@@ -212,7 +212,7 @@ class TransactionRoutes:
     async def _require_whole(self, request: Request, bodies: Sequence[TransactionBody]) -> None:
         """Refuse a repetition whose key had more linked transactions the first time."""
         if any(body.id is None for body in bodies):
-            following = id_for(request, given=None, place=str(len(bodies)))
+            following = id_for(request, given=None, place=_place(len(bodies)))
             if await self._reading.is_stored(following):
                 raise IdempotencyKeyReused(fields=named(["linked"]))
 
@@ -268,3 +268,8 @@ class TransactionRoutes:
         if len(currencies) != 1:
             raise NotReversible("A transaction in several currencies is reversed in full.")
         return parse_amount(amount, next(iter(currencies.values())))
+
+
+def _place(index: int) -> str:
+    """Of a transaction in its request; in bulk each has another, so a key is free for both."""
+    return f"linked:{index}" if index else ""
