@@ -90,6 +90,27 @@ async def test_an_account_is_opened_once_though_its_key_comes_many_times_at_once
     assert other.json()["error"]["details"]["fields"] == {"code": "differs from the first request"}
 
 
+async def test_an_account_is_the_same_with_the_floor_that_it_was_opened_with(
+    house: CountingHouse,
+):
+    till = {"code": "till", "type": "asset", "currency": "INR", "owner_id": str(uuid4())}
+    first = await house.post("/accounts", key="till", floor="-1", **till)
+    path = f"/accounts/{first.json()['data']['id']}/floor"
+
+    changed = await house.post("/accounts", key="till", floor="-9", **till)
+    for floor in ("-9", "-5"):
+        await house.put(path, floor=floor)
+    again = await house.post("/accounts", key="till", floor="-1", **till)
+    newer = await house.post("/accounts", key="till", floor="-5", **till)
+
+    assert (again.status_code, again.json()["data"]["floor"]) == (201, "-5.00")
+    replayed = [answer.headers.get("Idempotency-Replayed") for answer in (first, again)]
+    assert replayed == [None, "true"]
+    errors = [answer.json()["error"] for answer in (changed, newer)]
+    assert {error["code"] for error in errors} == {"IDEMPOTENCY_KEY_REUSED"}
+    assert [list(error["details"]["fields"]) for error in errors] == [["floor"], ["floor"]]
+
+
 async def test_a_hold_is_voided_once(house: CountingHouse, teller: Teller):
     anna, ben = await funded(house), await house.open()
     until = (await teller.now() + timedelta(minutes=5)).isoformat()

@@ -53,7 +53,8 @@ async def test_an_account_of_a_reserved_code_is_not_opened(accounts: ManageAccou
     with pytest.raises(KeptByItsContext):
         await accounts.open_account(account)
 
-    assert (await accounts.open_account(structs.replace(account, code="escrow"))).code == "escrow"
+    opened = await accounts.open_account(structs.replace(account, code="escrow"))
+    assert opened.account.code == "escrow"
 
 
 @pytest.mark.parametrize("status", AccountStatus)
@@ -90,7 +91,7 @@ async def test_nothing_else_takes_the_place_of_an_account_of_the_platform(
     with pytest.raises(KeptByItsContext):
         await accounts.open_account(structs.replace(FEES, **changes))
 
-    opened = await accounts.open_account(FEES)
+    opened = (await accounts.open_account(FEES)).account
     assert (opened.id, opened.code, opened.currency) == (FEES.id, "fees", EUR)
 
 

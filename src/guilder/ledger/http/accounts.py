@@ -27,7 +27,15 @@ from guilder.ledger.api import (
     NewAccount,
     NewControl,
 )
-from guilder.ledger.http.bodies import AccountBody, Kind, account_body, id_for, of_key, parse_floor
+from guilder.ledger.http.bodies import (
+    REPLAYED,
+    AccountBody,
+    Kind,
+    account_body,
+    id_for,
+    of_key,
+    parse_floor,
+)
 from guilder.ledger.service.manage_accounts import ManageAccounts
 from guilder.ledger.service.read_ledger import ReadLedger
 from guilder.platform.http.fields import Amount, CurrencyCode
@@ -167,7 +175,10 @@ class AccountRoutes:
         )
 
     async def open(self, request: Request) -> Answer:
-        """Opening the same account under the same id again changes nothing."""
+        """Opening the same account under the same id again changes nothing.
+
+        It is answered as it stands now. The floor to compare is the one that it was opened with.
+        """
         body: OpenAccount = request.body
         unit = currency(body.currency)
         account = NewAccount(
@@ -182,7 +193,9 @@ class AccountRoutes:
             opened = await self._accounts.open_account(account)
         except AccountExists as refusal:
             raise of_key(refusal, given=body.id) from None
-        return Answer(data=account_body(opened))
+        return Answer(
+            data=account_body(opened.account), headers=REPLAYED if opened.is_replay else ()
+        )
 
     async def freeze(self, request: Request) -> Answer:
         """A frozen account takes part in nothing; ``debits_only`` still lets money in."""

@@ -37,6 +37,9 @@ Kind = Annotated[
 ]
 """What kind of transaction it is: a word of whoever posts it."""
 
+REPLAYED: Final = (("Idempotency-Replayed", "true"),)
+"""The headers of an answer that tells what had been done before."""
+
 _MAX_METADATA: Final = 8 * 1024
 _IDS: Final = UUID("5b6d3a0e-0d43-5c1c-9a34-6c1f2b1d7f10")
 _encode: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode

@@ -32,6 +32,7 @@ from guilder.ledger.api import (
 )
 from guilder.ledger.domain.transactions import named
 from guilder.ledger.http.bodies import (
+    REPLAYED,
     StoredTransaction,
     TransactionBody,
     accounts_named,
@@ -49,7 +50,6 @@ from guilder.platform.http.fields import Amount, Description
 from guilder.platform.http.route import Answer, Request, Route
 
 _TAG: Final = "Ledger"
-_REPLAYED: Final = (("Idempotency-Replayed", "true"),)
 _POSTING: Final[tuple[type[Refusal], ...]] = (
     BadAmount,
     Unbalanced,
@@ -207,7 +207,7 @@ class TransactionRoutes:
         answer = transaction_body(views[0])
         if len(views) > 1:
             answer.linked = [transaction_body(view) for view in views[1:]]
-        return Answer(data=answer, headers=_REPLAYED if is_replay else ())
+        return Answer(data=answer, headers=REPLAYED if is_replay else ())
 
     async def _require_whole(self, request: Request, bodies: Sequence[TransactionBody]) -> None:
         """Refuse a repetition whose key had more linked transactions the first time."""
@@ -231,7 +231,7 @@ class TransactionRoutes:
     async def _ended(self, hold_id: TransactionId, ended: Ended) -> Answer:
         return Answer(
             data=transaction_body(await self._reading.transaction(hold_id)),
-            headers=_REPLAYED if ended.is_replay else (),
+            headers=REPLAYED if ended.is_replay else (),
         )
 
     async def reverse(self, request: Request) -> Answer:
@@ -254,7 +254,7 @@ class TransactionRoutes:
             raise of_key(refusal, given=body.id) from None
         return Answer(
             data=transaction_body(await self._reading.transaction(posted.id)),
-            headers=_REPLAYED if posted.is_replay else (),
+            headers=REPLAYED if posted.is_replay else (),
         )
 
     async def _amount(self, transaction_id: TransactionId, amount: Amount | None) -> int | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from guilder.kernel.ids import AccountId
 from guilder.ledger.api import (
     Account,
@@ -19,8 +21,16 @@ from guilder.ledger.domain.chart import PLATFORM_ACCOUNTS, takes_a_place
 from guilder.ledger.domain.transactions import named
 from guilder.ledger.service import telling
 from guilder.ledger.service.acts import perform
+from guilder.ledger.store import books
 from guilder.platform.db import Database, Tx
 from guilder.platform.outbox import Outgoing
+
+
+class Opened(Struct, frozen=True, kw_only=True):
+    """An account as it stands; ``is_replay`` when it had been opened like this before."""
+
+    account: Account
+    is_replay: bool
 
 
 class ManageAccounts:
@@ -31,8 +41,10 @@ class ManageAccounts:
         self._ledger = ledger
         self._reserved = reserved or Reserved()
 
-    async def open_account(self, account: NewAccount) -> Account:
+    async def open_account(self, account: NewAccount) -> Opened:
         """Open an account under an id that the caller chose; the same account again is no error.
+
+        It is the same with the floor that it was opened with, whatever its floor is now.
 
         Raises:
             AccountExists: the id belongs to another account, or the platform has one of this
@@ -102,7 +114,7 @@ class ManageAccounts:
         if is_platforms or account.code in self._reserved.account_codes:
             raise KeptByItsContext
 
-    async def _open(self, tx: Tx, account: NewAccount) -> tuple[Account, Sequence[Outgoing]]:
+    async def _open(self, tx: Tx, account: NewAccount) -> tuple[Opened, Sequence[Outgoing]]:
         found = await self._found(tx, account.id)
         if found is None:
             try:
@@ -114,17 +126,18 @@ class ManageAccounts:
                     raise
             else:
                 made = (await self._ledger.accounts(tx, [account.id]))[account.id]
-                return made, telling.opened(made)
-        differing = _differing(found, account)
+                return Opened(account=made, is_replay=False), telling.opened(made)
+        first_floor_minor = await books.first_floor(tx, account.id)
+        differing = _differing(found, account, first_floor_minor=first_floor_minor)
         if differing:
             raise AccountExists(account_id=str(account.id), fields=named(differing))
-        return found, ()
+        return Opened(account=found, is_replay=True), ()
 
     async def _found(self, tx: Tx, account_id: AccountId) -> Account | None:
         return (await self._ledger.accounts(tx, [account_id])).get(account_id)
 
 
-def _differing(found: Account, account: NewAccount) -> list[str]:
+def _differing(found: Account, account: NewAccount, *, first_floor_minor: int | None) -> list[str]:
     return [
         name
         for name, there, asked in (
@@ -132,6 +145,7 @@ def _differing(found: Account, account: NewAccount) -> list[str]:
             ("code", found.code, account.code),
             ("type", found.type, account.type),
             ("currency", found.currency, account.currency),
+            ("floor", first_floor_minor, account.floor_minor),
         )
         if there != asked
     ]

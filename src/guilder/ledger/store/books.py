@@ -93,6 +93,12 @@ _INSERT_FLOOR_CHANGE: Final = """
     VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 _FLOOR_CHANGES: Final = "SELECT count(*) FROM ledger.floor_changes WHERE account_id = $1"
+_FIRST_FLOOR: Final = """
+    SELECT CASE WHEN c.account_id IS NULL THEN a.floor_minor ELSE c.previous_floor_minor END
+    FROM ledger.accounts a
+    LEFT JOIN ledger.floor_changes c ON c.account_id = a.id AND c.number = 1
+    WHERE a.id = $1
+"""
 _LOCK_SUBJECTS: Final = """
     SELECT pg_advisory_xact_lock(hashtextextended('ledger.subject:' || id, 0))
     FROM unnest($1::uuid[]) AS subjects(id)
@@ -157,6 +163,12 @@ async def floor_changes(tx: Tx, account_id: AccountId) -> int:
     """How often the floor of a locked account has changed."""
     count: int = await tx.fetchval(_FLOOR_CHANGES, account_id)
     return count
+
+
+async def first_floor(tx: Tx, account_id: AccountId) -> int | None:
+    """The floor that an account was opened with."""
+    floor_minor: int | None = await tx.fetchval(_FIRST_FLOOR, account_id)
+    return floor_minor
 
 
 async def write_floor(tx: Tx, account: Account, *, change: FloorChange) -> None:
