@@ -340,6 +340,21 @@ async def test_a_control_limits_what_leaves_an_account(house: CountingHouse):
     assert beyond.json()["error"]["code"] == "LIMIT_EXCEEDED"
 
 
+async def test_one_control_on_many_at_once_is_on_one_and_refused_to_the_others(
+    house: CountingHouse,
+):
+    path = f"/controls/{uuid4()}"
+    limit = {"currency": "INR", "direction": "outflow", "time_zone": "UTC", "per_day": "1"}
+
+    done = await asyncio.gather(
+        *(house.put(path, subject_id=str(uuid4()), **limit) for _ in range(8))
+    )
+
+    assert sorted(answer.status_code for answer in done) == [200] + [409] * 7
+    refused = {answer.json()["error"]["code"] for answer in done if answer.status_code == 409}
+    assert refused == {"CONFLICT"}
+
+
 async def test_accounts_are_listed_by_filter(house: CountingHouse):
     owner = str(uuid4())
     opened = [await house.open(owner_id=owner) for _ in range(3)]

@@ -202,8 +202,8 @@ class PostgresLedger:
         # What was recorded up to now was not counted: every posting from here on waits for us.
         moved = [account.moved_at for account in accounts if account.moved_at is not None]
         now = max([await books.database_time(tx), *(moment + _MOMENT for moment in moved)])
-        await controls.insert_control(tx, _new_control(control, now=now))
-        return True
+        # Only those who set controls on this subject waited for us: the id may go to another's.
+        return await controls.insert_control(tx, _new_control(control, now=now))
 
     async def set_control(self, tx: Tx, control: NewControl) -> NewControl | None:
         """Create a control, or let the one with this id allow what this one says.

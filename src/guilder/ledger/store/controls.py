@@ -57,6 +57,7 @@ _INSERT: Final = """
         per_transaction_minor, per_day_minor, per_month_minor, time_zone, day_used_minor,
         month_used_minor, created_at, used_at, seal)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    ON CONFLICT (id) DO NOTHING RETURNING id
 """
 _CHANGE: Final = """
     UPDATE ledger.controls SET kinds = $2, per_transaction_minor = $3, per_day_minor = $4,
@@ -159,9 +160,9 @@ async def control_exists(tx: Tx, control_id: ControlId) -> bool:
     return bool(await tx.fetchval(_EXISTS, control_id))
 
 
-async def insert_control(tx: Tx, control: Control) -> None:
-    """Insert a control. Its subject is locked, and no control has its id."""
-    await tx.execute(
+async def insert_control(tx: Tx, control: Control) -> bool:
+    """Insert a control, whose subject is locked, unless one has its id. Was it inserted?"""
+    inserted = await tx.fetchval(
         _INSERT,
         control.id,
         control.subject_id,
@@ -174,6 +175,7 @@ async def insert_control(tx: Tx, control: Control) -> None:
         control.used_at,
         control_seal(control),
     )
+    return inserted is not None
 
 
 async def change_control(tx: Tx, control: Control) -> None:
