@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from msgspec import structs
 
@@ -24,6 +26,7 @@ from guilder.platform.checks import run_checks
 from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
 from tests.support.ledger import Teller, transfer
+from tests.support.tampering import Connection
 
 EUR = CURRENCIES["EUR"]
 FEES = NewAccount(
@@ -33,6 +36,7 @@ FEES = NewAccount(
     type=AccountType.INCOME,
     currency=EUR,
 )
+_GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "audit.md"
 RESERVED = Reserved(account_codes=frozenset({"wallet"}), kinds=frozenset({"payment"}))
 
 
@@ -123,13 +127,36 @@ async def test_what_took_the_place_of_an_account_of_the_platform_is_found(
     for account in (taken, disguised):
         await db.run(lambda tx, account=account: teller.ledger.open_account(tx, account))
 
-    found = {
-        finding.row
-        for checked in await run_checks(db, CHECKS)
-        if checked.check.name == "platform accounts"
-        for finding in checked.findings
-    }
-    assert found == {str(taken.id), str(disguised.id)}
+    assert await _found(db, "platform accounts") == {str(taken.id), str(disguised.id)}
+
+
+async def test_an_account_of_the_platform_that_is_not_as_it_should_be_is_mended(
+    db: Database, accounts: ManageAccounts, teller: Teller, superuser: Connection
+):
+    await accounts.open_account(FEES)
+    # Past the routes, as a version before this one let it happen.
+    await db.run(lambda tx: teller.ledger.set_floor(tx, FEES.id, floor_minor=-100))
+    await db.run(lambda tx: teller.ledger.set_status(tx, FEES.id, AccountStatus.CLOSED))
+    assert str(FEES.id) in await _found(db, "platform accounts")
+
+    await superuser.execute(_statement_of_the_guide(FEES.id))
+    with pytest.raises(KeptByItsContext):
+        await accounts.set_floor(FEES.id, floor_minor=-50)
+    mended = await accounts.set_floor(FEES.id, floor_minor=None)
+
+    assert (mended.floor_minor, mended.status) == (None, AccountStatus.OPEN)
+    assert str(FEES.id) not in await _found(db, *(check.name for check in CHECKS))
+
+
+def _statement_of_the_guide(account_id: AccountId) -> str:
+    guide = _GUIDE.read_text()
+    statement = guide.partition("```sql\n")[2].partition("```")[0]
+    return statement.replace("…", str(account_id)) + "RESET ROLE"
+
+
+async def _found(db: Database, *checks: str) -> set[str]:
+    done = await run_checks(db, [check for check in CHECKS if check.name in checks])
+    return {finding.row for checked in done for finding in checked.findings}
 
 
 async def test_a_transaction_of_a_reserved_kind_is_refused_with_all_that_is_linked_to_it(

@@ -84,12 +84,14 @@ class ManageAccounts:
             AccountClosed: it is closed.
             InsufficientFunds: less than that is available now.
             KeptByItsContext: its code belongs to another context, or it is one of the platform's
-                own, which have none.
+                own, which have none: whatever else one has can only be taken from it.
         """
 
         async def act(tx: Tx) -> tuple[Account, Sequence[Outgoing]]:
             account = await self._ledger.lock_account(tx, account_id)
-            self._require_free(account, is_for_good=True)
+            charted = PLATFORM_ACCOUNTS.get(account.id)
+            is_mended = charted is not None and charted.floor_minor == floor_minor
+            self._require_free(account, is_for_good=not is_mended)
             changed = await self._ledger.set_floor(tx, account_id, floor_minor=floor_minor)
             return changed, telling.floor_changed(changed, before_minor=account.floor_minor)
 
