@@ -245,3 +245,19 @@ async def test_what_was_taken_out_whole_is_found_by_its_event(
     assert clean == []
     assert not done.endswith(" 0")
     assert found
+
+
+async def test_an_account_that_is_closed_again_stays_as_it_is_and_is_told_of_once(
+    house: CountingHouse, told: Told
+):
+    """Whoever lost the answer asks again, and is not told that somebody else was first."""
+    anna = await house.open()
+    before = await told.position()
+
+    closed = await house.post(f"/accounts/{anna}/close")
+    again = await house.post(f"/accounts/{anna}/close")
+
+    assert (closed.status_code, again.status_code) == (200, 200)
+    assert again.json() == closed.json()
+    events = await told.since(before)
+    assert [(type_, key) for type_, key, _ in events] == [("account_status_changed", anna)]

@@ -300,10 +300,11 @@ async def test_an_account_is_frozen_for_debits_then_closed_when_empty(house: Cou
     await house.post("/transactions", entries=moved(anna, ben, "100"))
     closed = await house.post(f"/accounts/{anna}/close")
     late = await house.post("/transactions", entries=moved(ben, anna, "1"))
+    opened = await house.post(f"/accounts/{anna}/unfreeze")
 
-    assert [a.status_code for a in (out, early, closed, late)] == [412, 412, 200, 412]
-    codes = [a.json()["error"]["code"] for a in (out, early, late)]
-    assert codes == ["ACCOUNT_FROZEN", "ACCOUNT_NOT_EMPTY", "ACCOUNT_CLOSED"]
+    assert [a.status_code for a in (out, early, closed, late, opened)] == [412, 412, 200, 412, 412]
+    codes = [a.json()["error"]["code"] for a in (out, early, late, opened)]
+    assert codes == ["ACCOUNT_FROZEN", "ACCOUNT_NOT_EMPTY", "ACCOUNT_CLOSED", "ACCOUNT_CLOSED"]
 
 
 async def test_a_floor_below_zero_allows_an_overdraft(house: CountingHouse):

@@ -366,11 +366,11 @@ class Ledger(Protocol):
         ...
 
     async def set_status(self, tx: Tx, account_id: AccountId, status: AccountStatus) -> Account:
-        """Freeze, unfreeze or close an account under its lock.
+        """Freeze, unfreeze or close an account under its lock. Doing it again changes nothing.
 
         Raises:
             AccountNotFound: it does not exist.
-            AccountClosed: it was closed before; closing is final.
+            AccountClosed: it was closed before and would be opened or frozen; closing is final.
             AccountNotEmpty: it is to be closed and holds money, or money is held in it.
         """
         ...

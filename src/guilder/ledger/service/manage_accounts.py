@@ -62,7 +62,7 @@ class ManageAccounts:
 
         Raises:
             AccountNotFound: it does not exist.
-            AccountClosed: it was closed before; closing is final.
+            AccountClosed: it was closed before and would be opened or frozen; closing is final.
             AccountNotEmpty: it is to be closed and holds money, or money is held in it.
             KeptByItsContext: its code belongs to another context, or it is to be closed and is
                 one of the platform's own, which come into being once.

@@ -143,14 +143,16 @@ class PostgresLedger:
         return found[0]
 
     async def set_status(self, tx: Tx, account_id: AccountId, status: AccountStatus) -> Account:
-        """Freeze, unfreeze or close an account under its lock.
+        """Freeze, unfreeze or close an account under its lock. Doing it again changes nothing.
 
         Raises:
             AccountNotFound: it does not exist.
-            AccountClosed: it was closed before; closing is final.
+            AccountClosed: it was closed before and would be opened or frozen; closing is final.
             AccountNotEmpty: it is to be closed and holds money, or money is held in it.
         """
         account = await self.lock_account(tx, account_id)
+        if account.status is status:
+            return account
         if account.status is AccountStatus.CLOSED:
             raise AccountClosed(account_id=str(account_id))
         is_empty = not (account.balance_minor or account.pending_debits or account.pending_credits)
