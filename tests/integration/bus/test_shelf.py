@@ -13,6 +13,7 @@ from guilder.platform import outbox
 from guilder.platform.bus import Bus, Event, Start, Subscription
 from guilder.platform.bus.delivery import deliver
 from guilder.platform.bus.parking import Patience
+from guilder.platform.bus.positions import furthest_back
 from guilder.platform.bus.shelf import Shelf
 from guilder.platform.db import Database, Tx
 from tests.support.database import OwnDatabase
@@ -69,6 +70,23 @@ async def test_nothing_is_heard_that_does_not_stand_in_the_outbox(
         pass
 
     assert await notes(db, "succeeded") == {"succeeded": [10]}
+
+
+async def test_who_has_heard_least_is_told_by_numbers_and_not_by_their_first_digits(
+    house: OwnDatabase, db: Database, superuser: Superuser
+):
+    groups = await joined(db, taking_notes("behind"), taking_notes("ahead"))
+    for group, transaction in zip(groups, ("9999", "10000"), strict=True):
+        await superuser.execute(
+            "UPDATE platform.consumer_positions SET transaction = $2::text::xid8 "
+            "WHERE group_name = $1",
+            group,
+            transaction,
+        )
+
+    found = await furthest_back(db, groups)
+
+    assert found == dict.fromkeys(range(8), (9999, 0))
 
 
 async def test_a_group_hears_the_types_it_wants_and_stands_behind_the_others(

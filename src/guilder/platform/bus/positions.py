@@ -101,9 +101,10 @@ _READ: Final = """
     ORDER BY next.transaction, next.position
 """
 _FURTHEST_BACK: Final = """
-    SELECT DISTINCT ON (partition) partition, transaction::text AS transaction, position
-    FROM platform.consumer_positions WHERE group_name = ANY($1::text[]) AND feed = 'outbox'
-    ORDER BY partition, transaction, position
+    SELECT DISTINCT ON (c.partition) c.partition, c.transaction::text AS transaction, c.position
+    FROM platform.consumer_positions c
+    WHERE c.group_name = ANY($1::text[]) AND c.feed = 'outbox'
+    ORDER BY c.partition, c.transaction, c.position
 """
 # Not behind any group that hears from the outbox, so that what those have not heard comes by Kafka.
 _JOIN_LAST: Final = """
