@@ -32,6 +32,11 @@ _log = structlog.get_logger("guilder.database")
 _FOR_PAYMENTS: Final = 3
 """One for each batch that is under way at once, and one to wake whoever hears of them."""
 _LONGEST_WAIT_MS: Final = 1_000
+_BESIDE_SERVING: Final = 2
+"""Processes beside those that serve: one for background work, and one for a command."""
+_FOR_OTHERS: Final = 20
+"""For migrations, auditors and whoever looks with ``psql``."""
+_FEWEST: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,13 @@ class Reached:
 
     access: Access
     server: EmbeddedPostgres | None
+
+
+def connections_for_all(settings: Settings) -> int:
+    """How many connections an embedded server takes, so that no process is refused one."""
+    processes = settings.workers + _BESIDE_SERVING
+    of_each = settings.database_connections + _FOR_PAYMENTS
+    return max(_FEWEST, processes * of_each + _FOR_OTHERS)
 
 
 @contextmanager
@@ -163,7 +175,9 @@ def _started(settings: Settings, *, report: Report) -> Iterator[Reached]:
     if settings.database_url is not None:
         yield Reached(access=_external(settings), server=None)
         return
-    server = EmbeddedPostgres(settings.data_dir, report=report)
+    server = EmbeddedPostgres(
+        settings.data_dir, report=report, max_connections=connections_for_all(settings)
+    )
     server.start()
     try:
         yield Reached(access=embedded_access(server), server=server)

@@ -157,7 +157,7 @@ class Settings(IdentitySettings, NotificationSettings):
         ge=2,
         le=500,
         description="Most connections to the database that one process opens, beside three that "
-        "payments have to themselves.",
+        "payments have to themselves; a server of your own has to take those of all processes.",
     )
     rate_limit: Annotated[str, BeforeValidator(_lower)] = Field(
         default="100/minute",

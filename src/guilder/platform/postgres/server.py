@@ -50,7 +50,8 @@ include 'local.conf'
 class EmbeddedPostgres:
     """One PostgreSQL server under ``data_dir``, from its first start to its last stop.
 
-    Its methods block; they are called before an event loop runs, or from a thread.
+    Its methods block; they are called before an event loop runs, or from a thread. A server that is
+    adopted keeps the ``max_connections`` of its start.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class EmbeddedPostgres:
         data_dir: Path,
         *,
         report: Report,
+        max_connections: int = 100,
         programs: Path | None = None,
         account: Account | None = None,
     ) -> None:
         self._data_dir = data_dir
         self._report = report
+        self._max_connections = max_connections
         self._programs = programs
         self._account = account
         self._held: TextIO | None = None
@@ -115,7 +118,12 @@ class EmbeddedPostgres:
             _create_cluster(folder, programs=programs, account=account)
         self._sockets = folders.socket_folder(folder, account=account)
         forget_dead_server(folder.cluster, sockets=self._sockets)
-        _configure(folder, sockets=self._sockets, account=account)
+        _configure(
+            folder,
+            sockets=self._sockets,
+            account=account,
+            max_connections=self._max_connections,
+        )
         _turn_log(folder.log)
         with folder.log.open("ab") as log:
             self._child = subprocess.Popen(
@@ -256,9 +264,9 @@ def _initdb(cluster: Path, *, programs: Path, account: Account, password: Path) 
         raise PostgresUnavailable(f"PostgreSQL's initdb failed: {reason[0]}")
 
 
-def _configure(folder: Folder, *, sockets: Path, account: Account) -> None:
+def _configure(folder: Folder, *, sockets: Path, account: Account, max_connections: int) -> None:
     settings: Mapping[str, str] = {
-        **server_settings(available_memory_bytes()),
+        **server_settings(available_memory_bytes(), max_connections=max_connections),
         "port": str(PORT),
         "unix_socket_directories": "'" + str(sockets).replace("'", "''") + "'",
     }

@@ -21,13 +21,13 @@ def available_memory_bytes() -> int:
     return min(machine, int(limit)) if limit.isdecimal() else machine
 
 
-def server_settings(memory_bytes: int) -> Mapping[str, str]:
+def server_settings(memory_bytes: int, *, max_connections: int) -> Mapping[str, str]:
     """PostgreSQL settings for a server on a machine with ``memory_bytes`` of memory."""
     quarter_mb = memory_bytes // 4 // _MEBIBYTE
     return {
         "listen_addresses": "''",
         "unix_socket_permissions": "0700",
-        "max_connections": "100",
+        "max_connections": str(max_connections),
         # What is acknowledged is kept.
         "fsync": "on",
         "synchronous_commit": "on",
