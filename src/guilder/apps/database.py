@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from guilder.apps.signals import undisturbed
-from guilder.platform.bus.restored import settle_restored
+from guilder.platform.bus.restored import SETTLED
 from guilder.platform.db import Database, Limits
 from guilder.platform.postgres.access import (
     Access,
@@ -129,7 +129,7 @@ async def pool(access: Access, *, settings: Settings, name: str) -> AsyncIterato
         application_name=f"guilder {name}",
         max_connections=settings.database_connections,
         finds_by_index=True,
-        first=settle_restored,
+        first=SETTLED,
     )
     try:
         await _look_into(database)
@@ -162,7 +162,7 @@ async def payments_pool(access: Access) -> AsyncIterator[Database]:
         max_connections=_FOR_PAYMENTS,
         limits=Limits(lock_ms=_LONGEST_WAIT_MS),
         finds_by_index=True,
-        first=settle_restored,
+        first=SETTLED,
     )
     try:
         yield database

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -32,6 +33,7 @@ from guilder.platform.db_failures import (
     RowsBusy,
     TryAgain,
 )
+from guilder.platform.db_opening import First, Opening
 
 __all__ = [
     "NOT_OF_THE_WORK",
@@ -40,6 +42,7 @@ __all__ = [
     "AlreadyThere",
     "Database",
     "DriverUUID",
+    "First",
     "Limits",
     "LostRead",
     "NotDurable",
@@ -140,8 +143,15 @@ class Database:
     returns. The work may be called again after a failure, so it keeps no state between calls.
     """
 
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record], *, acquire_s: float) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool[asyncpg.Record],
+        *,
+        acquire_s: float,
+        opening: Opening | None = None,
+    ) -> None:
         self._pool = pool
+        self._opening = opening
         self._acquire_s = acquire_s
         self._notifier = _Notifier(pool)
         self._hearing: dict[str, list[Callable[[], Awaitable[None]]]] = {}
@@ -156,14 +166,14 @@ class Database:
         max_connections: int = 10,
         limits: Limits | None = None,
         finds_by_index: bool = False,
-        first: Callable[[Tx], Awaitable[object]] | None = None,
+        first: First | None = None,
     ) -> Database:
         """A pool on ``url``, each session acting as ``role`` when one is given.
 
         It connects when it is first used. ``finds_by_index`` is for sessions that look rows up by
         their keys: the planner then reads no table whole, however small it was when a statement
-        was prepared. ``first`` is done in a transaction before anything else is: until it has
-        succeeded once, nobody gets a connection.
+        was prepared. ``first`` is asked for on each new connection, and while it is done, in a
+        transaction aside that has all the time it takes, nobody gets one.
         """
         limits = limits or Limits()
         session = {
@@ -181,6 +191,12 @@ class Database:
             session |= dict.fromkeys(_WHOLE_TABLE_PLANS, "off")
         if role is not None:
             session["role"] = role
+        opening = None
+        if first is not None:
+            aside = partial(
+                cls.connect, url, role=role, application_name=application_name, limits=limits
+            )
+            opening = Opening(first, aside=aside)
         pool = await asyncpg.create_pool(
             url,
             min_size=0,  # the server may be away now and come back: readiness tells, not the start
@@ -189,9 +205,9 @@ class Database:
             command_timeout=limits.command_s,
             server_settings=session,
             reset=_leave_as_it_is,
-            init=None if first is None else _Opening(first),
+            init=opening,
         )
-        return cls(pool, acquire_s=limits.acquire_s)
+        return cls(pool, acquire_s=limits.acquire_s, opening=opening)
 
     @classmethod
     def unconnected(cls) -> Database:
@@ -200,6 +216,8 @@ class Database:
 
     async def close(self) -> None:
         """Give every connection back to the server, waiting for running work for a while."""
+        if self._opening is not None:
+            await self._opening.close()
         await self._notifier.close()
         try:
             async with asyncio.timeout(10):
@@ -440,23 +458,6 @@ def _is_lost(connection: Tx) -> bool:
         return connection.is_closed()
     except asyncpg.InterfaceError:
         return True  # the pool has taken it back, as it does when a session ends by itself
-
-
-class _Opening:
-    """Does something on new connections of a pool until it has succeeded on one of them.
-
-    They are the driver's own, not yet wrapped by the pool, and can do the same.
-    """
-
-    def __init__(self, work: Callable[[Tx], Awaitable[object]]) -> None:
-        self._work = work
-        self._is_done = False
-
-    async def __call__(self, connection: Any) -> None:
-        if not self._is_done:
-            async with connection.transaction():
-                await self._work(connection)
-            self._is_done = True
 
 
 async def _leave_as_it_is(_: object) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from guilder.kernel.errors import Overloaded
 from guilder.platform.bus import Bus, Start
 from guilder.platform.bus.checks import CHECKS
 from guilder.platform.bus.lag import forget_group, lags
-from guilder.platform.bus.restored import settle_restored
+from guilder.platform.bus.restored import SETTLED, is_restored, settle_restored
 from guilder.platform.bus.retention import forget_old_events
 from guilder.platform.checks import run_checks
-from guilder.platform.db import Database, Tx
+from guilder.platform.db import Database, First, Limits, Tx
 from tests.support.database import OwnDatabase
 from tests.support.guilder import environment, guilder
 from tests.support.notebook import drained, notes, publish, taking_notes
@@ -28,6 +30,11 @@ FROM_ELSEWHERE = """
     UPDATE platform.consumer_positions
     SET transaction = (transaction::text::bigint + 100000000)::text::xid8
     WHERE transaction > '0'
+"""
+
+END_RUNNING = """
+    SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+    WHERE application_name = 'running' AND datname = current_database()
 """
 
 Superuser = asyncpg.Connection
@@ -148,21 +155,82 @@ async def test_nobody_gets_a_connection_before_a_restored_database_is_settled(
     await publish(db, "awaited", 1)
     await drained(bus, subscription)
     await superuser.execute(FROM_ELSEWHERE)
-    at_first = iter([ConnectionError()])
+    at_first = iter([LookupError()])
 
     async def settle(tx: Tx) -> None:
         for failure in at_first:
             raise failure
         await settle_restored(tx)
 
-    fresh = await Database.connect(house.url(), max_connections=2, first=settle)
-    with pytest.raises(ConnectionError):
+    fresh = await Database.connect(
+        house.url(), max_connections=2, first=First(is_due=is_restored, work=settle)
+    )
+    with pytest.raises(LookupError):
         await fresh.fetchval("SELECT 1")
     await publish(fresh, "awaited", 2)
     await fresh.close()
     await drained(bus, subscription)
 
     assert await notes(db, "awaited") == {"awaited": [1, 2]}
+
+
+async def test_what_is_restored_while_a_server_runs_is_settled_before_it_goes_on(
+    house: OwnDatabase, db: Database, superuser: Superuser
+):
+    """Its connections end with the server that they were made to."""
+    subscription = taking_notes("replaced", starts=Start.NOW)
+    bus = Bus(db, [subscription])
+    await bus.join()
+    await publish(db, "replaced", 1)
+    await drained(bus, subscription)
+    running = await Database.connect(
+        house.url(), application_name="running", max_connections=2, first=SETTLED
+    )
+    await publish(running, "replaced", 2)
+    await superuser.execute(END_RUNNING)
+    await superuser.execute(FROM_ELSEWHERE)
+
+    await publish(running, "replaced", 3)
+    await running.close()
+    await drained(bus, subscription)
+
+    assert not await db.run(settle_restored)
+    assert await notes(db, "replaced") == {"replaced": [1, 2, 3]}
+
+
+async def test_a_restored_database_is_settled_though_whoever_waits_for_it_gives_up(
+    house: OwnDatabase, db: Database, superuser: Superuser
+):
+    subscription = taking_notes("lasting", starts=Start.NOW)
+    bus = Bus(db, [subscription])
+    await bus.join()
+    await publish(db, "lasting", 1)
+    await drained(bus, subscription)
+    await superuser.execute(FROM_ELSEWHERE)
+    may_end = asyncio.Event()
+    settled = []
+
+    async def settle(tx: Tx) -> None:
+        await may_end.wait()
+        settled.append(await settle_restored(tx))
+
+    hasty = await Database.connect(
+        house.url(),
+        max_connections=2,
+        limits=Limits(acquire_s=0.2),
+        first=First(is_due=is_restored, work=settle),
+    )
+    for _ in range(2):
+        with pytest.raises(Overloaded):
+            await publish(hasty, "lasting", 2)
+    may_end.set()
+    await hasty.fetchval("SELECT 1")
+    await publish(hasty, "lasting", 2)
+    await hasty.close()
+    await drained(bus, subscription)
+
+    assert settled == [True]
+    assert await notes(db, "lasting") == {"lasting": [1, 2]}
 
 
 async def test_a_command_settles_a_restored_database_before_it_writes(

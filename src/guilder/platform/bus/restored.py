@@ -2,8 +2,9 @@
 
 Transaction ids belong to a server. In a new one they begin low again, so restored events would
 never fall below the horizon, and new ones would stand before what groups have read. Such events
-are written anew, in their order, and positions follow them. Whoever connects looks before it does
-anything else, and what was written all the same before anybody looked comes last and is unheard.
+are written anew, in their order, and positions follow them. Each new connection of the application
+looks before anything is done with it, and a database is never restored under one that is open. What
+was written all the same before anybody looked comes last and is unheard.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from guilder.platform.db import Tx
+from guilder.platform.db import First, Tx
 
 _IS_MIGRATED: Final = "SELECT to_regclass('platform.consumer_positions') IS NOT NULL"
 # Nothing that is stored here can come from behind this snapshot, and asking takes no transaction.
@@ -73,12 +74,17 @@ _LONGEST_S: Final = 3600.0
 _log = structlog.get_logger("guilder.bus")
 
 
+async def is_restored(tx: Tx) -> bool:
+    """Whether events come from transactions to come: two looks into indexes."""
+    return bool(await tx.fetchval(_IS_MIGRATED) and await tx.fetchval(_IS_RESTORED))
+
+
 async def settle_restored(tx: Tx) -> bool:
     """Make the events of a restored database events of this server; answer whether they were not.
 
     Nothing happens otherwise. Several processes may do this at once.
     """
-    if not await tx.fetchval(_IS_MIGRATED) or not await tx.fetchval(_IS_RESTORED):
+    if not await is_restored(tx):
         return False
     await tx.execute(_LOCK, timeout=_LONGEST_S)
     if not await tx.fetchval(_IS_RESTORED):
@@ -86,3 +92,7 @@ async def settle_restored(tx: Tx) -> bool:
     await tx.execute(_WRITE_ANEW, timeout=_LONGEST_S)
     _log.warning("bus.restored_events_settled")
     return True
+
+
+SETTLED: Final = First(is_due=is_restored, work=settle_restored)
+"""How a pool of the application begins."""
