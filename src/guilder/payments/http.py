@@ -314,6 +314,7 @@ def _money_route(
         status=201,
         accepted=accepted,
         moves_money=True,
+        key_means="Names the payment, so that repeating it is safe for 24 hours.",
         raises=raises,
         listed=listed,
     )

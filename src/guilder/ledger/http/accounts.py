@@ -28,6 +28,7 @@ from guilder.ledger.api import (
     NewControl,
 )
 from guilder.ledger.http.bodies import (
+    KEY_OF_AN_ID,
     REPLAYED,
     AccountBody,
     Kind,
@@ -147,6 +148,7 @@ class AccountRoutes:
             answers=AccountBody,
             status=201,
             moves_money=True,
+            key_means=KEY_OF_AN_ID,
             raises=(
                 UnknownCurrency,
                 BadAmount,

@@ -40,6 +40,15 @@ Kind = Annotated[
 REPLAYED: Final = (("Idempotency-Replayed", "true"),)
 """The headers of an answer that tells what had been done before."""
 
+KEY_OF_AN_ID: Final = (
+    "Names what is made where the request gives it no id, for good: repeating it is safe, however "
+    "late."
+)
+KEY_OF_A_HOLD: Final = (
+    "Only comes back with the answer: a hold ends once, so repeating this is safe with any key."
+)
+"""What keys mean on the ledger's routes, as they say of themselves."""
+
 _MAX_METADATA: Final = 8 * 1024
 _IDS: Final = UUID("5b6d3a0e-0d43-5c1c-9a34-6c1f2b1d7f10")
 _encode: Final = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode

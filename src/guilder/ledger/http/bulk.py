@@ -12,7 +12,14 @@ from msgspec import Meta, Struct
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import TransactionId
 from guilder.ledger.api import AccountNotFound, LinkedRefused, TransactionDraft
-from guilder.ledger.http.bodies import TransactionBody, accounts_named, draft_of, id_for, of_key
+from guilder.ledger.http.bodies import (
+    KEY_OF_AN_ID,
+    TransactionBody,
+    accounts_named,
+    draft_of,
+    id_for,
+    of_key,
+)
 from guilder.ledger.service.post_transactions import AT_A_STRETCH, Outcome, Posted, PostTransactions
 from guilder.ledger.service.read_ledger import ReadLedger
 from guilder.platform.http.fields import Label
@@ -80,6 +87,7 @@ class BulkRoutes:
                 body=PostBulk,
                 answers=BulkBody,
                 moves_money=True,
+                key_means=KEY_OF_AN_ID,
                 max_body_bytes=16 * 1024 * 1024,
             ),
         )

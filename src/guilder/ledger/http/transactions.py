@@ -32,6 +32,8 @@ from guilder.ledger.api import (
 )
 from guilder.ledger.domain.transactions import named
 from guilder.ledger.http.bodies import (
+    KEY_OF_A_HOLD,
+    KEY_OF_AN_ID,
     REPLAYED,
     StoredTransaction,
     TransactionBody,
@@ -119,6 +121,7 @@ class TransactionRoutes:
                 body=PostHold,
                 answers=StoredTransaction,
                 moves_money=True,
+                key_means=KEY_OF_A_HOLD,
                 raises=(HoldNotFound, HoldEnded, HoldExpired, AmountExceedsOriginal, AccountFrozen),
             ),
             Route(
@@ -130,6 +133,7 @@ class TransactionRoutes:
                 tag=_TAG,
                 answers=StoredTransaction,
                 moves_money=True,
+                key_means=KEY_OF_A_HOLD,
                 raises=(HoldNotFound, HoldEnded, HoldExpired),
             ),
             Route(
@@ -143,6 +147,7 @@ class TransactionRoutes:
                 answers=StoredTransaction,
                 status=201,
                 moves_money=True,
+                key_means=KEY_OF_AN_ID,
                 raises=(
                     TransactionNotFound,
                     TransactionExists,
@@ -169,6 +174,7 @@ class TransactionRoutes:
             answers=StoredTransaction,
             status=201,
             moves_money=True,
+            key_means=KEY_OF_AN_ID,
             raises=_POSTING,
             max_body_bytes=4 * 1024 * 1024,
             listed=listed,

@@ -55,15 +55,11 @@ _MOMENT: Final[Schema] = {
     "type": "string",
     "format": "date-time",
 }
-_IDEMPOTENCY_KEY: Final[Schema] = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": (
-        "Names the operation, so that repeating it is safe for 24 hours. Without one a key is "
-        "made and returned."
-    ),
-    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$", "minLength": 1, "maxLength": 255},
+_KEY: Final[Schema] = {
+    "type": "string",
+    "pattern": "^[!-~]{1,255}$",
+    "minLength": 1,
+    "maxLength": 255,
 }
 _ERROR: Final[Schema] = {
     "type": "object",
@@ -199,7 +195,7 @@ def _operation(route: Route, schemas: _Schemas) -> Schema:
         operation["description"] = description
     parameters = [*_path_parameters(route), *_query_parameters(route)]
     if route.moves_money:
-        parameters.append(_IDEMPOTENCY_KEY)
+        parameters.append(_idempotency_key(route))
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None or route.form is not None:
@@ -293,6 +289,16 @@ def _implied(route: Route) -> Iterable[type[Refusal]]:
         yield NotFound
     if route.body is not None or route.form is not None:
         yield from (PayloadTooLarge, UnsupportedMediaType)
+
+
+def _idempotency_key(route: Route) -> Schema:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": f"{route.key_means} Without one a key is made and returned.",
+        "schema": _KEY,
+    }
 
 
 def _success(route: Route, schemas: _Schemas) -> Schema:

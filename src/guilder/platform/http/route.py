@@ -161,6 +161,8 @@ class Route:
     is_list: bool = False
     moves_money: bool = False
     """It takes an Idempotency-Key."""
+    key_means: str = "Names the operation, so that repeating it is safe."
+    """What such a key is here, and for how long, for the OpenAPI document."""
     raises: tuple[type[Refusal], ...] = ()
     max_body_bytes: int = MAX_BODY_BYTES
     at_root: bool = False
