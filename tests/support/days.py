@@ -31,6 +31,7 @@ from guilder.payments.api import Outcome, PaymentOrder
 from guilder.platform.db import Database
 from guilder.platform.identifiers import new_id
 from guilder.wallets.api import Act
+from tests.support import waiting
 from tests.support.bank import Bank, person
 from tests.support.paper import (
     DAY_MINOR,
@@ -69,6 +70,14 @@ _CLOCK: Final = """
 _SEARCHED: Final = """
     DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = simulated, pg_catalog, public',
         current_database()); END $$
+"""
+# Reading and locking rows goes on.
+_LET_NOBODY_WRITE: Final = """
+    LOCK TABLE ledger.transactions, payments.transactions, payments.idempotency IN SHARE MODE
+"""
+_WAITING: Final = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 _STANDING: Final = """
     SELECT id, posted_credits - posted_debits, pending_debits, pending_credits
@@ -155,7 +164,7 @@ class Days:
         """
         each = zip(self.houses, shares, strict=True)
         sent = [(house, order) for house, share in each for order in share]
-        told = await asyncio.gather(*(answered(house.engine.pay(order)) for house, order in sent))
+        told = await self._meeting(*(answered(house.engine.pay(order)) for house, order in sent))
         pairs = [
             (order, outcome)
             for (_, order), (outcome, _) in zip(sent, told, strict=True)
@@ -164,6 +173,21 @@ class Days:
         for order, outcome in sorted(pairs, key=_done_first):
             self.paper.pay(order, outcome)
         self.paper.seen.add(what)
+
+    async def _meeting(self, *asked: Awaitable[Answer]) -> list[Answer]:
+        """What is asked of all houses at once; none writes before each has come as far as it can.
+
+        So whoever judges before it has locked has judged by then, whatever else the machine does.
+        """
+        async with self._superuser.transaction():
+            await self._superuser.execute(_LET_NOBODY_WRITE)
+            told = asyncio.gather(*asked)
+            await waiting.until(self._all_wait, "every house waits")
+        return await told
+
+    async def _all_wait(self) -> bool:
+        count: int = await self._superuser.fetchval(_WAITING)
+        return count >= len(self.houses)
 
     def draft(
         self, lines: Sequence[Line], *, kind: str, until: datetime | None = None
@@ -218,9 +242,8 @@ class Days:
         until = await self._time_in(2)
         drafts = [self.draft(lines, kind="booking", until=until) for _ in self.houses]
         each = zip(self.houses, drafts, strict=True)
-        told = await asyncio.gather(
-            *(answered(house.posting.post([draft])) for house, draft in each)
-        )
+        asked = (answered(house.posting.post([draft])) for house, draft in each)
+        told = await self._meeting(*asked)
         codes = [code for _, code in told]
         for draft, code in sorted(zip(drafts, codes, strict=True), key=lambda one: bool(one[1])):
             self._held(draft, lines, hours=2, code=code)
