@@ -18,10 +18,11 @@ from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
+import structlog
 from asyncpg.pgproto.pgproto import UUID as DriverUUID  # noqa: N811 - for identifiers
 from asyncpg.pool import PoolConnectionProxy
 
-from guilder.kernel.errors import Overloaded
+from guilder.kernel.errors import Overloaded, Refusal
 from guilder.platform.db_failures import (
     BUSY,
     NOT_OF_THE_WORK,
@@ -33,6 +34,7 @@ from guilder.platform.db_failures import (
     RowsBusy,
     TryAgain,
 )
+from guilder.platform.db_notifying import Notifier
 from guilder.platform.db_opening import First, Opening
 
 __all__ = [
@@ -66,7 +68,6 @@ Queries take ``$1``-style parameters; a list parameter becomes an array.
 # goes on doing so while they grow, until their statistics are gathered anew.
 _WHOLE_TABLE_PLANS: Final = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 
-_NOTIFY: Final = "SELECT pg_notify(channel, '') FROM unnest($1::text[]) AS channel"
 _TRY_LOCK: Final = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
 _END_WHEN_FROZEN: Final = """
     SELECT set_config('idle_session_timeout',
@@ -82,11 +83,11 @@ _WITHOUT_CHECKSUMS: Final = (
     "GUILDER_ACCEPT_NO_CHECKSUMS=true"
 )
 _ATTEMPTS: Final = 6
-_NOTIFY_EVERY_S: Final = 0.02
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 
 
+_log = structlog.get_logger("guilder.database")
 _notified: ContextVar[set[str] | None] = ContextVar("guilder_notified", default=None)
 
 
@@ -152,8 +153,9 @@ class Database:
     ) -> None:
         self._pool = pool
         self._opening = opening
+        self._is_closing = False
         self._acquire_s = acquire_s
-        self._notifier = _Notifier(pool)
+        self._notifier = Notifier(pool)
         self._hearing: dict[str, list[Callable[[], Awaitable[None]]]] = {}
 
     @classmethod
@@ -216,6 +218,7 @@ class Database:
 
     async def close(self) -> None:
         """Give every connection back to the server, waiting for running work for a while."""
+        self._is_closing = True
         if self._opening is not None:
             await self._opening.close()
         await self._notifier.close()
@@ -262,12 +265,17 @@ class Database:
         """A connection of the pool, to be given back.
 
         Raises:
-            TimeoutError: others have had them all for too long.
+            TimeoutError: others have had them all for too long, or there are to be none any more.
         """
-        if self._pool.get_idle_size():  # a timer costs as much as the rest of this
-            return await self._pool.acquire()
-        async with asyncio.timeout(self._acquire_s):
-            return await self._pool.acquire()
+        try:
+            if self._pool.get_idle_size():  # a timer costs as much as the rest of this
+                return await self._pool.acquire()
+            async with asyncio.timeout(self._acquire_s):
+                return await self._pool.acquire()
+        except asyncpg.InterfaceError:
+            if self._is_closing:
+                raise TimeoutError from None
+            raise
 
     @contextmanager
     def hearing(self, channel: str, hear: Callable[[], Awaitable[None]]) -> Iterator[None]:
@@ -326,7 +334,12 @@ class Database:
             Overloaded: a connection or the server was not there in time, the server has no room or
                 takes no writes, or every attempt failed.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._run(work)))
+        running = asyncio.ensure_future(self._run(work))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            running.add_done_callback(_tell_of_bug)  # nobody waits for it any more
+            raise
 
     async def _run(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
         pause_s = _FIRST_PAUSE_S
@@ -460,6 +473,13 @@ def _is_lost(connection: Tx) -> bool:
         return True  # the pool has taken it back, as it does when a session ends by itself
 
 
+def _tell_of_bug(running: asyncio.Future[Any]) -> None:
+    """Log what failed with nobody left to hear of it, unless it is a refusal."""
+    failure = None if running.cancelled() else running.exception()
+    if failure is not None and not isinstance(failure, Refusal):
+        _log.error("database.failed_alone", exc_info=failure)
+
+
 async def _leave_as_it_is(_: object) -> None:
     """What a session needs between uses: nothing.
 
@@ -467,30 +487,3 @@ async def _leave_as_it_is(_: object) -> None:
     holds a lock of the session closes it afterwards. The driver's own answer is a message with four
     statements, a third of what a small read costs.
     """
-
-
-class _Notifier:
-    """Notifies channels on a connection that does nothing else meanwhile, not too often."""
-
-    def __init__(self, pool: asyncpg.Pool[asyncpg.Record]) -> None:
-        self._pool = pool
-        self._due: set[str] = set()
-        self._task: asyncio.Task[None] | None = None
-
-    def notify(self, channels: set[str]) -> None:
-        self._due |= channels
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._send())
-
-    async def close(self) -> None:
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _send(self) -> None:
-        while self._due:
-            channels, self._due = sorted(self._due), set()
-            with contextlib.suppress(
-                asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError
-            ):
-                await self._pool.execute(_NOTIFY, channels)
-            await asyncio.sleep(_NOTIFY_EVERY_S)
