@@ -8,41 +8,38 @@ import gc
 import pytest
 import structlog
 
+from guilder.kernel.errors import Overloaded
 from guilder.platform.db import Database, Tx
 from tests.support.database import OwnDatabase
 
 
-async def one(tx: Tx) -> int:
-    return int(await tx.fetchval("SELECT 1"))
-
-
-async def test_work_that_waits_while_its_caller_goes_and_its_pool_closes_says_nothing(
-    database: OwnDatabase, caplog: pytest.LogCaptureFixture
-):
+async def test_work_that_comes_when_its_pool_has_closed_is_refused(database: OwnDatabase):
     pool = await Database.connect(database.url(), max_connections=1)
-    with structlog.testing.capture_logs() as told:
+    await pool.close()
+
+    with pytest.raises(Overloaded):
+        await pool.run(lambda tx: tx.fetchval("SELECT 1"))
+    with pytest.raises(Overloaded):
         async with pool.reading():
-            caller = asyncio.create_task(pool.run(one))
-            await asyncio.sleep(0)
-            caller.cancel()
-            closing = asyncio.create_task(pool.close())
-            await asyncio.wait([caller])
-        await closing
-        gc.collect()
-
-    assert caller.cancelled()
-    assert told == []
-    assert [record for record in caplog.records if "never retrieved" in record.message] == []
+            pass
 
 
-async def test_a_bug_in_work_whose_caller_has_gone_is_told(database: OwnDatabase):
+@pytest.mark.parametrize(
+    ("failure", "events"), [(LookupError("a bug"), ["database.failed_alone"]), (Overloaded(), [])]
+)
+async def test_a_bug_in_work_whose_caller_has_gone_is_told_and_a_refusal_is_not(
+    failure: Exception,
+    events: list[str],
+    database: OwnDatabase,
+    caplog: pytest.LogCaptureFixture,
+):
     pool = await Database.connect(database.url(), max_connections=1)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def fail(_: Tx) -> None:
         begun.set()
         await go_on.wait()
-        raise LookupError("a bug")
+        raise failure
 
     with structlog.testing.capture_logs() as told:
         caller = asyncio.create_task(pool.run(fail))
@@ -52,8 +49,8 @@ async def test_a_bug_in_work_whose_caller_has_gone_is_told(database: OwnDatabase
         go_on.set()
         await pool.close()
         await asyncio.sleep(0)
+        gc.collect()
 
     assert caller.cancelled()
-    assert [(line["event"], line["log_level"]) for line in told] == [
-        ("database.failed_alone", "error")
-    ]
+    assert [line["event"] for line in told] == events
+    assert [line for line in caplog.messages if "never retrieved" in line] == []

@@ -15,6 +15,7 @@ _CONTROL = re.compile(
 _NOTIFY = re.compile(r"\bpg_notify\s*\(|^\s*NOTIFY\s", re.IGNORECASE)
 _COMMITTING = frozenset({"transaction", "commit", "rollback", "begin", "begin_nested"})
 _COMMITS = ("src/guilder/platform/db.py", "src/guilder/platform/postgres/")
+_NOTIFIES = ("src/guilder/platform/db_notifying.py",)
 _STATEMENT = re.compile(
     r"\s*(SELECT\s[^;]*\sFROM\s|INSERT INTO\s|UPDATE\s|DELETE FROM\s|WITH\s\w+\s(\(|AS\s))"
 )
@@ -42,8 +43,8 @@ def commits_in_one_place(source: Source) -> Iterator[Finding]:
 
 
 def notifies_in_one_place(source: Source) -> Iterator[Finding]:
-    """``platform/db.py`` after the commit: transactions that notify commit one at a time."""
-    if source.path.parts[0] != "src" or str(source.path).startswith(_COMMITS):
+    """``platform/db_notifying.py`` after the commit: those that notify commit one at a time."""
+    if source.path.parts[0] != "src" or str(source.path).startswith(_NOTIFIES):
         return
     for node in source.nodes:
         text = node.value if isinstance(node, ast.Constant) else None
