@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import Final
 from uuid import UUID
 
@@ -121,9 +122,9 @@ class PaymentEngine:
         announced = {movement for moved in wanted for movement in moved}
         busy = await self._db.run(partial(self._ledger.busy, movements=announced))
         is_free = [busy.isdisjoint(moved) for moved in wanted]
-        free = [numbered for numbered, free in zip(batch, is_free, strict=True) if free]
+        free = list(compress(batch, is_free))
         done = iter(await self._db.run(lambda tx: self._run_batch(tx, free)) if free else ())
-        return [next(done) if free else Outcome(refusal=Overloaded()) for free in is_free]
+        return [next(done) if goes else Outcome(refusal=Overloaded()) for goes in is_free]
 
     async def _run_batch(self, tx: Tx, batch: Sequence[Numbered]) -> list[Outcome]:
         orders = [numbered.order for numbered in batch]
