@@ -41,6 +41,16 @@ def first_failing(count: int, then: Answer) -> Answer:
     return answer
 
 
+def held_up(go_on: asyncio.Event, *, then: Answer) -> Answer:
+    """Answers once it may, and not before."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go_on.wait()
+        await then(reader, writer)
+
+    return answer
+
+
 async def test_events_of_one_key_arrive_in_order_whatever_fails_and_however_many_send(
     office: PostOffice, receiver: Receiver, anna: UserId
 ):
@@ -304,12 +314,7 @@ async def test_a_worker_that_is_stopped_ends_what_it_began(
     office: PostOffice, receiver: Receiver, anna: UserId
 ):
     go_on = asyncio.Event()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await go_on.wait()
-        await answering(200)(reader, writer)
-
-    receiver.answer = answer
+    receiver.answer = held_up(go_on, then=answering(200))
     endpoint, _ = await office.register(anna, receiver)
     await office.registration.send_test(anna, endpoint_id=endpoint.id)
 
@@ -325,12 +330,7 @@ async def test_what_the_server_of_an_old_url_answers_says_nothing_of_the_new_one
     new_office: NewOffice, receiver: Receiver, anna: UserId, status: int
 ):
     office, go_on = new_office(waits_s=(3600.0,)), asyncio.Event()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await go_on.wait()
-        await answering(status)(reader, writer)
-
-    receiver.answer = answer
+    receiver.answer = held_up(go_on, then=answering(status))
     endpoint, _ = await office.register(anna, receiver)
     await office.registration.send_test(anna, endpoint_id=endpoint.id)
     await office.worker.send_due()
@@ -356,12 +356,7 @@ async def test_what_the_server_of_an_old_url_took_is_delivered(
     office: PostOffice, receiver: Receiver, anna: UserId
 ):
     go_on = asyncio.Event()
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await go_on.wait()
-        await answering(200)(reader, writer)
-
-    receiver.answer = answer
+    receiver.answer = held_up(go_on, then=answering(200))
     endpoint, _ = await office.register(anna, receiver)
     await office.registration.send_test(anna, endpoint_id=endpoint.id)
     await office.worker.send_due()
