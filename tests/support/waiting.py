@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from guilder.platform.db import Database
+
 PATIENCE_S = 60.0
 _PAUSE_S = 0.01
 
@@ -16,3 +18,12 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
     while not await condition():
         assert time.monotonic() < deadline, f"it never came true: {what}"
         await asyncio.sleep(_PAUSE_S)
+
+
+async def are_waiting(db: Database, count: int) -> bool:
+    """Whether so many sessions of this server wait for a lock that another has."""
+    waiting = await db.fetchval(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE backend_type = 'client backend' AND cardinality(pg_blocking_pids(pid)) > 0"
+    )
+    return bool(waiting == count)

@@ -36,6 +36,7 @@ from guilder.platform.db_failures import (
 )
 from guilder.platform.db_notifying import Notifier
 from guilder.platform.db_opening import First, Opening
+from guilder.platform.db_rows import take_rows_as_bytes
 
 __all__ = [
     "NOT_OF_THE_WORK",
@@ -199,6 +200,12 @@ class Database:
                 cls.connect, url, role=role, application_name=application_name, limits=limits
             )
             opening = Opening(first, aside=aside)
+
+        async def prepare(connection: Any) -> None:
+            await take_rows_as_bytes(connection)
+            if opening is not None:
+                await opening(connection)
+
         pool = await asyncpg.create_pool(
             url,
             min_size=0,  # the server may be away now and come back: readiness tells, not the start
@@ -207,7 +214,7 @@ class Database:
             command_timeout=limits.command_s,
             server_settings=session,
             reset=_leave_as_it_is,
-            init=opening,
+            init=prepare,
         )
         return cls(pool, acquire_s=limits.acquire_s, opening=opening)
 

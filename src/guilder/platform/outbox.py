@@ -16,6 +16,7 @@ from msgspec import Struct
 from guilder.kernel.ids import EventId
 from guilder.platform import failpoints
 from guilder.platform.db import Tx, notify_after_commit
+from guilder.platform.db_rows import id_column, row, rows, text_column, word_column
 from guilder.platform.identifiers import new_id
 from guilder.platform.origin import NOWHERE, Origin, current
 
@@ -31,7 +32,7 @@ AFTER_SEND: Final = failpoints.declare(
 _APPEND: Final = """
     INSERT INTO platform.outbox (id, type, key, data, actor_id, request_id, trace_id)
     SELECT id, type, key, data::jsonb, actor_id, request_id, trace_id
-    FROM unnest($1::platform.new_event[])
+    FROM unnest($1::platform.new_events)
         WITH ORDINALITY AS e(id, type, key, data, actor_id, request_id, trace_id, place)
     ORDER BY place
 """
@@ -75,18 +76,19 @@ async def append(tx: Tx, events: Sequence[Outgoing]) -> None:
     """
     if not events:
         return
-    await tx.execute(_APPEND, [_row(event) for event in events])
+    await tx.execute(_APPEND, rows([packed(event) for event in events]))
     notify_after_commit(CHANNEL)
 
 
-def _row(event: Outgoing) -> tuple[object, ...]:
+def packed(event: Outgoing) -> bytes:
+    """A row of ``platform.new_event``."""
     origin = event.origin
-    return (
-        event.id,
-        event.type,
-        event.key,
-        event.data,
-        origin.actor_id,
-        origin.request_id,
-        origin.trace_id,
+    return row(
+        id_column(event.id),
+        word_column(event.type),
+        text_column(event.key),
+        text_column(event.data),
+        id_column(origin.actor_id),
+        text_column(origin.request_id),
+        text_column(origin.trace_id),
     )

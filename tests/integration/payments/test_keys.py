@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
 
+from guilder.kernel.currencies import CURRENCIES, INR
 from guilder.kernel.ids import UserId
 from guilder.payments.api import PaymentOrder
 from guilder.payments.service.forget_claims import forget_old_claims
+from tests.integration.payments.conftest import NewBank
 from tests.support.bank import Bank, person, refusals, transfer
 from tests.support.branch import served
 from tests.support.tampering import Connection
+from tests.support.waiting import are_waiting, until
 
 
 @pytest.fixture
@@ -86,6 +91,35 @@ async def test_another_payload_is_accepted_once_the_day_is_over(
     late = await bank.engine.pay(other)
 
     assert refusals([early, late]) == ["IDEMPOTENCY_KEY_REUSED"]
+
+
+async def test_a_key_whose_day_is_over_is_taken_by_one_of_two_who_find_it_at_once(
+    bank: Bank, new_bank: NewBank, superuser: Connection
+):
+    """They hold wallets and limits of other currencies, and share nothing but the key."""
+    anna, dollars = person(), CURRENCIES["USD"]
+    wallets = [
+        await bank.open(anna, funds_minor=10_000, currency=unit)
+        for unit in (INR, INR, dollars, dollars)
+    ]
+    order = transfer(anna, wallets[0], wallets[1], amount_minor=1)
+    other = msgspec.structs.replace(
+        order, from_wallet_id=wallets[2], to_wallet_id=wallets[3], currency=dollars
+    )
+    assert refusals([await bank.engine.pay(order)]) == []
+    await _age(superuser, order, by=timedelta(hours=24))
+    here, there = await new_bank(), await new_bank()
+
+    async with superuser.transaction():
+        await superuser.execute("LOCK TABLE payments.idempotency IN SHARE MODE")
+        paying = asyncio.gather(here.engine.pay(order), there.engine.pay(other))
+        # both have found the key, and that its day is over
+        await until(lambda: are_waiting(bank.db, 2), "both batches wait to give it up")
+        assert not paying.done()
+    told = await paying
+
+    assert sorted(refusals(told)) == ["IDEMPOTENCY_KEY_REUSED"]
+    assert not any(outcome.is_replay for outcome in told)
 
 
 async def test_only_keys_whose_day_is_over_are_cleared_away(

@@ -24,7 +24,7 @@ from tests.support.bank import Bank, deposit, person, refusals, transfer, withdr
 from tests.support.database import OwnDatabase
 from tests.support.payer import in_processes, pay_all
 from tests.support.tampering import Connection
-from tests.support.waiting import until
+from tests.support.waiting import are_waiting, until
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -237,7 +237,7 @@ async def test_keys_that_meet_in_opposite_order_wait_for_each_other_and_never_de
     async with _somebody_writes(superuser, orders[20]):
         paying = asyncio.gather(pay_all(here, orders), pay_all(there, others))
         # both have looked for the keys and found none
-        await until(lambda: _are_waiting(bank, 2), "both batches wait to write")
+        await until(lambda: are_waiting(bank.db, 2), "both batches wait to write")
         assert not paying.done()
     told = await paying
 
@@ -281,14 +281,6 @@ async def _somebody_writes(superuser: Connection, order: PaymentOrder) -> AsyncI
     )
     yield
     await writing.rollback()
-
-
-async def _are_waiting(bank: Bank, count: int) -> bool:
-    waiting = await bank.db.fetchval(
-        "SELECT count(*) FROM pg_stat_activity "
-        "WHERE backend_type = 'client backend' AND cardinality(pg_blocking_pids(pid)) > 0"
-    )
-    return bool(waiting == count)
 
 
 async def _deadlocks(superuser: Connection) -> int:

@@ -6,8 +6,6 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from msgspec.structs import astuple
-
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.ids import AccountId, UserId
 from guilder.ledger.api import (
@@ -16,12 +14,13 @@ from guilder.ledger.api import (
     AccountType,
     NewAccount,
 )
-from guilder.ledger.domain.book import LockedBook, PostedTransaction
+from guilder.ledger.domain.book import LockedBook
 from guilder.ledger.domain.floors import FloorChange
 from guilder.ledger.domain.seals import account_seal, floor_change_seal
-from guilder.ledger.store.controls import used_control
+from guilder.ledger.store import packed
 from guilder.ledger.store.holds import end_holds, insert_holds
-from guilder.platform.db import Row, TryAgain, Tx, rows_done
+from guilder.platform.db import AlreadyThere, Row, TryAgain, Tx, rows_done
+from guilder.platform.db_rows import rows
 
 ACCOUNT_COLUMNS: Final = """
     id, owner_id, code, type, currency, posted_debits, posted_credits, pending_debits,
@@ -58,29 +57,27 @@ _WRITE_BOOK: Final = """
             recorded_at, expires_at, reverses_id, digest)
         SELECT id, kind, description, metadata::json, effective_at, $1, expires_at, reverses_id,
             digest
-        FROM unnest($2::ledger.new_transaction[])
-        ON CONFLICT DO NOTHING
-        RETURNING 1
+        FROM unnest($2::ledger.new_transactions)
     ), written AS (
         INSERT INTO ledger.entries (account_id, sequence, transaction_id, amount_minor,
             balance_after_minor, recorded_at, hash)
         SELECT account_id, sequence, transaction_id, amount_minor, balance_after_minor, $1, hash
-        FROM unnest($3::ledger.new_entry[])
+        FROM unnest($3::ledger.new_entries)
     ), moved AS (
         UPDATE ledger.accounts a
         SET posted_debits = v.posted_debits, posted_credits = v.posted_credits,
             pending_debits = v.pending_debits, pending_credits = v.pending_credits,
             sequence = v.sequence, last_hash = v.last_hash, moved_at = $1
-        FROM unnest($4::ledger.moved_account[]) AS v
+        FROM unnest($4::ledger.moved_accounts) AS v
         WHERE a.id = v.id
     ), used AS (
         UPDATE ledger.controls c
         SET used_at = v.used_at, day_used_minor = v.day_used_minor,
             month_used_minor = v.month_used_minor, seal = v.seal
-        FROM unnest($5::ledger.used_control[]) AS v
+        FROM unnest($5::ledger.used_controls) AS v
         WHERE c.id = v.id
     )
-    SELECT count(*) FROM recorded
+    SELECT
 """
 _WRITE_STATUS: Final = """
     UPDATE ledger.accounts SET status = $2, seal = $3 WHERE id = $1
@@ -202,46 +199,21 @@ async def write_book(tx: Tx, book: LockedBook) -> None:
     """
     if not (book.transactions or book.ended_holds):
         return
-    recorded = await tx.fetchval(
-        _WRITE_BOOK,
-        book.now,
-        [_transaction(transaction) for transaction in book.transactions],
-        [astuple(entry) for entry in book.entries],
-        [_account(account) for account in book.changed_accounts],
-        [used_control(control) for control in book.changed_controls],
-    )
-    if recorded != len(book.transactions):
-        raise TryAgain("a transaction's id was taken in the meantime")
+    try:
+        await tx.execute(
+            _WRITE_BOOK,
+            book.now,
+            rows([packed.transaction(posted) for posted in book.transactions]),
+            rows([packed.entry(posted) for posted in book.entries]),
+            rows([packed.account(account) for account in book.changed_accounts]),
+            rows([packed.control(control) for control in book.changed_controls]),
+        )
+    except AlreadyThere as clash:
+        raise TryAgain("a transaction's id was taken in the meantime") from clash
     if book.holds:
         await insert_holds(tx, book.holds)
     if book.ended_holds:
         await end_holds(tx, book.ended_holds)
-
-
-def _transaction(posted: PostedTransaction) -> tuple[object, ...]:
-    draft = posted.draft
-    return (
-        draft.id,
-        draft.kind,
-        draft.description,
-        draft.metadata,
-        posted.effective_at,
-        draft.expires_at,
-        None if draft.reverses is None else draft.reverses.id,
-        posted.digest,
-    )
-
-
-def _account(account: Account) -> tuple[object, ...]:
-    return (
-        account.id,
-        account.posted_debits,
-        account.posted_credits,
-        account.pending_debits,
-        account.pending_credits,
-        account.sequence,
-        account.last_hash,
-    )
 
 
 def account_from(row: Row) -> Account:

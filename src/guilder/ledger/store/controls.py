@@ -191,17 +191,6 @@ async def change_control(tx: Tx, control: Control) -> None:
     )
 
 
-def used_control(control: Control) -> tuple[object, ...]:
-    """How much of a locked control is used, as the row of ``ledger.used_control``."""
-    return (
-        control.id,
-        control.used_at,
-        control.day_used_minor,
-        control.month_used_minor,
-        control_seal(control),
-    )
-
-
 async def used(tx: Tx, controls: Collection[Control]) -> Mapping[UUID, tuple[int, int]]:
     """What of each control is used in its day and month, counted again from the entries.
 

@@ -35,7 +35,7 @@ from guilder.payments.events import TransactionCompleted, TransactionFailed
 from guilder.payments.store import records
 from guilder.platform import failpoints, outbox
 from guilder.platform.batching import Batcher
-from guilder.platform.db import Database, RowsBusy, TryAgain, Tx
+from guilder.platform.db import Database, RowsBusy, Tx
 from guilder.platform.identifiers import new_id
 from guilder.wallets.api import Wallets
 
@@ -139,16 +139,15 @@ class PaymentEngine:
         state = State(
             book=book,
             wallets=await self._wallets.of_accounts(tx, named),
-            claims=claims,
+            claims=claims.payments,
             funding=self._funding,
             high_value=self._most_minor,
-            verdicts=await self._verdicts(tx, batch, claims),
+            verdicts=await self._verdicts(tx, batch, claims.payments),
         )
         decision = decide(batch, state=state)
         if decision.made:
             await self._ledger.write(tx, book)
-            if not await records.write(tx, decision.made, now=book.now):
-                raise TryAgain("a key was taken by another process in the meantime")
+            await records.write(tx, decision.made, now=book.now, over=claims.over)
             await failpoints.reach(CLAIMED)
             await outbox.append(tx, [_event(payment) for payment in decision.made])
             await failpoints.reach(BEFORE_COMMIT)

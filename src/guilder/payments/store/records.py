@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,17 @@ from guilder.payments.api import (
 )
 from guilder.payments.domain import KEPT_REFUSALS, KEY_LIFETIME, Claim
 from guilder.payments.store.seals import details, fingerprint, payment_seal
-from guilder.platform.db import Row, Tx, rows_done
+from guilder.platform.db import AlreadyThere, Row, TryAgain, Tx, rows_done
+from guilder.platform.db_rows import (
+    digest_column,
+    id_column,
+    integer_column,
+    moment_column,
+    row,
+    rows,
+    text_column,
+    word_column,
+)
 
 COLUMNS: Final = """
     t.id, t.type, t.status, t.owner_id, t.from_wallet_id, t.to_wallet_id, t.amount_minor,
@@ -27,37 +37,36 @@ COLUMNS: Final = """
     t.failure_details::text, t.created_at, t.effective_at
 """
 _FIND_CLAIMS: Final = f"""
-    SELECT {COLUMNS}
+    SELECT {COLUMNS}, i.created_at > $3 AS is_claimed
     FROM unnest($1::uuid[], $2::text[]) AS wanted(owner_id, key)
     JOIN payments.idempotency i ON i.owner_id = wanted.owner_id AND i.key = wanted.key
     JOIN payments.transactions t ON t.id = i.transaction_id
-    WHERE i.created_at > $3
 """
-# A key whose day is over is taken again in its place. One that another transaction has taken since
-# we looked is left alone, and the count tells: our batch then looks again.
+# A key that another transaction has taken since we looked is an error, after which the batch looks
+# again. To leave it alone (ON CONFLICT) would cost each of the others a second look at the index,
+# a lock and a second mark on its row.
 _WRITE: Final = """
     WITH new AS MATERIALIZED (
-        SELECT * FROM unnest($1::payments.new_payment[])
+        SELECT * FROM unnest($1::payments.new_payments)
     ), claimed AS (
-        INSERT INTO payments.idempotency AS i
+        INSERT INTO payments.idempotency
             (owner_id, key, fingerprint, transaction_id, outcome, created_at)
         SELECT owner_id, key, fingerprint, id, COALESCE(failure_code, status), $2 FROM new
-        ON CONFLICT (owner_id, key) DO UPDATE
-            SET fingerprint = excluded.fingerprint, transaction_id = excluded.transaction_id,
-                outcome = excluded.outcome, created_at = excluded.created_at
-            WHERE i.created_at <= $3
-        RETURNING 1
-    ), kept AS (
-        INSERT INTO payments.transactions (id, type, status, owner_id, from_wallet_id,
-            to_wallet_id, amount_minor, currency, description, idempotency_key, failure_code,
-            failure_message, failure_details, created_at, effective_at, seal)
-        SELECT id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
-            description, key, failure_code, failure_message, failure_details::json, $2,
-            effective_at, seal
-        FROM new
     )
-    SELECT count(*) FROM claimed
+    INSERT INTO payments.transactions (id, type, status, owner_id, from_wallet_id, to_wallet_id,
+        amount_minor, currency, description, idempotency_key, failure_code, failure_message,
+        failure_details, created_at, effective_at, seal)
+    SELECT id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
+        description, key, failure_code, failure_message, failure_details::json, $2, effective_at,
+        seal
+    FROM new
 """
+_GIVE_UP: Final = """
+    DELETE FROM payments.idempotency i
+    USING unnest($1::uuid[], $2::text[]) AS over(owner_id, key)
+    WHERE i.owner_id = over.owner_id AND i.key = over.key AND i.created_at <= $3
+"""
+_NO_FAILURE: Final = (text_column(None),) * 3
 _FORGET: Final = """
     DELETE FROM payments.idempotency
     WHERE (owner_id, key) IN (
@@ -68,48 +77,79 @@ _FORGET: Final = """
 """
 
 
-async def find_claims(tx: Tx, claims: Sequence[Claim], *, now: datetime) -> dict[Claim, Payment]:
-    """The payments that these keys belong to, as far as their day is not over."""
-    rows = await tx.fetch(
+class Claims(NamedTuple):
+    """What is known of some keys: the payments that they belong to, and those new again."""
+
+    payments: dict[Claim, Payment]
+    over: frozenset[Claim]
+    """Their day is over, but their rows are there."""
+
+
+async def find_claims(tx: Tx, claims: Sequence[Claim], *, now: datetime) -> Claims:
+    """The payments that these keys belong to."""
+    found = await tx.fetch(
         _FIND_CLAIMS,
         [owner_id for owner_id, _ in claims],
         [key for _, key in claims],
         now - KEY_LIFETIME,
     )
-    payments = [payment(row) for row in rows]
-    return {(kept.order.caller_id, kept.order.key): kept for kept in payments}
+    if not found:
+        return Claims({}, frozenset())
+    read = [(payment(each), each["is_claimed"]) for each in found]
+    return Claims(
+        {_claim(kept): kept for kept, is_claimed in read if is_claimed},
+        frozenset(_claim(kept) for kept, is_claimed in read if not is_claimed),
+    )
 
 
-async def write(tx: Tx, payments: Sequence[Payment], *, now: datetime) -> bool:
-    """Write payments and claim their keys; false when a key was taken in the meantime."""
+async def write(
+    tx: Tx, payments: Sequence[Payment], *, now: datetime, over: frozenset[Claim]
+) -> None:
+    """Write payments and claim their keys, those anew that are ``over``.
+
+    Raises:
+        TryAgain: a key was taken in the meantime. Let it pass: `Database.run` looks again.
+    """
     # In the order of their keys, so that two batches that share some wait and never deadlock.
     ordered = sorted(payments, key=lambda kept: (kept.order.caller_id.bytes, kept.order.key))
-    rows = [_row(kept) for kept in ordered]
-    claimed = await tx.fetchval(_WRITE, rows, now, now - KEY_LIFETIME)
-    return bool(claimed == len(ordered))
+    again = [claim for claim in map(_claim, ordered) if claim in over] if over else []
+    if again:
+        ids, keys = zip(*again, strict=True)
+        await tx.execute(_GIVE_UP, ids, keys, now - KEY_LIFETIME)
+    try:
+        await tx.execute(_WRITE, rows([packed(kept) for kept in ordered]), now)
+    except AlreadyThere as clash:
+        raise TryAgain("a key was taken by another process in the meantime") from clash
 
 
-def _row(kept: Payment) -> tuple[object, ...]:
+def _claim(kept: Payment) -> Claim:
+    return kept.order.caller_id, kept.order.key
+
+
+def packed(kept: Payment) -> bytes:
+    """A row of ``payments.new_payment``."""
     order, failure = kept.order, kept.failure
     mark = fingerprint(order)
-    return (
-        kept.id,
-        order.type.value,
-        kept.status.value,
-        order.caller_id,
-        order.from_wallet_id,
-        order.to_wallet_id,
-        order.amount_minor,
-        order.currency.code,
-        order.description,
-        order.key,
-        failure.code if failure else None,
-        failure.message if failure else None,
-        details(failure) if failure else None,
-        order.effective_at,
-        payment_seal(kept, fingerprint=mark),
-        mark,
+    return row(
+        id_column(kept.id),
+        word_column(order.type),
+        word_column(kept.status),
+        id_column(order.caller_id),
+        id_column(order.from_wallet_id),
+        id_column(order.to_wallet_id),
+        integer_column(order.amount_minor),
+        word_column(order.currency.code),
+        text_column(order.description),
+        text_column(order.key),
+        *(_NO_FAILURE if failure is None else _reason(failure)),
+        moment_column(order.effective_at),
+        digest_column(payment_seal(kept, fingerprint=mark)),
+        digest_column(mark),
     )
+
+
+def _reason(failure: Refusal) -> tuple[bytes, ...]:
+    return text_column(failure.code), text_column(failure.message), text_column(details(failure))
 
 
 async def forget_old_claims(tx: Tx, *, limit: int) -> int:
