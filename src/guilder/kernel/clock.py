@@ -7,6 +7,7 @@ this one.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 from guilder.kernel.invariant import invariant
@@ -21,6 +22,8 @@ class Clock(Protocol):
     def now(self) -> datetime: ...
 
 
+# A batch happens at one moment, and each of its rows and digests has it.
+@lru_cache(maxsize=64)
 def epoch_microseconds(moment: datetime) -> int:
     """Microseconds since 1970-01-01 UTC, exact (no float on the way).
 

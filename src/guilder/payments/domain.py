@@ -184,9 +184,8 @@ def movements(
     # Outside money is an asset of the platform: it grows by what it gives to a wallet.
     leaves = Direction.INFLOW if order.from_wallet_id is None else Direction.OUTFLOW
     enters = Direction.OUTFLOW if order.to_wallet_id is None else Direction.INFLOW
-    kind = order.type.value
     return [
-        Movement(account_id, direction, kind)
+        Movement(account_id, direction, order.type)
         for account_id, direction in ((out, leaves), (into, enters))
         if account_id is not None
     ]
@@ -237,7 +236,7 @@ def _execute(numbered: Numbered, state: State) -> Outcome:
     failure = state.book.post(
         TransactionDraft(
             id=numbered.id,
-            kind=order.type.value,
+            kind=order.type,
             # The money of a wallet is a liability: it is debited to give, credited to receive.
             entries=(
                 EntryDraft(source, order.amount_minor),

@@ -268,7 +268,8 @@ class WalletService:
         )
 
     async def _read_accounts(self, ids: Sequence[AccountId]) -> list[Account | None]:
-        found = await self._db.run(lambda tx: self._ledger.accounts(tx, set(ids)))
+        async with self._db.reading() as tx:  # a statement: beginning and ending cost as much again
+            found = await self._ledger.accounts(tx, set(ids))
         return [found.get(account_id) for account_id in ids]
 
     async def history(

@@ -23,7 +23,6 @@ from guilder.ledger.api import (
     AccountNotFound,
     AccountStatus,
     BalanceTooLarge,
-    Direction,
     EntryDraft,
     HoldExpired,
     HoldNotFound,
@@ -36,7 +35,7 @@ from guilder.ledger.api import (
     Unbalanced,
 )
 from guilder.ledger.domain.chain import entry_hash, transaction_digest
-from guilder.ledger.domain.controls import Control, Controls, Flow
+from guilder.ledger.domain.controls import Control, Controls, Flow, direction_of
 from guilder.ledger.domain.holds import Hold, HoldState, end_refusal, settle_refusal
 from guilder.ledger.domain.reversals import Original, reversing_entries
 
@@ -115,7 +114,7 @@ class LockedBook:
         refusal = self._misshapen(draft, lines) or _not_open(lines)
         if refusal is not None:
             return refusal
-        flows = list(_flows(lines))
+        flows = _flows(lines)
         self._require_announced(draft.kind, flows)
         charges = [] if draft.reverses else self._controls.charges(draft.kind, flows)
         for control, amount_minor in charges:
@@ -140,9 +139,8 @@ class LockedBook:
         announced = self._movements
         if announced is None:
             return
-        for account, flow in flows:
-            direction = Direction.OUTFLOW if flow < 0 else Direction.INFLOW
-            invariant((account.id, direction, kind) in announced, "a book posts what was announced")
+        moved = [(account.id, direction_of(flow), kind) for account, flow in flows]
+        invariant(announced.issuperset(moved), "a book posts what was announced")
 
     def post_linked(self, drafts: Sequence[TransactionDraft]) -> tuple[int, Refusal] | None:
         """Post several transactions or none; answers the first refused one's index and reason.
@@ -395,8 +393,8 @@ def _not_open(lines: Iterable[Line]) -> Refusal | None:
     return None
 
 
-def _flows(lines: Iterable[Line]) -> Iterable[Flow]:
-    return ((account, _flow(account, amount_minor)) for account, amount_minor in lines)
+def _flows(lines: Iterable[Line]) -> list[Flow]:
+    return [(account, _flow(account, amount_minor)) for account, amount_minor in lines]
 
 
 def _flow(account: Account, amount_minor: int) -> int:
@@ -405,13 +403,11 @@ def _flow(account: Account, amount_minor: int) -> int:
 
 
 def _funds_refusal(account: Account, amount_minor: int) -> Refusal | None:
-    flow = _flow(account, amount_minor)
-    if (
-        flow < 0
-        and account.floor_minor is not None
-        and account.available_minor + flow < account.floor_minor
-    ):
-        return InsufficientFunds()
+    floor_minor = account.floor_minor
+    if floor_minor is not None:
+        flow = _flow(account, amount_minor)
+        if flow < 0 and account.available_minor + flow < floor_minor:
+            return InsufficientFunds()
     if amount_minor > 0:
         sums = account.posted_debits + account.pending_debits + amount_minor
     else:

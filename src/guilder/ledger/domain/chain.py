@@ -14,7 +14,7 @@ from typing import Final
 from uuid import UUID
 
 from guilder.kernel.clock import epoch_microseconds
-from guilder.kernel.seals import LENGTH
+from guilder.kernel.seals import sized, sized_word
 
 GENESIS: Final = bytes(32)
 """The hash before an account's first entry."""
@@ -72,14 +72,9 @@ def transaction_digest(
                     recorded_us,
                     0 if expires_at is None else epoch_microseconds(expires_at),
                 ),
-                *_sized(kind),
-                *_sized(description),
-                *_sized(metadata),
+                sized_word(kind),
+                sized(description),
+                sized(metadata),
             )
         )
     ).digest()
-
-
-def _sized(text: str) -> tuple[bytes, bytes]:
-    encoded = text.encode()
-    return LENGTH(len(encoded)), encoded

@@ -17,6 +17,8 @@ from guilder.kernel.ids import AccountId, ControlId, UserId
 from guilder.kernel.money import format_minor
 from guilder.ledger.api import Account, ControlLimits, Direction, LimitExceeded
 
+_OUTFLOW, _INFLOW = Direction.OUTFLOW, Direction.INFLOW
+
 
 class Control(Struct, kw_only=True):
     """A control as it stands inside a book.
@@ -98,6 +100,11 @@ Charge: TypeAlias = tuple[Control, int]
 """A control and how much of it one transaction uses."""
 
 
+def direction_of(flow: int) -> Direction:
+    """Which way money crosses an account."""
+    return _OUTFLOW if flow < 0 else _INFLOW
+
+
 class Controls:
     """All controls of a book, found by the account or owner they are set on."""
 
@@ -119,11 +126,10 @@ class Controls:
             return []
         charged: dict[UUID, Charge] = {}
         for account, flow in flows:
-            direction = Direction.OUTFLOW if flow < 0 else Direction.INFLOW
             owned = () if account.owner_id is None else by_subject.get(account.owner_id, ())
             for control in (*by_subject.get(account.id, ()), *owned):
                 if (
-                    control.direction is direction
+                    control.direction is direction_of(flow)
                     and control.currency is account.currency
                     and control.covers(kind)
                 ):

@@ -22,10 +22,10 @@ def account_seal(account: NewAccount | Account, *, created_at: datetime) -> byte
         str(account.id),
         None if account.owner_id is None else str(account.owner_id),
         account.code,
-        account.type.value,
+        account.type,
         account.currency.code,
         _number(account.floor_minor),
-        account.status.value,
+        account.status,
         _moment(created_at),
     )
 
@@ -43,7 +43,7 @@ def hold_seal(hold: Hold) -> bytes:
         hold_lines(hold.lines),
         str(hold.amount_minor),
         str(hold.posted_minor),
-        hold.state.value,
+        hold.state,
         _moment(hold.expires_at),
         None if hold.ended_at is None else _moment(hold.ended_at),
     )
@@ -55,7 +55,7 @@ def control_seal(control: Control) -> bytes:
         str(control.id),
         str(control.subject_id),
         control.currency.code,
-        control.direction.value,
+        control.direction,
         None if control.kinds is None else ",".join(sorted(control.kinds)),
         _number(control.limits.per_transaction_minor),
         _number(control.limits.per_day_minor),

@@ -15,14 +15,14 @@ import msgspec
 
 from guilder.kernel.clock import epoch_microseconds
 from guilder.kernel.errors import Refusal
-from guilder.kernel.seals import LENGTH
+from guilder.kernel.seals import sized, sized_word
 from guilder.payments.api import Payment, PaymentOrder
 
 _NO_ID: Final = bytes(16)
 _ORDER: Final = Struct(">16s16sq3s").pack
 _PAYMENT: Final = Struct(">16s16sq32s").pack
 _MOMENT: Final = Struct(">q").pack
-_ABSENT: Final = LENGTH(-1)
+_NO_REASON: Final = sized(None) * 3
 
 
 def fingerprint(order: PaymentOrder) -> bytes:
@@ -39,8 +39,8 @@ def fingerprint(order: PaymentOrder) -> bytes:
             order.amount_minor,
             order.currency.code.encode(),
         )
-        + _sized(order.type.value)
-        + _sized(order.description)
+        + sized_word(order.type)
+        + sized(order.description)
     ).digest()
 
 
@@ -48,9 +48,9 @@ def payment_seal(payment: Payment, *, fingerprint: bytes) -> bytes:
     """Over every column of a payment."""
     failure = payment.failure
     reason = (
-        _ABSENT * 3
+        _NO_REASON
         if failure is None
-        else _sized(failure.code) + _sized(failure.message) + _sized(details(failure))
+        else sized(failure.code) + sized(failure.message) + sized(details(failure))
     )
     return sha256(
         _PAYMENT(
@@ -59,8 +59,8 @@ def payment_seal(payment: Payment, *, fingerprint: bytes) -> bytes:
             epoch_microseconds(payment.created_at),
             fingerprint,
         )
-        + _sized(payment.status.value)
-        + _sized(payment.order.key)
+        + sized_word(payment.status)
+        + sized(payment.order.key)
         + reason
         + _effective(payment.order)
     ).digest()
@@ -74,8 +74,3 @@ def _effective(order: PaymentOrder) -> bytes:
 def details(failure: Refusal) -> str:
     """The details of a refusal as the JSON text that is stored."""
     return msgspec.json.encode(failure.details).decode()
-
-
-def _sized(text: str) -> bytes:
-    encoded = text.encode()
-    return LENGTH(len(encoded)) + encoded
