@@ -22,8 +22,6 @@ class Clock(Protocol):
     def now(self) -> datetime: ...
 
 
-# A batch happens at one moment, and each of its rows and digests has it.
-@lru_cache(maxsize=64)
 def epoch_microseconds(moment: datetime) -> int:
     """Microseconds since 1970-01-01 UTC, exact (no float on the way).
 
@@ -32,3 +30,9 @@ def epoch_microseconds(moment: datetime) -> int:
     """
     invariant(moment.tzinfo is not None, "a moment carries its time zone")
     return (moment - EPOCH) // _MICROSECOND
+
+
+@lru_cache(maxsize=16)
+def shared_epoch_microseconds(moment: datetime) -> int:
+    """`epoch_microseconds`, of a moment that many rows have in common: that of their batch."""
+    return epoch_microseconds(moment)

@@ -18,7 +18,7 @@ from struct import Struct
 from typing import Any, Final, NewType
 from uuid import UUID
 
-from guilder.kernel.clock import epoch_microseconds
+from guilder.kernel.clock import shared_epoch_microseconds
 
 PackedRows = NewType("PackedRows", bytes)
 """An array of rows: what a parameter takes."""
@@ -117,4 +117,4 @@ def word_column(value: str) -> bytes:
 
 def since_2000(moment: datetime) -> int:
     """A timestamptz as PostgreSQL has it: microseconds since the beginning of the year 2000."""
-    return epoch_microseconds(moment) - _SINCE_2000_US
+    return shared_epoch_microseconds(moment) - _SINCE_2000_US

@@ -1,10 +1,11 @@
-"""Makes the identifiers that Guilder chooses itself: UUID version 7 (RFC 9562), time-ordered."""
+"""Makes the identifiers that Guilder chooses itself: UUIDs (RFC 9562), mostly in order of time."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from uuid_utils import uuid7
+from uuid_utils import UUID as RustUUID  # noqa: N811 - beside the other two
+from uuid_utils import uuid5, uuid7
 
 from guilder.platform.db import DriverUUID
 
@@ -16,6 +17,11 @@ def new_id() -> UUID:
     on its way, it is had for a tenth of the time.
     """
     return DriverUUID(uuid7().bytes)
+
+
+def named_id(namespace: UUID, name: str) -> UUID:
+    """The UUID version 5 of a name: always the same one, in an eighth of the time."""
+    return DriverUUID(uuid5(RustUUID(bytes=namespace.bytes), name).bytes)
 
 
 def native(id_: UUID) -> UUID:

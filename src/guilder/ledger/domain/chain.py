@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Final
 from uuid import UUID
 
-from guilder.kernel.clock import epoch_microseconds
+from guilder.kernel.clock import epoch_microseconds, shared_epoch_microseconds
 from guilder.kernel.seals import sized, sized_word
 
 GENESIS: Final = bytes(32)
@@ -68,7 +68,7 @@ def transaction_digest(
                 transaction_id.bytes,
                 _NO_ID if reverses_id is None else reverses_id.bytes,
                 _TIMES(
-                    epoch_microseconds(effective_at),
+                    shared_epoch_microseconds(effective_at),
                     recorded_us,
                     0 if expires_at is None else epoch_microseconds(expires_at),
                 ),

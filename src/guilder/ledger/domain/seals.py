@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from guilder.kernel.clock import epoch_microseconds
+from guilder.kernel.clock import epoch_microseconds, shared_epoch_microseconds
 from guilder.kernel.seals import seal
 from guilder.ledger.api import Account, EntryDraft, NewAccount
 from guilder.ledger.domain.controls import Control
@@ -62,7 +62,7 @@ def control_seal(control: Control) -> bytes:
         _number(control.limits.per_month_minor),
         control.time_zone,
         _moment(control.created_at),
-        _moment(control.used_at),
+        str(shared_epoch_microseconds(control.used_at)),
         str(control.day_used_minor),
         str(control.month_used_minor),
     )

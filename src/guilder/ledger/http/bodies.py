@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta, Struct
@@ -26,6 +26,7 @@ from guilder.ledger.api import (
 from guilder.ledger.service.read_ledger import EntryView, TransactionView
 from guilder.platform.http.fields import Amount, CurrencyCode, Description, Moment
 from guilder.platform.http.route import Request
+from guilder.platform.identifiers import named_id
 
 Kind = Annotated[
     str,
@@ -193,7 +194,7 @@ def id_for(request: Request, *, given: UUID | None, place: str = "") -> Transact
     if given is not None:
         return TransactionId(given)
     name = f"{request.user.user_id}:{request.idempotency_key}:{place}"
-    return TransactionId(uuid5(_IDS, name))
+    return TransactionId(named_id(_IDS, name))
 
 
 def of_key(refusal: Refusal, *, given: UUID | None) -> Refusal:

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from guilder.kernel.clock import epoch_microseconds
+from guilder.kernel.clock import epoch_microseconds, shared_epoch_microseconds
 from guilder.kernel.errors import Refusal
 from guilder.kernel.seals import sized, sized_word
 from guilder.payments.api import Payment, PaymentOrder
@@ -56,7 +56,7 @@ def payment_seal(payment: Payment, *, fingerprint: bytes) -> bytes:
         _PAYMENT(
             payment.id.bytes,
             payment.order.caller_id.bytes,
-            epoch_microseconds(payment.created_at),
+            shared_epoch_microseconds(payment.created_at),
             fingerprint,
         )
         + sized_word(payment.status)
