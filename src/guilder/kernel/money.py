@@ -80,9 +80,10 @@ def format_minor(minor: int, currency: Currency) -> str:
     exponent = currency.exponent
     if exponent == 0:
         return str(minor)
-    sign, digits = ("-", -minor) if minor < 0 else ("", minor)
-    units, decimals = divmod(digits, currency.minor_per_unit)
-    return f"{sign}{units}.{decimals:0{exponent}d}"
+    sign, digits = ("-", str(-minor)) if minor < 0 else ("", str(minor))
+    if len(digits) <= exponent:
+        digits = digits.zfill(exponent + 1)
+    return f"{sign}{digits[:-exponent]}.{digits[-exponent:]}"
 
 
 def allocate(amount_minor: int, weights: Sequence[int]) -> list[int]:

@@ -32,6 +32,18 @@ def native(id_: UUID) -> UUID:
     return DriverUUID(id_.bytes)
 
 
+def read_id(text: str) -> UUID:
+    """The id that a text names in its usual hyphenated form, of the database driver's own kind.
+
+    Raises:
+        ValueError: it is in no such form.
+    """
+    found = DriverUUID(text)
+    if str(found) != text.lower():
+        raise ValueError("the text is no UUID in its usual form")
+    return found
+
+
 def new_id_text() -> str:
     """A new UUID version 7 as text, for what is only ever shown (six times cheaper)."""
     return str(uuid7())

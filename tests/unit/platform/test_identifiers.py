@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID, uuid4, uuid5
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guilder.platform.identifiers import named_id, native, new_id
+from guilder.platform.identifiers import named_id, native, new_id, read_id
 
 
 @given(namespace=st.uuids(), name=st.text())
@@ -29,3 +30,30 @@ def test_a_native_id_is_equal_and_found_under_the_other():
 
     assert native(other) == other
     assert hash(native(other)) == hash(other)
+
+
+@given(id_=st.uuids())
+def test_an_id_is_read_in_its_usual_form_in_either_case(id_: UUID):
+    assert read_id(str(id_)) == id_
+    assert read_id(str(id_).upper()) == id_
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "01a229d536e175 33bd705c405fc1d2ab",
+        "01a229d536e17533bd705c405fc1d2ab",
+        "{01a229d5-36e1-7533-bd70-5c405fc1d2ab}",
+        "urn:uuid:01a229d5-36e1-7533-bd70-5c405fc1d2ab",
+        "01a229d53-6e1-7533-bd70-5c405fc1d2ab",
+        "01a229d5-36e1-7533-bd70-5c405fc1d2az",
+        "\u06601a229d5-36e1-7533-bd70-5c405fc1d2a",
+        " 1a229d5-36e1-7533-bd70-5c405fc1d2ab",
+        "01a229d5-36e1-7533-bd70-5c405fc1d2ab\n",
+    ],
+)
+def test_nothing_else_is_read_as_an_id(text: str):
+    with pytest.raises(ValueError, match="UUID"):
+        read_id(text)

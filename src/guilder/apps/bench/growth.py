@@ -54,8 +54,14 @@ async def fill(ground: Ground, *, town: Town, entries: int, report: Report) -> i
 
 
 async def measure(load: Load, *, on: Served, entries: int, uniform: float) -> Figure:
-    """Transfers a second between any two wallets, with so many entries stored."""
-    loaded, detail = await load.put(on, mode=Mode.TRANSFER)
+    """Transfers a second between any two wallets, with so many entries stored.
+
+    Each wallet's last entries are on pages of their own by then, which go to the log whole when
+    they are first touched after a checkpoint: some seconds of every fifteen minutes. So it is
+    measured twice, and the figure is that of the other minutes.
+    """
+    after_checkpoint, _ = await load.put(on, mode=Mode.TRANSFER)
+    loaded, detail = await load.put(on, mode=Mode.TRANSFER, settles=False)
     return Figure(
         name="growth",
         title=f"transfers over HTTP, {entries:,} entries stored",
@@ -64,5 +70,5 @@ async def measure(load: Load, *, on: Served, entries: int, uniform: float) -> Fi
         against="transfers over HTTP",
         ratio=loaded.rate / uniform,
         target=0.9,
-        detail=detail,
+        detail={"just after a checkpoint /s": round(after_checkpoint.rate), **detail},
     )

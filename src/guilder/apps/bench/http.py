@@ -40,10 +40,11 @@ class Load:
         connections: int = CONNECTIONS,
         rest_ms: float = 0.0,
         waits: bool = True,
+        settles: bool = True,
     ) -> tuple[Loaded, Detail]:
         """Warm up, let background work and the disk come to rest, and measure.
 
-        ``waits`` for background work, where there is any.
+        ``waits`` for background work, where there is any; ``settles`` the disk by a checkpoint.
 
         Raises:
             CannotMeasure: not every answer was good.
@@ -59,7 +60,8 @@ class Load:
         self._generator.run(warm_up, port=on.port)
         if waits:
             await caught_up(self._ground)
-        await self._ground.settle()
+        if settles:
+            await self._ground.settle()
         before = self._used(on)
         loaded = self._generator.run(request, port=on.port)
         spent = zip(_PARTIES, before, self._used(on), strict=True)

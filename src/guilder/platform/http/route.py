@@ -17,6 +17,7 @@ import msgspec
 from guilder.kernel.errors import NotFound, Refusal, Unauthenticated
 from guilder.kernel.invariant import invariant
 from guilder.platform.auth import Caller
+from guilder.platform.identifiers import read_id
 
 
 class Access(Enum):
@@ -69,14 +70,10 @@ class Request:
         Raises:
             NotFound: it is no UUID in its usual hyphenated form, so nothing has it.
         """
-        text = self.params[name]
         try:
-            found = UUID(text)
+            return read_id(self.params[name])
         except ValueError:
             raise NotFound from None
-        if str(found) != text.lower():
-            raise NotFound
-        return found
 
 
 @dataclass(slots=True, kw_only=True)
