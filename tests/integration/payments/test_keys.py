@@ -12,6 +12,7 @@ from guilder.kernel.currencies import CURRENCIES, INR
 from guilder.kernel.ids import UserId
 from guilder.payments.api import PaymentOrder
 from guilder.payments.service.forget_claims import forget_old_claims
+from guilder.platform.db import AlreadyThere
 from tests.integration.payments.conftest import NewBank
 from tests.support.bank import Bank, person, refusals, transfer
 from tests.support.branch import served
@@ -182,3 +183,18 @@ async def _keys(superuser: Connection, owner_id: UserId) -> set[str]:
         "SELECT key FROM payments.idempotency WHERE owner_id = $1", owner_id
     )
     return {row[0] for row in rows}
+
+
+async def test_an_account_that_was_edited_back_takes_nothing_more_and_is_told_as_a_bug(
+    bank: Bank, superuser: Connection, order: PaymentOrder
+):
+    """Its next entry is there already: looking again would find the same, for ever."""
+    rewind = "UPDATE ledger.accounts SET sequence = sequence + $2 WHERE id = $1"
+    await superuser.execute(rewind, order.from_wallet_id, -1)
+    try:
+        with pytest.raises(AlreadyThere):
+            await bank.engine.pay(order)
+    finally:
+        await superuser.execute(rewind, order.from_wallet_id, 1)
+
+    assert refusals([await bank.engine.pay(order)]) == []

@@ -70,15 +70,14 @@ _WRITE_BOOK: Final = """
             sequence = v.sequence, last_hash = v.last_hash, moved_at = $1
         FROM unnest($4::ledger.moved_accounts) AS v
         WHERE a.id = v.id
-    ), used AS (
-        UPDATE ledger.controls c
-        SET used_at = v.used_at, day_used_minor = v.day_used_minor,
-            month_used_minor = v.month_used_minor, seal = v.seal
-        FROM unnest($5::ledger.used_controls) AS v
-        WHERE c.id = v.id
     )
-    SELECT
+    UPDATE ledger.controls c
+    SET used_at = v.used_at, day_used_minor = v.day_used_minor,
+        month_used_minor = v.month_used_minor, seal = v.seal
+    FROM unnest($5::ledger.used_controls) AS v
+    WHERE c.id = v.id
 """
+_IDS: Final = "transactions_pkey"
 _WRITE_STATUS: Final = """
     UPDATE ledger.accounts SET status = $2, seal = $3 WHERE id = $1
 """
@@ -209,6 +208,8 @@ async def write_book(tx: Tx, book: LockedBook) -> None:
             rows([packed.control(control) for control in book.changed_controls]),
         )
     except AlreadyThere as clash:
+        if clash.constraint_name != _IDS:
+            raise  # an entry stands where none can: somebody edited the account
         raise TryAgain("a transaction's id was taken in the meantime") from clash
     if book.holds:
         await insert_holds(tx, book.holds)

@@ -61,6 +61,7 @@ _WRITE: Final = """
         seal
     FROM new
 """
+_KEYS: Final = "idempotency_pkey"
 _GIVE_UP: Final = """
     DELETE FROM payments.idempotency i
     USING unnest($1::uuid[], $2::text[]) AS over(owner_id, key)
@@ -119,6 +120,8 @@ async def write(
     try:
         await tx.execute(_WRITE, rows([packed(kept) for kept in ordered]), now)
     except AlreadyThere as clash:
+        if clash.constraint_name != _KEYS:
+            raise
         raise TryAgain("a key was taken by another process in the meantime") from clash
 
 
