@@ -57,14 +57,14 @@ BUGS: Final = (
     Bug(
         "what is held can be spent",
         "ledger/domain/book.py",
-        "account.available_minor + flow < account.floor_minor",
-        "account.balance_minor + flow < account.floor_minor",
+        "account.available_minor + flow < floor_minor",
+        "account.balance_minor + flow < floor_minor",
     ),
     Bug(
         "a minor unit too much can be spent",
         "ledger/domain/book.py",
-        "account.available_minor + flow < account.floor_minor",
-        "account.available_minor + flow < account.floor_minor - 1",
+        "account.available_minor + flow < floor_minor",
+        "account.available_minor + flow < floor_minor - 1",
     ),
     Bug(
         "a hold is counted twice",
@@ -166,8 +166,9 @@ BUGS: Final = (
     Bug(
         "a key that another process has just taken is taken again",
         "payments/store/records.py",
-        "            WHERE i.created_at <= $3\n",
-        "            WHERE i.created_at <= $3 OR true\n",
+        "COALESCE(failure_code, status), $2 FROM new\n",
+        "COALESCE(failure_code, status), $2 FROM new\n"
+        "ON CONFLICT (owner_id, key) DO UPDATE SET transaction_id = excluded.transaction_id\n",
     ),
     Bug(
         "a refused payment is kept as completed",
@@ -178,8 +179,8 @@ BUGS: Final = (
     Bug(
         "the key of a refused payment is claimed without the payment",
         "payments/store/records.py",
-        "        FROM new\n    )\n    SELECT count(*) FROM claimed",
-        "        FROM new WHERE failure_code IS NULL\n    )\n    SELECT count(*) FROM claimed",
+        "        seal\n    FROM new\n",
+        "        seal\n    FROM new WHERE failure_code IS NULL\n",
     ),
     Bug(
         "somebody else's wallet can be paid from",
