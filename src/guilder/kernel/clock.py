@@ -32,7 +32,12 @@ def epoch_microseconds(moment: datetime) -> int:
     return (moment - EPOCH) // _MICROSECOND
 
 
-@lru_cache(maxsize=16)
 def shared_epoch_microseconds(moment: datetime) -> int:
     """`epoch_microseconds`, of a moment that many rows have in common: that of their batch."""
+    # Elsewhere two moments can be equal and an hour apart, when clocks are set back.
+    return _of_utc(moment) if moment.tzinfo is UTC else epoch_microseconds(moment)
+
+
+@lru_cache(maxsize=16)
+def _of_utc(moment: datetime) -> int:
     return epoch_microseconds(moment)

@@ -1,17 +1,16 @@
-"""Refusals carry a message and details; bugs are loud; moments are counted exactly."""
+"""Refusals carry a message and details; bugs are loud; seals tell rows apart."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guilder.kernel.clock import EPOCH, epoch_microseconds
 from guilder.kernel.errors import NotFound, Overloaded, Refusal
 from guilder.kernel.invariant import InvariantViolation, invariant
-from guilder.kernel.seals import seal
+from guilder.kernel.seals import seal, sized, sized_word
 
 
 def test_a_refusal_has_its_own_message_unless_it_is_given_one():
@@ -38,18 +37,15 @@ def test_an_invariant_stops_when_it_is_false():
         invariant(condition=[], message="broken")
 
 
-@given(st.datetimes(timezones=st.just(UTC)))
-def test_microseconds_since_the_epoch_are_exact(moment: datetime):
-    assert EPOCH + timedelta(microseconds=epoch_microseconds(moment)) == moment
-
-
-def test_a_moment_without_its_time_zone_is_a_bug():
-    with pytest.raises(InvariantViolation):
-        epoch_microseconds(datetime(2026, 1, 1))  # noqa: DTZ001 - that is the bug
-
-
 @given(st.lists(st.one_of(st.none(), st.text(max_size=4)), max_size=4), st.data())
 def test_a_seal_tells_any_two_rows_apart(row: list[str | None], data: st.DataObject):
     other = data.draw(st.lists(st.one_of(st.none(), st.text(max_size=4)), max_size=4))
 
     assert (seal(*row) == seal(*other)) == (row == other)
+
+
+@given(texts=st.lists(st.one_of(st.none(), st.text(max_size=4), st.text(min_size=300)), max_size=3))
+def test_a_seal_is_of_its_texts_one_after_the_other(texts: list[str | None]):
+    assert seal(*texts) == sha256(b"".join(map(sized, texts))).digest()
+    for text in texts:
+        assert text is None or sized_word(text) == sized(text)
