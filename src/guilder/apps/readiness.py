@@ -11,6 +11,7 @@ import structlog
 
 from guilder.platform.db import Database
 from guilder.platform.postgres.migrator import pending
+from guilder.platform.uncut import uncut
 
 _log = structlog.get_logger("guilder.readiness")
 _PATIENCE_S: Final = 3.0
@@ -57,7 +58,7 @@ class Readiness:
         asked = self._asked
         if asked is None or (asked.done() and self._monotonic() >= self._holds_until):
             asked = self._asked = asyncio.create_task(self._ask())
-        return await asyncio.shield(asked)
+        return await uncut(asked)
 
     async def _ask(self) -> Mapping[str, bool]:
         names = ("database", "migrations", "durability", "keys")

@@ -37,6 +37,7 @@ from guilder.platform.db_failures import (
 from guilder.platform.db_notifying import Notifier
 from guilder.platform.db_opening import First, Opening
 from guilder.platform.db_rows import take_rows_as_bytes
+from guilder.platform.uncut import uncut
 
 __all__ = [
     "NOT_OF_THE_WORK",
@@ -343,7 +344,7 @@ class Database:
         """
         running = asyncio.ensure_future(self._run(work))
         try:
-            return await asyncio.shield(running)
+            return await uncut(running)
         except asyncio.CancelledError:
             running.add_done_callback(_tell_of_bug)  # nobody waits for it any more
             raise

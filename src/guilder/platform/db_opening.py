@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from guilder.platform.uncut import uncut
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class First:
@@ -50,7 +52,7 @@ class Opening:
         if self._working is None:
             self._working = asyncio.create_task(self._do())
             self._working.add_done_callback(_heed)
-        await asyncio.shield(self._working)
+        await uncut(self._working)
 
     async def close(self) -> None:
         """End what is being done: nobody will use the pool."""

@@ -26,6 +26,7 @@ from msgspec import Struct
 from guilder.kernel.errors import Overloaded
 from guilder.platform.keys import ACCESS_TOKEN_LIFE_S
 from guilder.platform.permissions import Definitions
+from guilder.platform.uncut import uncut
 
 CHANNEL: Final = "guilder_revocations"
 PATIENCE_S: Final = 5.0
@@ -190,7 +191,7 @@ class Standing:
         flight = self._flight
         try:
             if flight is not None and not flight.done():
-                await asyncio.shield(flight)
+                await uncut(flight)
             else:
                 await self.refresh()
         except Exception as failure:
@@ -207,7 +208,7 @@ class Standing:
         if self._flight is None or self._flight.done():
             self._flight = asyncio.create_task(self._read())
             self._flight.add_done_callback(_noted)
-        await asyncio.shield(self._flight)
+        await uncut(self._flight)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

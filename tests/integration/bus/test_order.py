@@ -13,6 +13,7 @@ import pytest
 from guilder.platform import outbox
 from guilder.platform.bus import Bus, Start
 from guilder.platform.db import Database
+from guilder.platform.db_rows import take_rows_as_bytes
 from tests.support.database import OwnDatabase
 from tests.support.notebook import drained, notes, numbered, publish, taking_notes
 from tests.support.waiting import until
@@ -87,7 +88,7 @@ async def test_a_key_is_heard_in_the_order_of_its_changes_not_of_their_transacti
     subscription = taking_notes("waited", starts=Start.NOW)
     bus = Bus(db, [subscription])
     await bus.join()
-    anna, idle, ben = [await asyncpg.connect(house.url()) for _ in range(3)]
+    anna, idle, ben = [await _session(house) for _ in range(3)]
     for connection in (anna, idle, ben):
         await connection.execute("BEGIN")
         await connection.execute(BEGIN_EARLY)
@@ -110,7 +111,7 @@ async def test_an_event_that_commits_late_is_not_skipped(house: OwnDatabase, db:
     subscription = taking_notes("late", starts=Start.NOW)
     bus = Bus(db, [subscription])
     await bus.join()
-    slow = await asyncpg.connect(house.url())
+    slow = await _session(house)
     await slow.execute("BEGIN")
     await outbox.append(slow, [numbered("slow", 1)])
     await publish(db, "fast", 1, 2)
@@ -168,3 +169,10 @@ async def test_a_running_bus_hears_what_another_process_commits(house: OwnDataba
     await elsewhere.close()
 
     assert await notes(db, "prompt") == {"prompt": [1]}
+
+
+async def _session(house: OwnDatabase) -> asyncpg.Connection[asyncpg.Record]:
+    """A session that begins and ends its transactions as the test says."""
+    session = await asyncpg.connect(house.url())
+    await take_rows_as_bytes(session)
+    return session

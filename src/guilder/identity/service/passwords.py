@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, TypeVar
 from guilder.identity.service.argon2 import HASH_BYTES, SALT_BYTES, argon2
 from guilder.identity.service.hashing_processes import HashingProcesses
 from guilder.kernel.errors import Overloaded
+from guilder.platform.uncut import uncut
 
 Result = TypeVar("Result")
 
@@ -146,7 +147,7 @@ class Passwords:
         self._running.add(running)
         running.add_done_callback(self._running.discard)
         # A caller who goes away does not stop a hash, so the place stays taken until it ends.
-        return await asyncio.shield(running)
+        return await uncut(running)
 
 
 def _give_way() -> None:
