@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
+import asyncpg
 import pytest
 
 from guilder.kernel.currencies import INR
@@ -30,6 +32,7 @@ from guilder.platform.db import Database
 from guilder.platform.db_rows import rows
 from guilder.platform.identifiers import new_id
 from guilder.platform.origin import Origin
+from tests.support.database import OwnDatabase
 
 NOW = datetime(2026, 11, 29, 23, 59, 59, 999_999, tzinfo=UTC)
 LONG_AGO = datetime(1969, 12, 31, 23, 0, tzinfo=timezone(timedelta(hours=-5)))
@@ -231,3 +234,24 @@ async def test_events_with_and_without_an_origin(db: Database):
         )
         for e in events
     ]
+
+
+async def test_a_pool_that_opened_before_the_migration_sends_them_after_it(
+    database: OwnDatabase, superuser: asyncpg.Connection[asyncpg.Record]
+):
+    await superuser.execute("ALTER DOMAIN platform.new_events RENAME TO not_yet")
+    pool = await database.connect(max_connections=2)
+    events = [outbox.Outgoing(EventId(new_id()), "something.happened", "key", "{}")]
+    async with pool.reading(), pool.reading() as session:
+        assert await session.fetchval("SELECT 1") == 1  # both are open
+    with pytest.raises(asyncpg.UndefinedObjectError):
+        await pool.run(lambda tx: outbox.append(tx, events))
+    await superuser.execute("ALTER DOMAIN platform.not_yet RENAME TO new_events")
+
+    await asyncio.gather(*(pool.run(lambda tx: outbox.append(tx, events)) for _ in range(8)))
+
+    written = await pool.fetchval(
+        "SELECT count(*) FROM platform.outbox WHERE id = $1", events[0].id
+    )
+    assert written == 8
+    await pool.close()

@@ -36,7 +36,7 @@ from guilder.platform.db_failures import (
 )
 from guilder.platform.db_notifying import Notifier
 from guilder.platform.db_opening import First, Opening
-from guilder.platform.db_rows import take_rows_as_bytes
+from guilder.platform.db_rows import has_all_domains, take_rows_as_bytes
 from guilder.platform.uncut import uncut
 
 __all__ = [
@@ -139,6 +139,13 @@ def rows_done(tag: str) -> int:
     return int(tag.rpartition(" ")[2])
 
 
+@dataclass(slots=True)
+class _Early:
+    """Whether a connection was opened before the database was migrated."""
+
+    is_early: bool = False
+
+
 class Database:
     """A pool of connections that act as one PostgreSQL role.
 
@@ -152,8 +159,10 @@ class Database:
         *,
         acquire_s: float,
         opening: Opening | None = None,
+        early: _Early | None = None,
     ) -> None:
         self._pool = pool
+        self._early = early or _Early()
         self._opening = opening
         self._is_closing = False
         self._acquire_s = acquire_s
@@ -202,8 +211,11 @@ class Database:
             )
             opening = Opening(first, aside=aside)
 
+        early = _Early()
+
         async def prepare(connection: Any) -> None:
-            await take_rows_as_bytes(connection)
+            if not await take_rows_as_bytes(connection):
+                early.is_early = True
             if opening is not None:
                 await opening(connection)
 
@@ -217,7 +229,7 @@ class Database:
             reset=_leave_as_it_is,
             init=prepare,
         )
-        return cls(pool, acquire_s=limits.acquire_s, opening=opening)
+        return cls(pool, acquire_s=limits.acquire_s, opening=opening, early=early)
 
     @classmethod
     def unconnected(cls) -> Database:
@@ -277,13 +289,28 @@ class Database:
         """
         try:
             if self._pool.get_idle_size():  # a timer costs as much as the rest of this
-                return await self._pool.acquire()
-            async with asyncio.timeout(self._acquire_s):
-                return await self._pool.acquire()
+                connection = await self._pool.acquire()
+            else:
+                async with asyncio.timeout(self._acquire_s):
+                    connection = await self._pool.acquire()
+            return await self._informed(connection) if self._early.is_early else connection
         except asyncpg.InterfaceError:
             if self._is_closing:
                 raise TimeoutError from None
             raise
+
+    async def _informed(self, connection: Tx) -> Tx:
+        """A connection that knows what the database has been migrated to since the pool opened."""
+        try:
+            if not await has_all_domains(connection):
+                return connection
+            self._early.is_early = False
+            await self._pool.expire_connections()
+        except BaseException:
+            await self._pool.release(connection)
+            raise
+        await self._pool.release(connection)  # which closes it
+        return await self._connection()
 
     @contextmanager
     def hearing(self, channel: str, hear: Callable[[], Awaitable[None]]) -> Iterator[None]:

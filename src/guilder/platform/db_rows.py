@@ -57,12 +57,32 @@ _DOMAINS: Final = """
 """
 
 
-async def take_rows_as_bytes(connection: Any) -> None:
-    """Let a connection of the driver's take `PackedRows` for every domain over an array of rows."""
-    for domain in await connection.fetch(_DOMAINS):
-        await connection.set_builtin_type_codec(
-            domain["name"], schema=domain["schema"], codec_name="bytea", format="binary"
+_names: Final[set[str]] = set()
+
+
+def domain(name: str) -> str:
+    """The name, for a statement, of a domain over an array of rows; sessions shall know it."""
+    _names.add(name)
+    return name
+
+
+async def take_rows_as_bytes(session: Any) -> bool:
+    """Let a session take `PackedRows` for the domains that the database has: are they all there?
+
+    Those that are not come with a migration, and the session does not learn of them.
+    """
+    found = set()
+    for row in await session.fetch(_DOMAINS):
+        await session.set_builtin_type_codec(
+            row["name"], schema=row["schema"], codec_name="bytea", format="binary"
         )
+        found.add(f"{row['schema']}.{row['name']}")
+    return _names <= found
+
+
+async def has_all_domains(session: Any) -> bool:
+    """Whether the database has every domain that statements name."""
+    return _names <= {f"{row['schema']}.{row['name']}" for row in await session.fetch(_DOMAINS)}
 
 
 def rows(packed: Sequence[bytes]) -> PackedRows:

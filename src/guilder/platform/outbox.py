@@ -16,7 +16,7 @@ from msgspec import Struct
 from guilder.kernel.ids import EventId
 from guilder.platform import failpoints
 from guilder.platform.db import Tx, notify_after_commit
-from guilder.platform.db_rows import id_column, row, rows, text_column, word_column
+from guilder.platform.db_rows import domain, id_column, row, rows, text_column, word_column
 from guilder.platform.identifiers import new_id
 from guilder.platform.origin import NOWHERE, Origin, current
 
@@ -29,13 +29,13 @@ AFTER_SEND: Final = failpoints.declare(
 )
 
 # Not by COPY, which the server plans anew each time: it pays only from some hundred rows on.
-_APPEND: Final = """
+_APPEND: Final = f"""
     INSERT INTO platform.outbox (id, type, key, data, actor_id, request_id, trace_id)
     SELECT id, type, key, data::jsonb, actor_id, request_id, trace_id
-    FROM unnest($1::platform.new_events)
+    FROM unnest($1::{domain("platform.new_events")})
         WITH ORDINALITY AS e(id, type, key, data, actor_id, request_id, trace_id, place)
     ORDER BY place
-"""
+"""  # noqa: S608 - the name is written here
 
 
 class Outgoing(Struct, frozen=True, gc=False):

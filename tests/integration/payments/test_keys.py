@@ -13,6 +13,7 @@ from guilder.kernel.ids import UserId
 from guilder.payments.api import PaymentOrder
 from guilder.payments.service.forget_claims import forget_old_claims
 from guilder.platform.db import AlreadyThere
+from guilder.platform.identifiers import new_id
 from tests.integration.payments.conftest import NewBank
 from tests.support.bank import Bank, person, refusals, transfer
 from tests.support.branch import served
@@ -183,6 +184,19 @@ async def _keys(superuser: Connection, owner_id: UserId) -> set[str]:
         "SELECT key FROM payments.idempotency WHERE owner_id = $1", owner_id
     )
     return {row[0] for row in rows}
+
+
+async def test_a_key_whose_day_is_over_is_new_whatever_became_of_its_payment(
+    bank: Bank, superuser: Connection, order: PaymentOrder
+):
+    assert refusals([await bank.engine.pay(order)]) == []
+    await _age(superuser, order, by=timedelta(hours=24))
+    lose = "UPDATE payments.idempotency SET transaction_id = $2 WHERE key = $1"
+    await superuser.execute(lose, order.key, new_id())
+
+    new = await bank.engine.pay(order)
+
+    assert (new.refusal, new.is_replay) == (None, False)
 
 
 async def test_an_account_that_was_edited_back_takes_nothing_more_and_is_told_as_a_bug(

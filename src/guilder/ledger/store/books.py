@@ -51,30 +51,30 @@ _INSERT_ACCOUNTS: Final = """
 """
 # One statement for all that a book writes: each message to the server and back costs both sides
 # as much as some transfers do. And each row is one value: see the migration of these types.
-_WRITE_BOOK: Final = """
+_WRITE_BOOK: Final = f"""
     WITH recorded AS (
         INSERT INTO ledger.transactions (id, kind, description, metadata, effective_at,
             recorded_at, expires_at, reverses_id, digest)
         SELECT id, kind, description, metadata::json, effective_at, $1, expires_at, reverses_id,
             digest
-        FROM unnest($2::ledger.new_transactions)
+        FROM unnest($2::{packed.TRANSACTIONS})
     ), written AS (
         INSERT INTO ledger.entries (account_id, sequence, transaction_id, amount_minor,
             balance_after_minor, recorded_at, hash)
         SELECT account_id, sequence, transaction_id, amount_minor, balance_after_minor, $1, hash
-        FROM unnest($3::ledger.new_entries)
+        FROM unnest($3::{packed.ENTRIES})
     ), moved AS (
         UPDATE ledger.accounts a
         SET posted_debits = v.posted_debits, posted_credits = v.posted_credits,
             pending_debits = v.pending_debits, pending_credits = v.pending_credits,
             sequence = v.sequence, last_hash = v.last_hash, moved_at = $1
-        FROM unnest($4::ledger.moved_accounts) AS v
+        FROM unnest($4::{packed.ACCOUNTS}) AS v
         WHERE a.id = v.id
     )
     UPDATE ledger.controls c
     SET used_at = v.used_at, day_used_minor = v.day_used_minor,
         month_used_minor = v.month_used_minor, seal = v.seal
-    FROM unnest($5::ledger.used_controls) AS v
+    FROM unnest($5::{packed.CONTROLS}) AS v
     WHERE c.id = v.id
 """
 _IDS: Final = "transactions_pkey"

@@ -15,6 +15,7 @@ from guilder.platform.db_rows import (
     INTEGER,
     MOMENT,
     digest_column,
+    domain,
     head_of_row,
     id_column,
     moment_column,
@@ -23,6 +24,11 @@ from guilder.platform.db_rows import (
     text_column,
     word_column,
 )
+
+TRANSACTIONS: Final = domain("ledger.new_transactions")
+ENTRIES: Final = domain("ledger.new_entries")
+ACCOUNTS: Final = domain("ledger.moved_accounts")
+CONTROLS: Final = domain("ledger.used_controls")
 
 # Eight bytes before the row and before each value.
 _ENTRY: Final = Struct(">8s 8s16s 8sq 8s16s 8sq 8sq 8s32s")

@@ -22,8 +22,7 @@ def upgrade() -> None:
             ALTER COLUMN amount_minor SET STATISTICS 0,
             ALTER COLUMN seal SET STATISTICS 0;
         ALTER TABLE payments.idempotency
-            ALTER COLUMN fingerprint SET STATISTICS 0,
-            ALTER COLUMN transaction_id SET STATISTICS 0;
+            ALTER COLUMN fingerprint SET STATISTICS 0;
     """)
 
 
@@ -31,7 +30,6 @@ def downgrade() -> None:
     """Drop the name, and gather all statistics again."""
     op.execute("""
         ALTER TABLE payments.idempotency
-            ALTER COLUMN transaction_id SET STATISTICS DEFAULT,
             ALTER COLUMN fingerprint SET STATISTICS DEFAULT;
         ALTER TABLE payments.transactions
             ALTER COLUMN seal SET STATISTICS DEFAULT,

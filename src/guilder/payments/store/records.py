@@ -10,6 +10,7 @@ import msgspec
 
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.errors import Refusal
+from guilder.kernel.ids import UserId
 from guilder.payments.api import (
     FailedBefore,
     Payment,
@@ -22,6 +23,7 @@ from guilder.payments.store.seals import details, fingerprint, payment_seal
 from guilder.platform.db import AlreadyThere, Row, TryAgain, Tx, rows_done
 from guilder.platform.db_rows import (
     digest_column,
+    domain,
     id_column,
     integer_column,
     moment_column,
@@ -37,17 +39,18 @@ COLUMNS: Final = """
     t.failure_details::text, t.created_at, t.effective_at
 """
 _FIND_CLAIMS: Final = f"""
-    SELECT {COLUMNS}, i.created_at > $3 AS is_claimed
+    SELECT {COLUMNS}, i.owner_id AS claimed_by, i.key AS claimed_key,
+        i.created_at > $3 AS is_claimed
     FROM unnest($1::uuid[], $2::text[]) AS wanted(owner_id, key)
     JOIN payments.idempotency i ON i.owner_id = wanted.owner_id AND i.key = wanted.key
-    JOIN payments.transactions t ON t.id = i.transaction_id
+    LEFT JOIN payments.transactions t ON t.id = i.transaction_id
 """
 # A key that another transaction has taken since we looked is an error, after which the batch looks
 # again. To leave it alone (ON CONFLICT) would cost each of the others a second look at the index,
 # a lock and a second mark on its row.
-_WRITE: Final = """
+_WRITE: Final = f"""
     WITH new AS MATERIALIZED (
-        SELECT * FROM unnest($1::payments.new_payments)
+        SELECT * FROM unnest($1::{domain("payments.new_payments")})
     ), claimed AS (
         INSERT INTO payments.idempotency
             (owner_id, key, fingerprint, transaction_id, outcome, created_at)
@@ -63,9 +66,14 @@ _WRITE: Final = """
 """
 _KEYS: Final = "idempotency_pkey"
 _GIVE_UP: Final = """
-    DELETE FROM payments.idempotency i
-    USING unnest($1::uuid[], $2::text[]) AS over(owner_id, key)
-    WHERE i.owner_id = over.owner_id AND i.key = over.key AND i.created_at <= $3
+    DELETE FROM payments.idempotency
+    WHERE (owner_id, key) IN (
+        SELECT i.owner_id, i.key
+        FROM unnest($1::uuid[], $2::text[]) AS over(owner_id, key)
+        JOIN payments.idempotency i ON i.owner_id = over.owner_id AND i.key = over.key
+        WHERE i.created_at <= $3
+        ORDER BY i.owner_id, i.key FOR UPDATE OF i
+    )
 """
 _NO_FAILURE: Final = (text_column(None),) * 3
 _FORGET: Final = """
@@ -96,10 +104,12 @@ async def find_claims(tx: Tx, claims: Sequence[Claim], *, now: datetime) -> Clai
     )
     if not found:
         return Claims({}, frozenset())
-    read = [(payment(each), each["is_claimed"]) for each in found]
+    # Of a key that is over nothing else is read: whatever became of its payment, it is new.
+    live = [payment(each) for each in found if each["is_claimed"] and each["id"] is not None]
+    over = [each for each in found if not each["is_claimed"]]
     return Claims(
-        {_claim(kept): kept for kept, is_claimed in read if is_claimed},
-        frozenset(_claim(kept) for kept, is_claimed in read if not is_claimed),
+        {_claim(kept): kept for kept in live},
+        frozenset((UserId(each["claimed_by"]), each["claimed_key"]) for each in over),
     )
 
 
