@@ -239,14 +239,14 @@ async def test_events_with_and_without_an_origin(db: Database):
 async def test_a_pool_that_opened_before_the_migration_sends_them_after_it(
     database: OwnDatabase, superuser: asyncpg.Connection[asyncpg.Record]
 ):
-    await superuser.execute("ALTER DOMAIN platform.new_events RENAME TO not_yet")
+    await superuser.execute("DROP DOMAIN platform.new_events")
     pool = await database.connect(max_connections=2)
     events = [outbox.Outgoing(EventId(new_id()), "something.happened", "key", "{}")]
     async with pool.reading(), pool.reading() as session:
         assert await session.fetchval("SELECT 1") == 1  # both are open
     with pytest.raises(asyncpg.UndefinedObjectError):
         await pool.run(lambda tx: outbox.append(tx, events))
-    await superuser.execute("ALTER DOMAIN platform.not_yet RENAME TO new_events")
+    await superuser.execute("CREATE DOMAIN platform.new_events AS platform.new_event[]")
 
     await asyncio.gather(*(pool.run(lambda tx: outbox.append(tx, events)) for _ in range(8)))
 
