@@ -13,7 +13,6 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -34,9 +33,10 @@ from guilder.platform.db_failures import (
     RowsBusy,
     TryAgain,
 )
+from guilder.platform.db_limits import Limits
 from guilder.platform.db_notifying import Notifier
-from guilder.platform.db_opening import First, Opening
-from guilder.platform.db_rows import has_all_domains, take_rows_as_bytes
+from guilder.platform.db_opening import First, Opening, leave_as_it_is
+from guilder.platform.db_rows import Learning
 from guilder.platform.uncut import uncut
 
 __all__ = [
@@ -121,29 +121,9 @@ def notify_after_commit(channel: str) -> None:
         channels.add(channel)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Time limits of one pool's sessions, in milliseconds on the server, seconds on the client."""
-
-    statement_ms: int = 15_000
-    lock_ms: int = 5_000
-    idle_in_transaction_ms: int = 10_000
-    command_s: float = 20.0
-    connect_s: float = 10.0
-    acquire_s: float = 5.0
-    """How long work waits for a connection while others have them all."""
-
-
 def rows_done(tag: str) -> int:
     """How many rows a statement wrote, by its command tag (``INSERT 0 3``)."""
     return int(tag.rpartition(" ")[2])
-
-
-@dataclass(slots=True)
-class _Early:
-    """Whether a connection was opened before the database was migrated."""
-
-    is_early: bool = False
 
 
 class Database:
@@ -159,10 +139,10 @@ class Database:
         *,
         acquire_s: float,
         opening: Opening | None = None,
-        early: _Early | None = None,
+        learning: Learning | None = None,
     ) -> None:
         self._pool = pool
-        self._early = early or _Early()
+        self._learning = learning or Learning()
         self._opening = opening
         self._is_closing = False
         self._acquire_s = acquire_s
@@ -211,11 +191,10 @@ class Database:
             )
             opening = Opening(first, aside=aside)
 
-        early = _Early()
+        learning = Learning()
 
         async def prepare(connection: Any) -> None:
-            if not await take_rows_as_bytes(connection):
-                early.is_early = True
+            await learning.teach(connection)
             if opening is not None:
                 await opening(connection)
 
@@ -226,10 +205,10 @@ class Database:
             timeout=limits.connect_s,
             command_timeout=limits.command_s,
             server_settings=session,
-            reset=_leave_as_it_is,
+            reset=leave_as_it_is,
             init=prepare,
         )
-        return cls(pool, acquire_s=limits.acquire_s, opening=opening, early=early)
+        return cls(pool, acquire_s=limits.acquire_s, opening=opening, learning=learning)
 
     @classmethod
     def unconnected(cls) -> Database:
@@ -293,7 +272,7 @@ class Database:
             else:
                 async with asyncio.timeout(self._acquire_s):
                     connection = await self._pool.acquire()
-            return await self._informed(connection) if self._early.is_early else connection
+            return await self._informed(connection) if self._learning.is_early else connection
         except asyncpg.InterfaceError:
             if self._is_closing:
                 raise TimeoutError from None
@@ -302,9 +281,8 @@ class Database:
     async def _informed(self, connection: Tx) -> Tx:
         """A connection that knows what the database has been migrated to since the pool opened."""
         try:
-            if not await has_all_domains(connection):
+            if not await self._learning.is_over(connection):
                 return connection
-            self._early.is_early = False
             await self._pool.expire_connections()
         except BaseException:
             await self._pool.release(connection)
@@ -513,12 +491,3 @@ def _tell_of_bug(running: asyncio.Future[Any]) -> None:
     failure = None if running.cancelled() else running.exception()
     if failure is not None and not isinstance(failure, Refusal):
         _log.error("database.failed_alone", exc_info=failure)
-
-
-async def _leave_as_it_is(_: object) -> None:
-    """What a session needs between uses: nothing.
-
-    Work leaves only what its transaction did, which the driver has ended by now; whoever listens or
-    holds a lock of the session closes it afterwards. The driver's own answer is a message with four
-    statements, a third of what a small read costs.
-    """

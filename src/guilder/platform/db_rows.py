@@ -80,9 +80,24 @@ async def take_rows_as_bytes(session: Any) -> bool:
     return _names <= found
 
 
-async def has_all_domains(session: Any) -> bool:
-    """Whether the database has every domain that statements name."""
-    return _names <= {f"{row['schema']}.{row['name']}" for row in await session.fetch(_DOMAINS)}
+class Learning:
+    """What a pool's sessions have learned; ``is_early`` once one knows less than it needs."""
+
+    def __init__(self) -> None:
+        self.is_early = False
+
+    async def teach(self, session: Any) -> None:
+        """Let a new session take packed rows, as far as the database has been migrated."""
+        if not await take_rows_as_bytes(session):
+            self.is_early = True
+
+    async def is_over(self, session: Any) -> bool:
+        """Whether the database has every domain by now: sessions opened from here on know all."""
+        found = await session.fetch(_DOMAINS)
+        if _names <= {f"{row['schema']}.{row['name']}" for row in found}:
+            self.is_early = False
+            return True
+        return False
 
 
 def rows(packed: Sequence[bytes]) -> PackedRows:

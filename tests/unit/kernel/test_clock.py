@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -40,6 +41,6 @@ def test_the_hour_that_comes_twice_is_two_hours():
 
 
 @pytest.mark.parametrize("read", [epoch_microseconds, shared_epoch_microseconds])
-def test_a_moment_without_a_zone_is_refused(read):  # type: ignore[no-untyped-def]
+def test_a_moment_without_a_zone_is_refused(read: Callable[[datetime], int]):
     with pytest.raises(InvariantViolation):
         read(_naive(2026, 1, 1))
