@@ -126,10 +126,11 @@ class Controls:
             return []
         charged: dict[UUID, Charge] = {}
         for account, flow in flows:
+            direction = direction_of(flow)
             owned = () if account.owner_id is None else by_subject.get(account.owner_id, ())
             for control in (*by_subject.get(account.id, ()), *owned):
                 if (
-                    control.direction is direction_of(flow)
+                    control.direction is direction
                     and control.currency is account.currency
                     and control.covers(kind)
                 ):
