@@ -33,7 +33,6 @@ CONTROLS: Final = domain("ledger.used_controls")
 # Eight bytes before the row and before each value.
 _ENTRY: Final = Struct(">8s 8s16s 8sq 8s16s 8sq 8sq 8s32s")
 _ENTRY_HEAD: Final = head_of_row(6, size=_ENTRY.size)
-_pack_entry: Final = _ENTRY.pack
 _ACCOUNT: Final = Struct(">8s 8s16s 8sq 8sq 8sq 8sq 8sq 8s32s")
 _ACCOUNT_HEAD: Final = head_of_row(7, size=_ACCOUNT.size)
 _CONTROL: Final = Struct(">8s 8s16s 8sq 8sq 8sq 8s32s")
@@ -57,7 +56,7 @@ def transaction(posted: PostedTransaction) -> bytes:
 
 def entry(posted: PostedEntry) -> bytes:
     """A row of ``ledger.new_entry``."""
-    return _pack_entry(
+    return _ENTRY.pack(
         _ENTRY_HEAD,
         ID,
         posted.account_id.bytes,

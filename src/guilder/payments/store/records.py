@@ -102,8 +102,6 @@ async def find_claims(tx: Tx, claims: Sequence[Claim], *, now: datetime) -> Clai
         [key for _, key in claims],
         now - KEY_LIFETIME,
     )
-    if not found:
-        return Claims({}, frozenset())
     # Of a key that is over nothing else is read: whatever became of its payment, it is new.
     live = [payment(each) for each in found if each["is_claimed"] and each["id"] is not None]
     over = [each for each in found if not each["is_claimed"]]
@@ -123,8 +121,7 @@ async def write(
     """
     # In the order of their keys, so that two batches that share some wait and never deadlock.
     ordered = sorted(payments, key=lambda kept: (kept.order.caller_id.bytes, kept.order.key))
-    again = [claim for claim in map(_claim, ordered) if claim in over] if over else []
-    if again:
+    if again := over and over.intersection(map(_claim, payments)):
         ids, keys = zip(*again, strict=True)
         await tx.execute(_GIVE_UP, ids, keys, now - KEY_LIFETIME)
     try:
