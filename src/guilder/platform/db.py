@@ -17,11 +17,10 @@ from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
-import structlog
 from asyncpg.pgproto.pgproto import UUID as DriverUUID  # noqa: N811 - for identifiers
 from asyncpg.pool import PoolConnectionProxy
 
-from guilder.kernel.errors import Overloaded, Refusal
+from guilder.kernel.errors import Overloaded
 from guilder.platform.db_failures import (
     BUSY,
     NOT_OF_THE_WORK,
@@ -89,7 +88,6 @@ _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
 
 
-_log = structlog.get_logger("guilder.database")
 _notified: ContextVar[set[str] | None] = ContextVar("guilder_notified", default=None)
 
 
@@ -348,11 +346,7 @@ class Database:
                 takes no writes, or every attempt failed.
         """
         running = asyncio.ensure_future(self._run(work))
-        try:
-            return await uncut(running)
-        except asyncio.CancelledError:
-            running.add_done_callback(_tell_of_bug)  # nobody waits for it any more
-            raise
+        return await uncut(running, told_as="database.failed_alone")
 
     async def _run(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
         pause_s = _FIRST_PAUSE_S
@@ -484,10 +478,3 @@ def _is_lost(connection: Tx) -> bool:
         return connection.is_closed()
     except asyncpg.InterfaceError:
         return True  # the pool has taken it back, as it does when a session ends by itself
-
-
-def _tell_of_bug(running: asyncio.Future[Any]) -> None:
-    """Log what failed with nobody left to hear of it, unless it is a refusal."""
-    failure = None if running.cancelled() else running.exception()
-    if failure is not None and not isinstance(failure, Refusal):
-        _log.error("database.failed_alone", exc_info=failure)

@@ -147,7 +147,7 @@ class Passwords:
         self._running.add(running)
         running.add_done_callback(self._running.discard)
         # A caller who goes away does not stop a hash, so the place stays taken until it ends.
-        return await uncut(running)
+        return await uncut(running, told_as="passwords.failed_alone")
 
 
 def _give_way() -> None:
