@@ -51,7 +51,6 @@ class Opening:
             return
         if self._working is None:
             self._working = asyncio.create_task(self._do())
-            self._working.add_done_callback(_heed)
         await uncut(self._working)
 
     async def close(self) -> None:
@@ -70,12 +69,6 @@ class Opening:
                 await aside.close()
         finally:
             self._working = None
-
-
-def _heed(working: asyncio.Task[None]) -> None:
-    """Those who waited were told of a failure; if nobody did, the next one to look will be."""
-    if not working.cancelled():
-        working.exception()
 
 
 async def leave_as_it_is(_: object) -> None:

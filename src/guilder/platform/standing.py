@@ -207,7 +207,6 @@ class Standing:
             await asyncio.wait([under_way])  # it began before this call
         if self._flight is None or self._flight.done():
             self._flight = asyncio.create_task(self._read())
-            self._flight.add_done_callback(_noted)
         await uncut(self._flight)
 
     @asynccontextmanager
@@ -306,9 +305,3 @@ class Standing:
 def _last_definition(batch: Batch) -> int:
     kinds = (one.position for one in batch.revocations if one.kind is Kind.DEFINITIONS_CHANGED)
     return max(kinds, default=-1)
-
-
-def _noted(flight: asyncio.Task[None]) -> None:
-    """Everybody who waited may be gone: nobody is left to hear of a failure."""
-    if not flight.cancelled():
-        flight.exception()
