@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -93,6 +94,24 @@ UNREADABLE = [
 def test_a_body_that_can_be_misread_is_refused(body: bytes) -> None:
     with pytest.raises(BadRequest):
         read_json(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 9_000 + b"1" + b"}" * 9_000]
+)
+def test_nesting_without_end_is_refused_wherever_it_is_read(body: bytes) -> None:
+    with ThreadPoolExecutor() as elsewhere:
+        for read in (read_json, lambda body: elsewhere.submit(read_json, body).result()):
+            with pytest.raises(BadRequest, match="deep"):
+                read(body)
+
+
+def test_nesting_up_to_the_limit_is_read() -> None:
+    read = read_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b" ")
+
+    for _ in range(MAX_DEPTH - 1):
+        (read,) = read
+    assert read == []
 
 
 def test_brackets_inside_text_do_not_count_as_nesting() -> None:

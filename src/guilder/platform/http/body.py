@@ -8,8 +8,7 @@ a fraction is a `Decimal` with exactly the digits that were sent.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -20,9 +19,8 @@ T = TypeVar("T")
 
 MAX_DEPTH: Final = 32
 _MAX_DIGITS: Final = 40
-# A string to its end, or to the end of the text where it has none.
-_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
-_BRACKET: Final = re.compile(r"[\[\]{}]")
+_NESTS: Final = (dict, list)
+_TOO_DEEP: Final = "The body is nested too deeply."
 _MAX_INTEGER: Final = 2**63 - 1
 
 
@@ -46,28 +44,32 @@ def read_json(body: bytes) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
         raise BadRequest("The body is not valid UTF-8.") from None
-    # Only arrays and objects nest, so few brackets cannot be deep and need no closer look.
-    if text.count("{") + text.count("[") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
-        raise BadRequest("The body is nested too deeply.")
     try:
         value = _decode(text)
     except json.JSONDecodeError:
         raise BadRequest("The body is not valid JSON.") from None
+    except RecursionError:
+        raise BadRequest(_TOO_DEEP) from None
+    # Only arrays and objects nest, so few brackets cannot be deep and need no closer look.
+    if text.count("{") + text.count("[") > MAX_DEPTH and _is_too_deep(value):
+        raise BadRequest(_TOO_DEEP)
     if "\\u" in text:
         _refuse_odd_escapes(value)
     return value
 
 
-def _depth(text: str) -> int:
-    """How deep the brackets of ``text`` nest, those inside strings aside."""
-    depth = deepest = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        if bracket in "{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        else:
-            depth -= 1
-    return deepest
+def _is_too_deep(value: Any) -> bool:
+    """Whether arrays and objects nest in one another more than `MAX_DEPTH` times."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer) if isinstance(inner, _NESTS)]
+    return bool(level)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _refuse_odd_escapes(value: Any) -> None:
