@@ -166,8 +166,8 @@ BUGS: Final = (
     Bug(
         "a key that another process has just taken is taken again",
         "payments/store/records.py",
-        "COALESCE(failure_code, status), $2 FROM new\n",
-        "COALESCE(failure_code, status), $2 FROM new\n"
+        "COALESCE(failure_code, status), $2 FROM paid\n",
+        "COALESCE(failure_code, status), $2 FROM paid\n"
         "ON CONFLICT (owner_id, key) DO UPDATE SET transaction_id = excluded.transaction_id\n",
     ),
     Bug(
@@ -179,8 +179,8 @@ BUGS: Final = (
     Bug(
         "the key of a refused payment is claimed without the payment",
         "payments/store/records.py",
-        "        seal\n    FROM new\n",
-        "        seal\n    FROM new WHERE failure_code IS NULL\n",
+        "effective_at, seal\n        FROM paid\n",
+        "effective_at, seal\n        FROM paid WHERE failure_code IS NULL\n",
     ),
     Bug(
         "somebody else's wallet can be paid from",

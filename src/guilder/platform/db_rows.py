@@ -4,7 +4,7 @@ The driver's own encoder looks at each row in four ways before it calls an encod
 fields. A row that is laid out here costs a third of that, and rows are most of what a batch sends.
 
 A statement names such a parameter by a domain over an array of rows, as in
-``unnest($1::ledger.new_entries)``; `take_rows_as_bytes` tells a connection to send those as they
+``unnest($1::ledger.new_entries)``; `Learning.teach` tells a session to send those as they
 are. A row has the columns of its type in their order. One whose columns all have a fixed length is
 packed by one `Struct`, a head (`ID`, `INTEGER`, …) before each value; another by `row`.
 """
@@ -57,27 +57,15 @@ _DOMAINS: Final = """
 """
 
 
-_names: Final[set[str]] = set()
+_needed: Final[set[tuple[str, str]]] = set()
+"""Schema and name of every domain that a statement names."""
 
 
-def domain(name: str) -> str:
+def row_array(name: str) -> str:
     """The name, for a statement, of a domain over an array of rows; sessions shall know it."""
-    _names.add(name)
+    schema, _, own = name.partition(".")
+    _needed.add((schema, own))
     return name
-
-
-async def take_rows_as_bytes(session: Any) -> bool:
-    """Let a session take `PackedRows` for the domains that the database has: are they all there?
-
-    Those that are not come with a migration, and the session does not learn of them.
-    """
-    found = set()
-    for row in await session.fetch(_DOMAINS):
-        await session.set_builtin_type_codec(
-            row["name"], schema=row["schema"], codec_name="bytea", format="binary"
-        )
-        found.add(f"{row['schema']}.{row['name']}")
-    return _names <= found
 
 
 class Learning:
@@ -87,17 +75,28 @@ class Learning:
         self.is_early = False
 
     async def teach(self, session: Any) -> None:
-        """Let a new session take packed rows, as far as the database has been migrated."""
-        if not await take_rows_as_bytes(session):
+        """Let a new session take `PackedRows`, for the domains that the database has.
+
+        Those that it lacks come with a migration, and this session does not learn of them.
+        """
+        found = await _domains(session)
+        for schema, name in found:
+            await session.set_builtin_type_codec(
+                name, schema=schema, codec_name="bytea", format="binary"
+            )
+        if not _needed <= found:
             self.is_early = True
 
     async def is_over(self, session: Any) -> bool:
         """Whether the database has every domain by now: sessions opened from here on know all."""
-        found = await session.fetch(_DOMAINS)
-        if _names <= {f"{row['schema']}.{row['name']}" for row in found}:
+        if _needed <= await _domains(session):
             self.is_early = False
             return True
         return False
+
+
+async def _domains(session: Any) -> set[tuple[str, str]]:
+    return {(schema, name) for schema, name in await session.fetch(_DOMAINS)}
 
 
 def rows(packed: Sequence[bytes]) -> PackedRows:

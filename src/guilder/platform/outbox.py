@@ -16,7 +16,8 @@ from msgspec import Struct
 from guilder.kernel.ids import EventId
 from guilder.platform import failpoints
 from guilder.platform.db import Tx, notify_after_commit
-from guilder.platform.db_rows import domain, id_column, row, rows, text_column, word_column
+from guilder.platform.db_rows import id_column, row, row_array, rows, text_column, word_column
+from guilder.platform.db_writes import Write, write_together
 from guilder.platform.identifiers import new_id
 from guilder.platform.origin import NOWHERE, Origin, current
 
@@ -29,13 +30,18 @@ AFTER_SEND: Final = failpoints.declare(
 )
 
 # Not by COPY, which the server plans anew each time: it pays only from some hundred rows on.
-_APPEND: Final = f"""
-    INSERT INTO platform.outbox (id, type, key, data, actor_id, request_id, trace_id)
-    SELECT id, type, key, data::jsonb, actor_id, request_id, trace_id
-    FROM unnest($1::{domain("platform.new_events")})
-        WITH ORDINALITY AS e(id, type, key, data, actor_id, request_id, trace_id, place)
-    ORDER BY place
-"""  # noqa: S608 - the name is written here
+_EVENTS: Final = (
+    (
+        "told",
+        f"""
+        INSERT INTO platform.outbox (id, type, key, data, actor_id, request_id, trace_id)
+        SELECT id, type, key, data::jsonb, actor_id, request_id, trace_id
+        FROM unnest($1::{row_array("platform.new_events")})
+            WITH ORDINALITY AS e(id, type, key, data, actor_id, request_id, trace_id, place)
+        ORDER BY place
+        """,  # noqa: S608 - the name is written here
+    ),
+)
 
 
 class Outgoing(Struct, frozen=True, gc=False):
@@ -74,10 +80,14 @@ async def append(tx: Tx, events: Sequence[Outgoing]) -> None:
     Readers are woken once it has, by another connection: PostgreSQL lets transactions that notify
     commit one at a time.
     """
-    if not events:
-        return
-    await tx.execute(_APPEND, rows([packed(event) for event in events]))
+    if events:
+        await write_together(tx, [write_of(events)])
+
+
+def write_of(events: Sequence[Outgoing]) -> Write:
+    """What `append` does, to be done together with what else the transaction writes."""
     notify_after_commit(CHANNEL)
+    return Write(_EVENTS, (rows([packed(event) for event in events]),))
 
 
 def packed(event: Outgoing) -> bytes:

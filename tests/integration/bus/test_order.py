@@ -13,7 +13,7 @@ import pytest
 from guilder.platform import outbox
 from guilder.platform.bus import Bus, Start
 from guilder.platform.db import Database
-from guilder.platform.db_rows import take_rows_as_bytes
+from guilder.platform.db_rows import Learning
 from tests.support.database import OwnDatabase
 from tests.support.notebook import drained, notes, numbered, publish, taking_notes
 from tests.support.waiting import until
@@ -174,5 +174,5 @@ async def test_a_running_bus_hears_what_another_process_commits(house: OwnDataba
 async def _session(house: OwnDatabase) -> asyncpg.Connection[asyncpg.Record]:
     """A session that begins and ends its transactions as the test says."""
     session = await asyncpg.connect(house.url())
-    await take_rows_as_bytes(session)
+    await Learning().teach(session)
     return session

@@ -38,6 +38,7 @@ from guilder.ledger.api.refusals import (
     Unbalanced,
 )
 from guilder.platform.db import Tx
+from guilder.platform.db_writes import Write
 
 __all__ = [
     "Account",
@@ -334,12 +335,14 @@ class Ledger(Protocol):
         """
         ...
 
-    async def write(self, tx: Tx, book: Book) -> None:
-        """Store everything that was posted in ``book``, in a few set-based statements.
+    async def write(self, tx: Tx, book: Book, *, beside: Sequence[Write] = ()) -> None:
+        """Store everything that was posted in ``book``, and what the caller writes ``beside`` it.
+
+        All of it is one statement, holds aside.
 
         Raises:
-            TryAgain: an id was taken while the book was open. Let it pass: `Database.run` looks
-                again.
+            TryAgain: an id was taken while the book was open, or something beside it. Let it pass:
+                `Database.run` looks again.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -33,6 +33,7 @@ from guilder.ledger.domain.reversals import Original
 from guilder.ledger.store import books, controls, reads, transactions
 from guilder.ledger.store.holds import lock_holds, read_holds
 from guilder.platform.db import TryAgain, Tx
+from guilder.platform.db_writes import Write
 
 _MOMENT = timedelta(microseconds=1)
 
@@ -95,17 +96,17 @@ class PostgresLedger:
             now=now,
         )
 
-    async def write(self, tx: Tx, book: Book) -> None:
-        """Store everything that was posted in ``book``, in a few set-based statements.
+    async def write(self, tx: Tx, book: Book, *, beside: Sequence[Write] = ()) -> None:
+        """Store everything that was posted in ``book``, and what the caller writes ``beside`` it.
 
         Raises:
-            TryAgain: an id was taken while the book was open. Let it pass: `Database.run` looks
-                again.
+            TryAgain: an id was taken while the book was open, or something beside it. Let it pass:
+                `Database.run` looks again.
             InvariantViolation: another ledger opened the book.
         """
         if not isinstance(book, LockedBook):
             raise InvariantViolation("a book is written by the ledger that opened it")
-        await books.write_book(tx, book)
+        await books.write_book(tx, book, beside=beside)
 
     async def accounts(
         self, tx: Tx, account_ids: Collection[AccountId]

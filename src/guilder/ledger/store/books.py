@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -19,8 +19,9 @@ from guilder.ledger.domain.floors import FloorChange
 from guilder.ledger.domain.seals import account_seal, floor_change_seal
 from guilder.ledger.store import packed
 from guilder.ledger.store.holds import end_holds, insert_holds
-from guilder.platform.db import AlreadyThere, Row, TryAgain, Tx, rows_done
+from guilder.platform.db import Row, Tx, rows_done
 from guilder.platform.db_rows import rows
+from guilder.platform.db_writes import Write, write_together
 
 ACCOUNT_COLUMNS: Final = """
     id, owner_id, code, type, currency, posted_debits, posted_credits, pending_debits,
@@ -49,35 +50,51 @@ _INSERT_ACCOUNTS: Final = """
         $6::bigint[], $7::text[], $8::timestamptz[], $9::bytea[])
     ON CONFLICT DO NOTHING
 """
-# One statement for all that a book writes: each message to the server and back costs both sides
-# as much as some transfers do. And each row is one value: see the migration of these types.
-_WRITE_BOOK: Final = f"""
-    WITH recorded AS (
+# Each row is one value: see the migration of these types.
+_BOOK: Final = (
+    (
+        "recorded",
+        f"""
         INSERT INTO ledger.transactions (id, kind, description, metadata, effective_at,
             recorded_at, expires_at, reverses_id, digest)
         SELECT id, kind, description, metadata::json, effective_at, $1, expires_at, reverses_id,
             digest
         FROM unnest($2::{packed.TRANSACTIONS})
-    ), written AS (
+        """,
+    ),
+    (
+        "entered",
+        f"""
         INSERT INTO ledger.entries (account_id, sequence, transaction_id, amount_minor,
             balance_after_minor, recorded_at, hash)
         SELECT account_id, sequence, transaction_id, amount_minor, balance_after_minor, $1, hash
         FROM unnest($3::{packed.ENTRIES})
-    ), moved AS (
+        """,
+    ),
+    (
+        "moved",
+        f"""
         UPDATE ledger.accounts a
         SET posted_debits = v.posted_debits, posted_credits = v.posted_credits,
             pending_debits = v.pending_debits, pending_credits = v.pending_credits,
             sequence = v.sequence, last_hash = v.last_hash, moved_at = $1
         FROM unnest($4::{packed.ACCOUNTS}) AS v
         WHERE a.id = v.id
-    )
-    UPDATE ledger.controls c
-    SET used_at = v.used_at, day_used_minor = v.day_used_minor,
-        month_used_minor = v.month_used_minor, seal = v.seal
-    FROM unnest($5::{packed.CONTROLS}) AS v
-    WHERE c.id = v.id
-"""
-_IDS: Final = "transactions_pkey"
+        """,
+    ),
+    (
+        "used",
+        f"""
+        UPDATE ledger.controls c
+        SET used_at = v.used_at, day_used_minor = v.day_used_minor,
+            month_used_minor = v.month_used_minor, seal = v.seal
+        FROM unnest($5::{packed.CONTROLS}) AS v
+        WHERE c.id = v.id
+        """,
+    ),
+)
+# An entry that stands where one is to be written is no race: somebody edited its account.
+_IDS: Final = frozenset({"transactions_pkey"})
 _WRITE_STATUS: Final = """
     UPDATE ledger.accounts SET status = $2, seal = $3 WHERE id = $1
 """
@@ -190,31 +207,35 @@ async def database_time(tx: Tx) -> datetime:
     return moment
 
 
-async def write_book(tx: Tx, book: LockedBook) -> None:
+async def write_book(tx: Tx, book: LockedBook, *, beside: Sequence[Write]) -> None:
     """Write what was posted: transactions, entries and sums, holds, use of controls.
 
     Raises:
-        TryAgain: an id was taken while the book was open.
+        TryAgain: an id was taken while the book was open, or something ``beside`` it.
     """
-    if not (book.transactions or book.ended_holds):
-        return
-    try:
-        await tx.execute(
-            _WRITE_BOOK,
+    writes = [*beside]
+    if book.transactions or book.ended_holds:
+        writes.append(_write_of(book))
+    if writes:
+        await write_together(tx, writes)
+    if book.holds:
+        await insert_holds(tx, book.holds)
+    if book.ended_holds:
+        await end_holds(tx, book.ended_holds)
+
+
+def _write_of(book: LockedBook) -> Write:
+    return Write(
+        _BOOK,
+        (
             book.now,
             rows([packed.transaction(posted) for posted in book.transactions]),
             rows([packed.entry(posted) for posted in book.entries]),
             rows([packed.account(account) for account in book.changed_accounts]),
             rows([packed.control(control) for control in book.changed_controls]),
-        )
-    except AlreadyThere as clash:
-        if clash.constraint_name != _IDS:
-            raise  # an entry stands where none can: somebody edited the account
-        raise TryAgain("a transaction's id was taken in the meantime") from clash
-    if book.holds:
-        await insert_holds(tx, book.holds)
-    if book.ended_holds:
-        await end_holds(tx, book.ended_holds)
+        ),
+        races=_IDS,
+    )
 
 
 def account_from(row: Row) -> Account:

@@ -15,20 +15,20 @@ from guilder.platform.db_rows import (
     INTEGER,
     MOMENT,
     digest_column,
-    domain,
     head_of_row,
     id_column,
     moment_column,
     row,
+    row_array,
     since_2000,
     text_column,
     word_column,
 )
 
-TRANSACTIONS: Final = domain("ledger.new_transactions")
-ENTRIES: Final = domain("ledger.new_entries")
-ACCOUNTS: Final = domain("ledger.moved_accounts")
-CONTROLS: Final = domain("ledger.used_controls")
+TRANSACTIONS: Final = row_array("ledger.new_transactions")
+ENTRIES: Final = row_array("ledger.new_entries")
+ACCOUNTS: Final = row_array("ledger.moved_accounts")
+CONTROLS: Final = row_array("ledger.used_controls")
 
 # Eight bytes before the row and before each value.
 _ENTRY: Final = Struct(">8s 8s16s 8sq 8s16s 8sq 8sq 8s32s")

@@ -1,7 +1,7 @@
 """The payment engine: orders queue, and every batch is one transaction (group commit).
 
 In a batch: lock the accounts in id order, look up keys and wallets under those locks, decide, write
-everything in a few statements, commit, answer. Whatever fails leaves nothing behind.
+everything in one statement, commit, answer. Whatever fails leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from guilder.platform.identifiers import new_id
 from guilder.wallets.api import Wallets
 
 LOCKED: Final = failpoints.declare("batch.locked", "accounts are locked, nothing is decided")
-CLAIMED: Final = failpoints.declare("batch.claimed", "payments and their keys are written")
+CLAIMED: Final = failpoints.declare("batch.claimed", "keys are found free, nothing is written")
 BEFORE_COMMIT: Final = failpoints.declare("batch.before_commit", "all is written, not committed")
 AFTER_COMMIT: Final = failpoints.declare("batch.after_commit", "committed, nobody is answered yet")
 
@@ -146,10 +146,11 @@ class PaymentEngine:
         )
         decision = decide(batch, state=state)
         if decision.made:
-            await self._ledger.write(tx, book)
-            await records.write(tx, decision.made, now=book.now, over=claims.over)
+            await records.give_up(tx, claims.over, wanted=decision.made, now=book.now)
             await failpoints.reach(CLAIMED)
-            await outbox.append(tx, [_event(payment) for payment in decision.made])
+            payments = records.write_of(decision.made, now=book.now)
+            events = outbox.write_of([_event(payment) for payment in decision.made])
+            await self._ledger.write(tx, book, beside=(payments, events))
             await failpoints.reach(BEFORE_COMMIT)
         await self._give_back(tx, state, decision)
         return decision.outcomes

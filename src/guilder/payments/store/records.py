@@ -20,18 +20,19 @@ from guilder.payments.api import (
 )
 from guilder.payments.domain import KEPT_REFUSALS, KEY_LIFETIME, Claim
 from guilder.payments.store.seals import details, fingerprint, payment_seal
-from guilder.platform.db import AlreadyThere, Row, TryAgain, Tx, rows_done
+from guilder.platform.db import Row, Tx, rows_done
 from guilder.platform.db_rows import (
     digest_column,
-    domain,
     id_column,
     integer_column,
     moment_column,
     row,
+    row_array,
     rows,
     text_column,
     word_column,
 )
+from guilder.platform.db_writes import Write
 
 COLUMNS: Final = """
     t.id, t.type, t.status, t.owner_id, t.from_wallet_id, t.to_wallet_id, t.amount_minor,
@@ -48,23 +49,30 @@ _FIND_CLAIMS: Final = f"""
 # A key that another transaction has taken since we looked is an error, after which the batch looks
 # again. To leave it alone (ON CONFLICT) would cost each of the others a second look at the index,
 # a lock and a second mark on its row.
-_WRITE: Final = f"""
-    WITH new AS MATERIALIZED (
-        SELECT * FROM unnest($1::{domain("payments.new_payments")})
-    ), claimed AS (
+_PAYMENTS: Final = (
+    ("paid", f"SELECT * FROM unnest($1::{row_array('payments.new_payments')})"),
+    (
+        "claimed",
+        """
         INSERT INTO payments.idempotency
             (owner_id, key, fingerprint, transaction_id, outcome, created_at)
-        SELECT owner_id, key, fingerprint, id, COALESCE(failure_code, status), $2 FROM new
-    )
-    INSERT INTO payments.transactions (id, type, status, owner_id, from_wallet_id, to_wallet_id,
-        amount_minor, currency, description, idempotency_key, failure_code, failure_message,
-        failure_details, created_at, effective_at, seal)
-    SELECT id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
-        description, key, failure_code, failure_message, failure_details::json, $2, effective_at,
-        seal
-    FROM new
-"""
-_KEYS: Final = "idempotency_pkey"
+        SELECT owner_id, key, fingerprint, id, COALESCE(failure_code, status), $2 FROM paid
+        """,
+    ),
+    (
+        "kept",
+        """
+        INSERT INTO payments.transactions (id, type, status, owner_id, from_wallet_id,
+            to_wallet_id, amount_minor, currency, description, idempotency_key, failure_code,
+            failure_message, failure_details, created_at, effective_at, seal)
+        SELECT id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
+            description, key, failure_code, failure_message, failure_details::json, $2,
+            effective_at, seal
+        FROM paid
+        """,
+    ),
+)
+_KEYS: Final = frozenset({"idempotency_pkey"})
 _GIVE_UP: Final = """
     DELETE FROM payments.idempotency
     WHERE (owner_id, key) IN (
@@ -111,25 +119,23 @@ async def find_claims(tx: Tx, claims: Sequence[Claim], *, now: datetime) -> Clai
     )
 
 
-async def write(
-    tx: Tx, payments: Sequence[Payment], *, now: datetime, over: frozenset[Claim]
+async def give_up(
+    tx: Tx, over: frozenset[Claim], *, wanted: Sequence[Payment], now: datetime
 ) -> None:
-    """Write payments and claim their keys, those anew that are ``over``.
-
-    Raises:
-        TryAgain: a key was taken in the meantime. Let it pass: `Database.run` looks again.
-    """
-    # In the order of their keys, so that two batches that share some wait and never deadlock.
-    ordered = sorted(payments, key=lambda kept: (kept.order.caller_id.bytes, kept.order.key))
-    if again := over and over.intersection(map(_claim, payments)):
+    """Let those of these keys go whose day is over and that payments want anew."""
+    if again := over and over.intersection(map(_claim, wanted)):
         ids, keys = zip(*again, strict=True)
         await tx.execute(_GIVE_UP, ids, keys, now - KEY_LIFETIME)
-    try:
-        await tx.execute(_WRITE, rows([packed(kept) for kept in ordered]), now)
-    except AlreadyThere as clash:
-        if clash.constraint_name != _KEYS:
-            raise
-        raise TryAgain("a key was taken by another process in the meantime") from clash
+
+
+def write_of(payments: Sequence[Payment], *, now: datetime) -> Write:
+    """Payments to be kept, and their keys to be claimed.
+
+    It is a race where another process has taken one of the keys in the meantime.
+    """
+    # In the order of their keys, so that two batches that share some wait and never deadlock.
+    ordered = sorted(payments, key=lambda each: (each.order.caller_id.bytes, each.order.key))
+    return Write(_PAYMENTS, (rows([packed(each) for each in ordered]), now), races=_KEYS)
 
 
 def _claim(kept: Payment) -> Claim:

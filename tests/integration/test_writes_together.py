@@ -1,0 +1,80 @@
+"""Writes of several contexts are one statement: each has its parameters, and all stand or fall."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from guilder.platform.db import AlreadyThere, Database, TryAgain
+from guilder.platform.db_writes import Write, write_together
+from guilder.platform.postgres.folder import SUPERUSER
+from tests.support.database import OwnDatabase
+
+
+@pytest.fixture
+async def shelf(database: OwnDatabase) -> AsyncIterator[Database]:
+    pool = await Database.connect(database.url(SUPERUSER), max_connections=1)
+    await pool.fetch("CREATE TABLE books (id int CONSTRAINT one_of_each PRIMARY KEY, name text)")
+    await pool.fetch("CREATE TABLE notes (id int PRIMARY KEY, said text)")
+    yield pool
+    await pool.fetch("DROP TABLE books, notes")
+    await pool.close()
+
+
+def book(id_: int, name: str, *, races: frozenset[str] = frozenset()) -> Write:
+    parts = (
+        ("lent", "SELECT $1::int AS id, $2::text AS name"),
+        ("shelved", "INSERT INTO books SELECT id, name FROM lent"),
+    )
+    return Write(parts, (id_, name), races=races)
+
+
+def note(id_: int, said: str) -> Write:
+    parts = (("noted", "INSERT INTO notes VALUES ($1::int, $2::text || $1::int)"),)
+    return Write(parts, (id_, said))
+
+
+async def test_each_write_has_parameters_of_its_own(shelf: Database):
+    await shelf.run(lambda tx: write_together(tx, [note(7, "read "), book(1, "Emma")]))
+    await shelf.run(lambda tx: write_together(tx, [book(2, "Persuasion"), note(8, "read ")]))
+
+    assert [tuple(row) for row in await shelf.fetch("SELECT * FROM books ORDER BY id")] == [
+        (1, "Emma"),
+        (2, "Persuasion"),
+    ]
+    assert [tuple(row) for row in await shelf.fetch("SELECT * FROM notes ORDER BY id")] == [
+        (7, "read 7"),
+        (8, "read 8"),
+    ]
+
+
+async def test_one_that_cannot_be_done_undoes_the_others(shelf: Database):
+    await shelf.run(lambda tx: write_together(tx, [book(1, "Emma")]))
+
+    with pytest.raises(AlreadyThere):
+        await shelf.run(lambda tx: write_together(tx, [note(7, "read "), book(1, "Emma")]))
+
+    assert await shelf.fetchval("SELECT count(*) FROM notes") == 0
+
+
+async def test_a_race_that_was_lost_is_run_again(shelf: Database):
+    await shelf.run(lambda tx: write_together(tx, [book(1, "Emma")]))
+    tried: list[int] = []
+
+    async def look_and_write(tx):
+        tried.append(await tx.fetchval("SELECT max(id) FROM books"))
+        races = frozenset({"one_of_each"})
+        try:
+            await write_together(
+                tx, [book(len(tried), "Persuasion", races=races), note(7, "read ")]
+            )
+        except TryAgain:
+            assert len(tried) == 1
+            raise
+
+    await shelf.run(look_and_write)
+
+    assert tried == [1, 1]
+    assert await shelf.fetchval("SELECT name FROM books WHERE id = 2") == "Persuasion"
+    assert await shelf.fetchval("SELECT count(*) FROM notes") == 1
