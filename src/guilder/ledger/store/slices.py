@@ -14,16 +14,16 @@ from guilder.platform.db import Row, Tx
 
 _VERIFY: Final = f"""
     WITH slices AS MATERIALIZED (
-        SELECT s.*, p.recorded_at AS first_at
+        SELECT s.*, a.type IN ('asset', 'expense') AS is_debit_normal, p.recorded_at AS first_at
         FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bigint[])
             AS s(account_id, after_sequence, up_to_sequence, first_hash, first_balance)
+        JOIN ledger.accounts a ON a.id = s.account_id
         LEFT JOIN ledger.entries p
             ON p.account_id = s.account_id AND p.sequence = s.after_sequence
     ), placed AS (
-        SELECT e.*, a.type IN ('asset', 'expense') AS is_debit_normal, {PREVIOUS},
+        SELECT e.*, s.is_debit_normal, {PREVIOUS},
             s.first_hash, s.after_sequence AS first_sequence, s.first_balance, s.first_at
         FROM slices s
-        JOIN ledger.accounts a ON a.id = s.account_id
         JOIN ledger.entries e ON e.account_id = s.account_id
             AND e.sequence > s.after_sequence AND e.sequence <= s.up_to_sequence
         WINDOW w AS (PARTITION BY e.account_id ORDER BY e.sequence)
