@@ -166,8 +166,8 @@ BUGS: Final = (
     Bug(
         "a key that another process has just taken is taken again",
         "payments/store/records.py",
-        "COALESCE(failure_code, status), $2 FROM paid\n",
-        "COALESCE(failure_code, status), $2 FROM paid\n"
+        "COALESCE(failure_code, status), $2 FROM made\n",
+        "COALESCE(failure_code, status), $2 FROM made\n"
         "ON CONFLICT (owner_id, key) DO UPDATE SET transaction_id = excluded.transaction_id\n",
     ),
     Bug(
@@ -179,8 +179,8 @@ BUGS: Final = (
     Bug(
         "the key of a refused payment is claimed without the payment",
         "payments/store/records.py",
-        "effective_at, seal\n        FROM paid\n",
-        "effective_at, seal\n        FROM paid WHERE failure_code IS NULL\n",
+        "effective_at, seal\n        FROM made\n",
+        "effective_at, seal\n        FROM made WHERE failure_code IS NULL\n",
     ),
     Bug(
         "somebody else's wallet can be paid from",
@@ -227,8 +227,8 @@ BUGS: Final = (
     Bug(
         "no event tells of a refused payment",
         "payments/service/engine.py",
-        "[_event(payment) for payment in decision.made]",
-        "[_event(payment) for payment in decision.made if payment.failure is None]",
+        "[_event(payment) for payment in made]",
+        "[_event(payment) for payment in made if payment.failure is None]",
     ),
     Bug(
         "accounts are read without their locks",

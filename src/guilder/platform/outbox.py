@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from guilder.kernel.ids import EventId
 from guilder.platform import failpoints
-from guilder.platform.db import Tx, notify_after_commit
+from guilder.platform.db import Tx
 from guilder.platform.db_rows import id_column, row, row_array, rows, text_column, word_column
 from guilder.platform.db_writes import Write, write_together
 from guilder.platform.identifiers import new_id
@@ -85,9 +85,12 @@ async def append(tx: Tx, events: Sequence[Outgoing]) -> None:
 
 
 def write_of(events: Sequence[Outgoing]) -> Write:
-    """What `append` does, to be done together with what else the transaction writes."""
-    notify_after_commit(CHANNEL)
-    return Write(_EVENTS, (rows([packed(event) for event in events]),))
+    """What `append` does, to be done together with what else the transaction writes.
+
+    What puts the events of a key in their order is locked by then: see `write_together`.
+    """
+    packed_rows = rows([packed(event) for event in events])
+    return Write(parts=_EVENTS, args=(packed_rows,), wakes=CHANNEL)
 
 
 def packed(event: Outgoing) -> bytes:

@@ -335,15 +335,17 @@ class Ledger(Protocol):
         """
         ...
 
-    async def write(self, tx: Tx, book: Book, *, beside: Sequence[Write] = ()) -> None:
-        """Store everything that was posted in ``book``, and what the caller writes ``beside`` it.
-
-        All of it is one statement, holds aside.
+    async def write(self, tx: Tx, book: Book) -> None:
+        """Store everything that was posted in ``book``.
 
         Raises:
-            TryAgain: an id was taken while the book was open, or something beside it. Let it pass:
-                `Database.run` looks again.
+            TryAgain: an id was taken while the book was open. Let it pass: `Database.run` looks
+                again.
         """
+        ...
+
+    def writes_of(self, book: Book) -> Sequence[Write]:
+        """What `write` does, to be done together with what else the transaction writes."""
         ...
 
     async def accounts(

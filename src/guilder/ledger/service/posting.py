@@ -33,7 +33,7 @@ from guilder.ledger.domain.reversals import Original
 from guilder.ledger.store import books, controls, reads, transactions
 from guilder.ledger.store.holds import lock_holds, read_holds
 from guilder.platform.db import TryAgain, Tx
-from guilder.platform.db_writes import Write
+from guilder.platform.db_writes import Write, write_together
 
 _MOMENT = timedelta(microseconds=1)
 
@@ -96,17 +96,25 @@ class PostgresLedger:
             now=now,
         )
 
-    async def write(self, tx: Tx, book: Book, *, beside: Sequence[Write] = ()) -> None:
-        """Store everything that was posted in ``book``, and what the caller writes ``beside`` it.
+    async def write(self, tx: Tx, book: Book) -> None:
+        """Store everything that was posted in ``book``.
 
         Raises:
-            TryAgain: an id was taken while the book was open, or something beside it. Let it pass:
-                `Database.run` looks again.
+            TryAgain: an id was taken while the book was open. Let it pass: `Database.run` looks
+                again.
+            InvariantViolation: another ledger opened the book.
+        """
+        await write_together(tx, self.writes_of(book))
+
+    def writes_of(self, book: Book) -> Sequence[Write]:
+        """What `write` does, to be done together with what else the transaction writes.
+
+        Raises:
             InvariantViolation: another ledger opened the book.
         """
         if not isinstance(book, LockedBook):
             raise InvariantViolation("a book is written by the ledger that opened it")
-        await books.write_book(tx, book, beside=beside)
+        return books.writes_of(book)
 
     async def accounts(
         self, tx: Tx, account_ids: Collection[AccountId]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -18,10 +18,10 @@ from guilder.ledger.domain.book import LockedBook
 from guilder.ledger.domain.floors import FloorChange
 from guilder.ledger.domain.seals import account_seal, floor_change_seal
 from guilder.ledger.store import packed
-from guilder.ledger.store.holds import end_holds, insert_holds
+from guilder.ledger.store.holds import ended, opened
 from guilder.platform.db import Row, Tx, rows_done
 from guilder.platform.db_rows import rows
-from guilder.platform.db_writes import Write, write_together
+from guilder.platform.db_writes import Write
 
 ACCOUNT_COLUMNS: Final = """
     id, owner_id, code, type, currency, posted_debits, posted_credits, pending_debits,
@@ -94,7 +94,7 @@ _BOOK: Final = (
     ),
 )
 # An entry that stands where one is to be written is no race: somebody edited its account.
-_IDS: Final = frozenset({"transactions_pkey"})
+_IDS: Final = frozenset({"ledger.transactions_pkey"})
 _WRITE_STATUS: Final = """
     UPDATE ledger.accounts SET status = $2, seal = $3 WHERE id = $1
 """
@@ -207,27 +207,16 @@ async def database_time(tx: Tx) -> datetime:
     return moment
 
 
-async def write_book(tx: Tx, book: LockedBook, *, beside: Sequence[Write]) -> None:
-    """Write what was posted: transactions, entries and sums, holds, use of controls.
+def writes_of(book: LockedBook) -> list[Write]:
+    """What was posted: transactions, entries and sums, use of controls, holds and their ends.
 
-    Raises:
-        TryAgain: an id was taken while the book was open, or something ``beside`` it.
+    It is a race where an id was taken while the book was open.
     """
-    writes = [*beside]
-    if book.transactions or book.ended_holds:
-        writes.append(_write_of(book))
-    if writes:
-        await write_together(tx, writes)
-    if book.holds:
-        await insert_holds(tx, book.holds)
-    if book.ended_holds:
-        await end_holds(tx, book.ended_holds)
-
-
-def _write_of(book: LockedBook) -> Write:
-    return Write(
-        _BOOK,
-        (
+    if not (book.transactions or book.ended_holds):
+        return []
+    posted = Write(
+        parts=_BOOK,
+        args=(
             book.now,
             rows([packed.transaction(posted) for posted in book.transactions]),
             rows([packed.entry(posted) for posted in book.entries]),
@@ -236,6 +225,12 @@ def _write_of(book: LockedBook) -> Write:
         ),
         races=_IDS,
     )
+    writes = [posted]
+    if book.holds:
+        writes.append(opened(book.holds))
+    if book.ended_holds:
+        writes.append(ended(book.ended_holds))
+    return writes
 
 
 def account_from(row: Row) -> Account:

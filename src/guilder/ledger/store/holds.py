@@ -11,8 +11,9 @@ from guilder.ledger.domain.holds import Hold, HoldState
 from guilder.ledger.domain.seals import hold_lines, hold_seal
 from guilder.ledger.store.transactions import lines_of
 from guilder.platform.db import Row, Tx
+from guilder.platform.db_writes import Write
 
-_INSERT: Final = """
+_OPEN: Final = """
     INSERT INTO ledger.holds (transaction_id, lines, amount_minor, state, expires_at, seal)
     SELECT id, lines::json, amount_minor, 'pending', expires_at, seal
     FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::timestamptz[], $5::bytea[])
@@ -38,27 +39,31 @@ _DUE: Final = """
 """
 
 
-async def insert_holds(tx: Tx, holds: Sequence[Hold]) -> None:
-    """Insert newly opened holds."""
-    await tx.execute(
-        _INSERT,
-        [hold.transaction_id for hold in holds],
-        [hold_lines(hold.lines) for hold in holds],
-        [hold.amount_minor for hold in holds],
-        [hold.expires_at for hold in holds],
-        [hold_seal(hold) for hold in holds],
+def opened(holds: Sequence[Hold]) -> Write:
+    """Holds that are new."""
+    return Write(
+        parts=(("held", _OPEN),),
+        args=(
+            [hold.transaction_id for hold in holds],
+            [hold_lines(hold.lines) for hold in holds],
+            [hold.amount_minor for hold in holds],
+            [hold.expires_at for hold in holds],
+            [hold_seal(hold) for hold in holds],
+        ),
     )
 
 
-async def end_holds(tx: Tx, holds: Sequence[Hold]) -> None:
-    """Store how holds ended."""
-    await tx.execute(
-        _END,
-        [hold.transaction_id for hold in holds],
-        [hold.state.value for hold in holds],
-        [hold.posted_minor for hold in holds],
-        [hold.ended_at for hold in holds],
-        [hold_seal(hold) for hold in holds],
+def ended(holds: Sequence[Hold]) -> Write:
+    """How holds ended, of which none is new."""
+    return Write(
+        parts=(("released", _END),),
+        args=(
+            [hold.transaction_id for hold in holds],
+            [hold.state.value for hold in holds],
+            [hold.posted_minor for hold in holds],
+            [hold.ended_at for hold in holds],
+            [hold_seal(hold) for hold in holds],
+        ),
     )
 
 

@@ -18,7 +18,7 @@ from guilder.kernel.currencies import Currency
 from guilder.kernel.errors import Overloaded, Refusal
 from guilder.kernel.ids import AccountId, TransactionId
 from guilder.kernel.money import format_minor
-from guilder.ledger.api import Ledger
+from guilder.ledger.api import Book, Ledger
 from guilder.payments.api import Outcome, Payment, PaymentOrder
 from guilder.payments.domain import (
     Claim,
@@ -36,11 +36,12 @@ from guilder.payments.store import records
 from guilder.platform import failpoints, outbox
 from guilder.platform.batching import Batcher
 from guilder.platform.db import Database, RowsBusy, Tx
+from guilder.platform.db_writes import write_together
 from guilder.platform.identifiers import new_id
 from guilder.wallets.api import Wallets
 
 LOCKED: Final = failpoints.declare("batch.locked", "accounts are locked, nothing is decided")
-CLAIMED: Final = failpoints.declare("batch.claimed", "keys are found free, nothing is written")
+CLAIMED: Final = failpoints.declare("batch.claimed", "payments and their keys are written")
 BEFORE_COMMIT: Final = failpoints.declare("batch.before_commit", "all is written, not committed")
 AFTER_COMMIT: Final = failpoints.declare("batch.after_commit", "committed, nobody is answered yet")
 
@@ -146,14 +147,20 @@ class PaymentEngine:
         )
         decision = decide(batch, state=state)
         if decision.made:
-            await records.give_up(tx, claims.over, wanted=decision.made, now=book.now)
+            await self._write(tx, book, decision.made, over=claims.over)
             await failpoints.reach(CLAIMED)
-            payments = records.write_of(decision.made, now=book.now)
-            events = outbox.write_of([_event(payment) for payment in decision.made])
-            await self._ledger.write(tx, book, beside=(payments, events))
-            await failpoints.reach(BEFORE_COMMIT)
         await self._give_back(tx, state, decision)
+        if decision.made:
+            await failpoints.reach(BEFORE_COMMIT)
         return decision.outcomes
+
+    async def _write(
+        self, tx: Tx, book: Book, made: Sequence[Payment], *, over: frozenset[Claim]
+    ) -> None:
+        await records.free_keys(tx, over=over, payments=made, now=book.now)
+        payments = records.write_of(made, now=book.now)
+        events = outbox.write_of([_event(payment) for payment in made])
+        await write_together(tx, [*self._ledger.writes_of(book), events, payments])
 
     async def _verdicts(
         self, tx: Tx, batch: Sequence[Numbered], claims: Mapping[Claim, Payment]

@@ -50,13 +50,13 @@ _FIND_CLAIMS: Final = f"""
 # again. To leave it alone (ON CONFLICT) would cost each of the others a second look at the index,
 # a lock and a second mark on its row.
 _PAYMENTS: Final = (
-    ("paid", f"SELECT * FROM unnest($1::{row_array('payments.new_payments')})"),
+    ("made", f"SELECT * FROM unnest($1::{row_array('payments.new_payments')})"),
     (
         "claimed",
         """
         INSERT INTO payments.idempotency
             (owner_id, key, fingerprint, transaction_id, outcome, created_at)
-        SELECT owner_id, key, fingerprint, id, COALESCE(failure_code, status), $2 FROM paid
+        SELECT owner_id, key, fingerprint, id, COALESCE(failure_code, status), $2 FROM made
         """,
     ),
     (
@@ -68,12 +68,12 @@ _PAYMENTS: Final = (
         SELECT id, type, status, owner_id, from_wallet_id, to_wallet_id, amount_minor, currency,
             description, key, failure_code, failure_message, failure_details::json, $2,
             effective_at, seal
-        FROM paid
+        FROM made
         """,
     ),
 )
-_KEYS: Final = frozenset({"idempotency_pkey"})
-_GIVE_UP: Final = """
+_KEYS: Final = frozenset({"payments.idempotency_pkey"})
+_FREE: Final = """
     DELETE FROM payments.idempotency
     WHERE (owner_id, key) IN (
         SELECT i.owner_id, i.key
@@ -84,12 +84,13 @@ _GIVE_UP: Final = """
     )
 """
 _NO_FAILURE: Final = (text_column(None),) * 3
+# In no order: then they are found by their age, and whoever waits for no lock needs none.
 _FORGET: Final = """
     DELETE FROM payments.idempotency
     WHERE (owner_id, key) IN (
         SELECT owner_id, key FROM payments.idempotency
-        WHERE created_at <= clock_timestamp() - $1::interval
-        ORDER BY owner_id, key LIMIT $2 FOR UPDATE SKIP LOCKED
+        WHERE created_at <= statement_timestamp() - $1::interval
+        LIMIT $2 FOR UPDATE SKIP LOCKED
     )
 """
 
@@ -119,13 +120,13 @@ async def find_claims(tx: Tx, claims: Sequence[Claim], *, now: datetime) -> Clai
     )
 
 
-async def give_up(
-    tx: Tx, over: frozenset[Claim], *, wanted: Sequence[Payment], now: datetime
+async def free_keys(
+    tx: Tx, *, over: frozenset[Claim], payments: Sequence[Payment], now: datetime
 ) -> None:
-    """Let those of these keys go whose day is over and that payments want anew."""
-    if again := over and over.intersection(map(_claim, wanted)):
+    """Let go of the keys of these payments that are ``over``, so that they can be claimed anew."""
+    if again := over and over.intersection(map(_claim, payments)):
         ids, keys = zip(*again, strict=True)
-        await tx.execute(_GIVE_UP, ids, keys, now - KEY_LIFETIME)
+        await tx.execute(_FREE, ids, keys, now - KEY_LIFETIME)
 
 
 def write_of(payments: Sequence[Payment], *, now: datetime) -> Write:
@@ -135,7 +136,8 @@ def write_of(payments: Sequence[Payment], *, now: datetime) -> Write:
     """
     # In the order of their keys, so that two batches that share some wait and never deadlock.
     ordered = sorted(payments, key=lambda each: (each.order.caller_id.bytes, each.order.key))
-    return Write(_PAYMENTS, (rows([packed(each) for each in ordered]), now), races=_KEYS)
+    packed_rows = rows([packed(each) for each in ordered])
+    return Write(parts=_PAYMENTS, args=(packed_rows, now), races=_KEYS)
 
 
 def _claim(kept: Payment) -> Claim:
