@@ -50,6 +50,9 @@ PROOFS = [
     Proof(database.commits_in_one_place, STORE, 'run(" begin; SELECT 1")', 'x = "beginning"'),
     Proof(database.commits_in_one_place, SERVICE, "tx.transaction()", "self._db.transaction()"),
     Proof(database.notifies_in_one_place, STORE, 'x = "SELECT pg_notify($1)"', 'x = "notify"'),
+    Proof(
+        database.old_rows_by_their_index, STORE, 'x = "a < clock_timestamp()"', 'x = "a < now()"'
+    ),
     Proof(database.commits_in_one_place, STORE, "c.rollback()", "c.rollback()", TEST),
     Proof(database.commits_in_one_place, STORE, "tx.transaction()", "views.transaction(tx, id_)"),
     Proof(database.sql_in_stores, SERVICE, 'x = "SELECT a FROM b"', 'x = "SELECT 1"'),

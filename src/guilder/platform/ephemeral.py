@@ -36,7 +36,7 @@ _ALIVE: Final = """
     WHERE id = ANY($1::uuid[]) AND expires_at > clock_timestamp()
 """
 _FORGET: Final = "DELETE FROM platform.ephemeral_keys WHERE id = ANY($1::uuid[])"
-_CLEAR: Final = "DELETE FROM platform.ephemeral_keys WHERE expires_at <= clock_timestamp()"
+_CLEAR: Final = "DELETE FROM platform.ephemeral_keys WHERE expires_at <= statement_timestamp()"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

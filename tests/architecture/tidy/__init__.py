@@ -23,6 +23,7 @@ from tests.architecture.tidy.source import Rule
 RULES: tuple[Rule, ...] = (
     database.commits_in_one_place,
     database.notifies_in_one_place,
+    database.old_rows_by_their_index,
     database.sql_in_stores,
     database.transactions_opened_by_services,
     docstrings.missing_module_docstrings,

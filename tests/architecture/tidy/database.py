@@ -19,6 +19,7 @@ _NOTIFIES = ("src/guilder/platform/db_notifying.py",)
 _STATEMENT = re.compile(
     r"\s*(SELECT\s[^;]*\sFROM\s|INSERT INTO\s|UPDATE\s|DELETE FROM\s|WITH\s\w+\s(\(|AS\s))"
 )
+_UP_TO_A_MOVING_TIME = re.compile(r"<=?\s*clock_timestamp\(\)")
 _DATABASE = re.compile(r"(^|\.)_?(db|database)$")
 
 
@@ -50,6 +51,21 @@ def notifies_in_one_place(source: Source) -> Iterator[Finding]:
         text = node.value if isinstance(node, ast.Constant) else None
         if isinstance(text, str) and _NOTIFY.search(text):
             yield source.at(node, "use notify_after_commit of platform/db.py")
+
+
+def old_rows_by_their_index(source: Source) -> Iterator[Finding]:
+    """What is over or due is found by an index up to a time, and not up to one that moves on.
+
+    Compared with ``clock_timestamp()``, a table is read whole, however few of its rows are old.
+    Whether something still lives (``>``) is another matter: that is asked of a row that was locked,
+    and waiting for the lock counts.
+    """
+    if source.path.parts[0] != "src":
+        return
+    for node in source.nodes:
+        text = node.value if isinstance(node, ast.Constant) else None
+        if isinstance(text, str) and _UP_TO_A_MOVING_TIME.search(text):
+            yield source.at(node, "look for what is old up to statement_timestamp()")
 
 
 def transactions_opened_by_services(source: Source) -> Iterator[Finding]:

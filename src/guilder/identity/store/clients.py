@@ -65,7 +65,7 @@ _STORED: Final = """
 _USED: Final = """
     UPDATE identity.clients SET last_used_at = clock_timestamp()
     WHERE id = $1 AND (last_used_at IS NULL
-        OR last_used_at < clock_timestamp() - interval '1 minute')
+        OR last_used_at < statement_timestamp() - interval '1 minute')
 """
 
 

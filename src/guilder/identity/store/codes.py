@@ -33,7 +33,7 @@ _GUESS: Final = """
 """
 _TAKE: Final = "DELETE FROM identity.one_time_codes WHERE name = $1 AND secret = $2"
 _DROP: Final = "DELETE FROM identity.one_time_codes WHERE name = ANY($1::text[])"
-_CLEAR: Final = "DELETE FROM identity.one_time_codes WHERE expires_at <= clock_timestamp()"
+_CLEAR: Final = "DELETE FROM identity.one_time_codes WHERE expires_at <= statement_timestamp()"
 _ONE_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 _WAS_ISSUED: Final = "SELECT EXISTS (SELECT FROM identity.code_issues WHERE id = $1)"
 # Once the n-th newest is older than the time in which there may be n, there may be one more.
@@ -47,7 +47,7 @@ _WAIT: Final = """
 """
 _ISSUE: Final = "INSERT INTO identity.code_issues (id, name) VALUES ($1, $2)"
 _FORGET_ISSUES: Final = """
-    DELETE FROM identity.code_issues WHERE issued_at < clock_timestamp() - $1::interval
+    DELETE FROM identity.code_issues WHERE issued_at < statement_timestamp() - $1::interval
 """
 
 

@@ -33,7 +33,7 @@ _VOID_RESETS: Final = """
     WHERE user_id = $1 AND ($2::bytea IS NULL OR token_digest <> $2)
 """
 _FORGET_RESETS: Final = """
-    DELETE FROM identity.password_resets WHERE expires_at < clock_timestamp() - $1::interval
+    DELETE FROM identity.password_resets WHERE expires_at < statement_timestamp() - $1::interval
 """
 # Whoever has proved an address is not pending any more.
 _EMAIL_VERIFIED: Final = """

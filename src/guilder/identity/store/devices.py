@@ -43,7 +43,7 @@ _FORGET_PROGRAMS: Final = "DELETE FROM identity.devices WHERE user_id = $1"
 _PURGE: Final = """
     DELETE FROM identity.{table} WHERE ctid IN (
         SELECT ctid FROM identity.{table}
-        WHERE last_used_at < clock_timestamp() - make_interval(secs => $1)
+        WHERE last_used_at < statement_timestamp() - make_interval(secs => $1)
         LIMIT $2
         FOR UPDATE SKIP LOCKED
     )

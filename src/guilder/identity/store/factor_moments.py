@@ -75,7 +75,7 @@ _PASSWORD: Final = "SELECT password_hash FROM identity.users WHERE id = $1"  # n
 _CLEAR: Final = tuple(
     f"""
     DELETE FROM identity.{table} WHERE ctid IN (
-        SELECT ctid FROM identity.{table} WHERE {column} < clock_timestamp() - interval '1 day'
+        SELECT ctid FROM identity.{table} WHERE {column} < statement_timestamp() - interval '1 day'
         LIMIT $1
     )
     """
@@ -88,7 +88,7 @@ _CLEAR: Final = tuple(
 )
 _CLEAR_UNCONFIRMED: Final = """
     DELETE FROM identity.totp
-    WHERE confirmed_at IS NULL AND confirm_by < clock_timestamp() - interval '1 day'
+    WHERE confirmed_at IS NULL AND confirm_by < statement_timestamp() - interval '1 day'
 """
 
 

@@ -29,7 +29,7 @@ _PUT: Final = """
 _PURGE: Final = """
     DELETE FROM identity.sign_in_failures WHERE id IN (
         SELECT id FROM identity.sign_in_failures
-        WHERE last_at < clock_timestamp() - make_interval(secs => $1)
+        WHERE last_at < statement_timestamp() - make_interval(secs => $1)
         LIMIT $2
         FOR UPDATE SKIP LOCKED
     )

@@ -24,7 +24,7 @@ _TAKE: Final = """
     WHERE state_digest = $1 AND browser_digest = $2 AND provider = $3
     RETURNING link_user_id, link_session_id, expires_at > clock_timestamp() AS is_in_time
 """
-_PURGE: Final = "DELETE FROM identity.outside_flows WHERE expires_at < clock_timestamp()"
+_PURGE: Final = "DELETE FROM identity.outside_flows WHERE expires_at < statement_timestamp()"
 _LINKED: Final = """
     SELECT user_id, linked_by FROM identity.outside_identities
     WHERE provider = $1 AND subject_key = $2

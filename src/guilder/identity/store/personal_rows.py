@@ -24,7 +24,7 @@ _IN_CLEAR: Final = """
 """
 _MAY_SEAL: Final = """
     SELECT EXISTS (SELECT FROM identity.index_keys
-        WHERE used_since < clock_timestamp() - $1::float8 * interval '1 second')
+        WHERE used_since < statement_timestamp() - $1::float8 * interval '1 second')
 """
 _LOCK_SEALED: Final = """
     SELECT id, email_sealed, phone_sealed, full_name_sealed FROM identity.users

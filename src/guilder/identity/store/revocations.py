@@ -44,7 +44,7 @@ _ROLES: Final = "SELECT name, permissions FROM identity.roles WHERE NOT comes_wi
 _PERMISSIONS: Final = "SELECT name FROM identity.permissions"
 _PURGE: Final = """
     DELETE FROM identity.revocations
-    WHERE made_at < clock_timestamp() - make_interval(secs => $1)
+    WHERE made_at < statement_timestamp() - make_interval(secs => $1)
 """
 
 

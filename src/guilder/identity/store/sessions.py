@@ -94,15 +94,15 @@ _FORGET: Final = """
 _PURGE_SESSIONS: Final = """
     DELETE FROM identity.sessions WHERE id IN (
         SELECT id FROM identity.sessions
-        WHERE coalesce(ended_at, expires_at) < clock_timestamp() - make_interval(secs => $1)
-            AND expires_at < clock_timestamp()
+        WHERE coalesce(ended_at, expires_at) < statement_timestamp() - make_interval(secs => $1)
+            AND expires_at < statement_timestamp()
         LIMIT $2
         FOR UPDATE SKIP LOCKED
     )
 """
 _PURGE_REFRESH: Final = """
     DELETE FROM identity.refresh_tokens WHERE digest IN (
-        SELECT digest FROM identity.refresh_tokens WHERE expires_at < clock_timestamp()
+        SELECT digest FROM identity.refresh_tokens WHERE expires_at < statement_timestamp()
         LIMIT $1
         FOR UPDATE SKIP LOCKED
     )

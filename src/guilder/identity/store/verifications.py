@@ -104,11 +104,11 @@ _END_OPEN: Final = """
 """
 _EXPIRE: Final = """
     UPDATE identity.verifications SET status = 'expired', ended_at = clock_timestamp()
-    WHERE status IN ('pending', 'verified') AND expires_at <= clock_timestamp()
+    WHERE status IN ('pending', 'verified') AND expires_at <= statement_timestamp()
 """
 _FORGET: Final = """
     DELETE FROM identity.verifications
-    WHERE ended_at IS NOT NULL AND ended_at < clock_timestamp() - $1::interval
+    WHERE ended_at IS NOT NULL AND ended_at < statement_timestamp() - $1::interval
 """
 
 

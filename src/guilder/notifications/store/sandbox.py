@@ -24,7 +24,7 @@ _LAID_OUT: Final = """
     ORDER BY o.id DESC LIMIT $3
 """
 _CLEAR: Final = """
-    DELETE FROM notifications.sandbox_outbox WHERE sent_at < clock_timestamp() - $1::interval
+    DELETE FROM notifications.sandbox_outbox WHERE sent_at < statement_timestamp() - $1::interval
 """
 
 

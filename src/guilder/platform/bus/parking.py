@@ -37,7 +37,7 @@ _PARK: Final = f"""
 """  # noqa: S608 - a constant list of columns
 _DUE: Final = f"""
     SELECT {_COLUMNS}, attempts FROM platform.parked_events
-    WHERE group_name = $1 AND state = 'waiting' AND next_attempt_at <= clock_timestamp()
+    WHERE group_name = $1 AND state = 'waiting' AND next_attempt_at <= statement_timestamp()
       AND platform.partition_of(key) = ANY($2::int[])
     ORDER BY next_attempt_at LIMIT $3
 """  # noqa: S608 - a constant list of columns

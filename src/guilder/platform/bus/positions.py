@@ -47,7 +47,7 @@ _LOOK: Final = """
     UNION ALL
     SELECT DISTINCT group_name, true FROM platform.parked_events
     WHERE group_name = ANY($1::text[]) AND state = 'waiting'
-      AND next_attempt_at <= clock_timestamp()
+      AND next_attempt_at <= statement_timestamp()
 """
 _TAKE: Final = """
     SELECT c.partition, c.transaction::text AS transaction, c.position
@@ -61,7 +61,7 @@ _TAKE: Final = """
         ) OR EXISTS (
             SELECT FROM platform.parked_events p
             WHERE p.group_name = c.group_name AND p.state = 'waiting'
-              AND p.next_attempt_at <= clock_timestamp()
+              AND p.next_attempt_at <= statement_timestamp()
               AND platform.partition_of(p.key) = c.partition
         ))
     ORDER BY c.moved_at, c.partition LIMIT $2 FOR UPDATE OF c SKIP LOCKED
@@ -127,7 +127,7 @@ _TAKE_DUE: Final = """
     WHERE c.group_name = $1 AND EXISTS (
         SELECT FROM platform.parked_events p
         WHERE p.group_name = c.group_name AND p.state = 'waiting'
-          AND p.next_attempt_at <= clock_timestamp()
+          AND p.next_attempt_at <= statement_timestamp()
           AND platform.partition_of(p.key) = c.partition
     )
     ORDER BY c.partition FOR UPDATE OF c SKIP LOCKED

@@ -17,7 +17,7 @@ _SLICE: Final = 2_000
 _MOST_SLICES: Final = 100
 _KEEP: Final = """
     UPDATE platform.outbox_retention SET kept_since = clock_timestamp() - $1::interval
-    WHERE kept_since < clock_timestamp() - $1::interval
+    WHERE kept_since < statement_timestamp() - $1::interval
 """
 # Groups that hear by Kafka do not hold events here: the one that sends them there does.
 _FORGET: Final = """
@@ -43,7 +43,7 @@ _FORGET_SINCE: Final = """
 _FORGET_HEARD: Final = """
     DELETE FROM platform.heard_events WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM platform.heard_events
-        WHERE heard_at < clock_timestamp() - 2 * $1::interval ORDER BY heard_at LIMIT $2
+        WHERE heard_at < statement_timestamp() - 2 * $1::interval ORDER BY heard_at LIMIT $2
     ))
 """
 

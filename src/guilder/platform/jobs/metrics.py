@@ -20,7 +20,7 @@ _QUEUES: Final = """
     SELECT task, count(*) FILTER (WHERE state <> 'dead') AS ready,
         count(*) FILTER (WHERE state = 'dead') AS dead,
         COALESCE(extract(epoch FROM clock_timestamp() - min(ready_at)), 0)::float8 AS age_s
-    FROM platform.jobs WHERE ready_at <= clock_timestamp() OR state = 'dead' GROUP BY task
+    FROM platform.jobs WHERE ready_at <= statement_timestamp() OR state = 'dead' GROUP BY task
 """
 
 _log = structlog.get_logger("guilder.jobs")

@@ -105,7 +105,7 @@ _DISCARD: Final = """
 """
 _FORGET_DEAD: Final = """
     DELETE FROM platform.jobs
-    WHERE state = 'dead' AND task = $1 AND created_at < clock_timestamp() - $2::interval
+    WHERE state = 'dead' AND task = $1 AND created_at < statement_timestamp() - $2::interval
 """
 # By task and key, along the index of those that wait and that of the dead.
 _FORGET_KEYS: Final = """
@@ -121,7 +121,7 @@ _FORGET_KEYS: Final = """
 _FORGET: Final = """
     DELETE FROM platform.jobs WHERE id = ANY (ARRAY(
         SELECT id FROM platform.jobs
-        WHERE state = 'done' AND finished_at < clock_timestamp() - $1::interval
+        WHERE state = 'done' AND finished_at < statement_timestamp() - $1::interval
         ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
     ))
 """

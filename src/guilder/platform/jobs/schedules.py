@@ -19,7 +19,7 @@ _DECLARE: Final = """
 """
 _DUE: Final = """
     SELECT name, next_at, clock_timestamp() AS now FROM platform.schedules
-    WHERE name = ANY($1::text[]) AND next_at <= clock_timestamp()
+    WHERE name = ANY($1::text[]) AND next_at <= statement_timestamp()
     ORDER BY name FOR UPDATE SKIP LOCKED
 """
 _MOVE: Final = "UPDATE platform.schedules SET next_at = $2 WHERE name = $1"

@@ -119,7 +119,7 @@ _CLEAR_REPLAYS: Final = """
     DELETE FROM webhooks.replays WHERE day < statement_timestamp()::date
 """
 _CLEAR_UNROUTED: Final = """
-    DELETE FROM webhooks.unrouted WHERE occurred_at < clock_timestamp() - $1::interval
+    DELETE FROM webhooks.unrouted WHERE occurred_at < statement_timestamp() - $1::interval
 """
 
 

@@ -29,7 +29,7 @@ _COUNT: Final = """
 _IS_GONE: Final = "SELECT owner_id FROM webhooks.gone_owners WHERE owner_id = $1"
 _GONE: Final = "INSERT INTO webhooks.gone_owners (owner_id) VALUES ($1) ON CONFLICT DO NOTHING"
 _FORGET_GONE: Final = """
-    DELETE FROM webhooks.gone_owners WHERE gone_at < clock_timestamp() - $1::interval
+    DELETE FROM webhooks.gone_owners WHERE gone_at < statement_timestamp() - $1::interval
 """
 _ONE: Final = f"SELECT {_COLUMNS} FROM webhooks.endpoints WHERE id = $1 AND status <> 'deleted'"
 _LOCK: Final = f"{_ONE} FOR NO KEY UPDATE"
@@ -40,7 +40,7 @@ _PAGE: Final = f"""
 _ANY: Final = "SELECT EXISTS (SELECT FROM webhooks.endpoints)"
 _OVERDUE: Final = """
     SELECT GREATEST(0, extract(epoch FROM clock_timestamp() - min(next_due_at)))::float8
-    FROM webhooks.endpoints WHERE next_due_at <= clock_timestamp()
+    FROM webhooks.endpoints WHERE next_due_at <= statement_timestamp()
 """
 _LOCK_THOSE_OF: Final = """
     SELECT id, owner_id, acts_for, events, status FROM webhooks.endpoints
