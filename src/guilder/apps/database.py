@@ -162,6 +162,7 @@ async def payments_pool(access: Access) -> AsyncIterator[Database]:
         max_connections=_FOR_PAYMENTS,
         limits=Limits(lock_ms=_LONGEST_WAIT_MS),
         finds_by_index=True,
+        plans_once=True,  # of few payments, the server would plan each batch anew
         first=SETTLED,
     )
     try:

@@ -157,14 +157,16 @@ class Database:
         max_connections: int = 10,
         limits: Limits | None = None,
         finds_by_index: bool = False,
+        plans_once: bool = False,
         first: First | None = None,
     ) -> Database:
         """A pool on ``url``, each session acting as ``role`` when one is given.
 
         It connects when it is first used. ``finds_by_index`` is for sessions that look rows up by
         their keys: the planner then reads no table whole, however small it was when a statement
-        was prepared. ``first`` is asked for on each new connection, and while it is done, in a
-        transaction aside that has all the time it takes, nobody gets one.
+        was prepared. ``plans_once`` is for those whose statements have one good plan, whatever
+        their parameters are. ``first`` is asked for on each new connection, and while it is done,
+        in a transaction aside that has all the time it takes, nobody gets one.
         """
         limits = limits or Limits()
         session = {
@@ -180,6 +182,8 @@ class Database:
         }
         if finds_by_index:
             session |= dict.fromkeys(_WHOLE_TABLE_PLANS, "off")
+        if plans_once:
+            session["plan_cache_mode"] = "force_generic_plan"
         if role is not None:
             session["role"] = role
         opening = None

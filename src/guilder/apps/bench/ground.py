@@ -69,7 +69,7 @@ class Ground:
     async def pool(self, *, connections: int = 10) -> AsyncIterator[Database]:
         """Connections to Guilder's database as the application has them."""
         db = await Database.connect(
-            self.access.url, max_connections=connections, finds_by_index=True
+            self.access.url, max_connections=connections, finds_by_index=True, plans_once=True
         )
         try:
             yield db
