@@ -44,9 +44,17 @@ class OwnDatabase:
         """Where ``role`` reaches it (guilder_app, guilder_migrator, guilder_auditor, postgres)."""
         return self.server.url(role, database=self.name)
 
-    async def connect(self, *, max_connections: int = 10, limits: Limits | None = None) -> Database:
-        """A pool of its own as the application. The caller closes it."""
-        return await Database.connect(self.url(), max_connections=max_connections, limits=limits)
+    async def connect(
+        self, *, max_connections: int = 10, limits: Limits | None = None, plans_once: bool = False
+    ) -> Database:
+        """A pool of its own as the application has it. The caller closes it."""
+        return await Database.connect(
+            self.url(),
+            max_connections=max_connections,
+            limits=limits,
+            finds_by_index=True,
+            plans_once=plans_once,
+        )
 
 
 @pytest.fixture(scope="session")

@@ -163,10 +163,10 @@ class Database:
         """A pool on ``url``, each session acting as ``role`` when one is given.
 
         It connects when it is first used. ``finds_by_index`` is for sessions that look rows up by
-        their keys: the planner then reads no table whole, however small it was when a statement
-        was prepared. ``plans_once`` is for those whose statements have one good plan, whatever
-        their parameters are. ``first`` is asked for on each new connection, and while it is done,
-        in a transaction aside that has all the time it takes, nobody gets one.
+        their keys: the planner then scans no table from end to end, however small it was when a
+        statement was prepared. ``plans_once`` is for those whose statements have one good plan,
+        whatever their parameters are. ``first`` is asked for on each new connection, and while it
+        is done, in a transaction aside that has all the time it takes, nobody gets one.
         """
         limits = limits or Limits()
         session = {

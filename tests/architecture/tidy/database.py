@@ -19,7 +19,11 @@ _NOTIFIES = ("src/guilder/platform/db_notifying.py",)
 _STATEMENT = re.compile(
     r"\s*(SELECT\s[^;]*\sFROM\s|INSERT INTO\s|UPDATE\s|DELETE FROM\s|WITH\s\w+\s(\(|AS\s))"
 )
-_UP_TO_A_MOVING_TIME = re.compile(r"<=?\s*clock_timestamp\(\)")
+_UP_TO_A_MOVING_TIME = re.compile(
+    r"(<=?|\bBETWEEN\s\S+\sAND)\s*\(*\s*clock_timestamp\(\)"
+    r"|clock_timestamp\(\)(\s*-\s*[\w$:*]+)*\s*>=?\s",
+    re.IGNORECASE,
+)
 _DATABASE = re.compile(r"(^|\.)_?(db|database)$")
 
 
@@ -57,8 +61,8 @@ def old_rows_by_their_index(source: Source) -> Iterator[Finding]:
     """What is over or due is found by an index up to a time, and not up to one that moves on.
 
     Compared with ``clock_timestamp()``, a table is read whole, however few of its rows are old.
-    Whether something still lives (``>``) is another matter: that is asked of a row that was locked,
-    and waiting for the lock counts.
+    Whether a row that was found by its key still lives (``>``) is another matter: waiting for its
+    lock counts.
     """
     if source.path.parts[0] != "src":
         return

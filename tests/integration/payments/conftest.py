@@ -29,7 +29,9 @@ async def new_bank(database: OwnDatabase) -> AsyncIterator[NewBank]:
         async def make(
             *, connections: int = 4, time_limits: Limits | None = None, **settings: Any
         ) -> Bank:
-            pool = await database.connect(max_connections=connections, limits=time_limits)
+            pool = await database.connect(
+                max_connections=connections, limits=time_limits, plans_once=True
+            )
             stack.push_async_callback(pool.close)
             return await stack.enter_async_context(opened(pool, **settings))
 

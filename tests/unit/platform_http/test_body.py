@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tracemalloc
 from collections.abc import MutableMapping
 from contextlib import suppress
 from decimal import Decimal
@@ -103,6 +104,17 @@ def test_a_body_that_can_be_misread_is_refused(body: bytes) -> None:
 def test_nesting_without_end_is_refused_before_it_is_read(body: bytes) -> None:
     with pytest.raises(BadRequest, match="deep"):
         read_json(body)
+
+
+def test_a_body_of_escapes_takes_no_memory_to_look_at() -> None:
+    body = json.dumps([{"a": "\n" * 1_000_000}] + [{}] * MAX_DEPTH).encode()
+
+    tracemalloc.start()
+    read_json(body)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 8 * len(body)
 
 
 JSON = st.recursive(

@@ -67,7 +67,7 @@ class Ground:
 
     @asynccontextmanager
     async def pool(self, *, connections: int = 10) -> AsyncIterator[Database]:
-        """Connections to Guilder's database as the application has them."""
+        """Connections to Guilder's database as those that the application has for payments."""
         db = await Database.connect(
             self.access.url, max_connections=connections, finds_by_index=True, plans_once=True
         )

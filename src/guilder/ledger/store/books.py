@@ -8,6 +8,7 @@ from typing import Final
 
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.ids import AccountId, UserId
+from guilder.kernel.invariant import invariant
 from guilder.ledger.api import (
     Account,
     AccountStatus,
@@ -225,6 +226,9 @@ def writes_of(book: LockedBook) -> list[Write]:
         ),
         races=_IDS,
     )
+    opened_here = {hold.transaction_id for hold in book.holds}
+    ended_here = {hold.transaction_id for hold in book.ended_holds}
+    invariant(opened_here.isdisjoint(ended_here), "a hold ends in a later book than it was opened")
     writes = [posted]
     if book.holds:
         writes.append(opened(book.holds))

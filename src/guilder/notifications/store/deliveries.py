@@ -103,7 +103,8 @@ _NOW: Final = "SELECT clock_timestamp()"
 _CLEAR: Final = """
     DELETE FROM notifications.deliveries WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM notifications.deliveries
-        WHERE created_at < statement_timestamp() - $1::interval AND ended_at IS NOT NULL LIMIT $2
+        WHERE created_at < statement_timestamp() - $1::interval AND ended_at IS NOT NULL
+        ORDER BY created_at LIMIT $2
     )) AND ended_at IS NOT NULL
 """
 _WAITING: Final = """

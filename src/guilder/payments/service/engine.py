@@ -1,7 +1,7 @@
 """The payment engine: orders queue, and every batch is one transaction (group commit).
 
 In a batch: lock the accounts in id order, look up keys and wallets under those locks, decide, write
-everything in one statement, commit, answer. Whatever fails leaves nothing behind.
+what was decided in one statement, commit, answer. Whatever fails leaves nothing behind.
 """
 
 from __future__ import annotations

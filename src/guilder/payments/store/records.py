@@ -43,7 +43,11 @@ _FIND_CLAIMS: Final = f"""
     SELECT {COLUMNS}, i.owner_id AS claimed_by, i.key AS claimed_key,
         i.created_at > $3 AS is_claimed
     FROM unnest($1::uuid[], $2::text[]) AS wanted(owner_id, key)
-    JOIN payments.idempotency i ON i.owner_id = wanted.owner_id AND i.key = wanted.key
+    CROSS JOIN LATERAL (
+        SELECT * FROM payments.idempotency i
+        WHERE i.owner_id = wanted.owner_id AND i.key = wanted.key
+        OFFSET 0  -- key by key: however few there seem to be, they are not read from end to end
+    ) AS i
     LEFT JOIN payments.transactions t ON t.id = i.transaction_id
 """
 # A key that another transaction has taken since we looked is an error, after which the batch looks
@@ -84,14 +88,13 @@ _FREE: Final = """
     )
 """
 _NO_FAILURE: Final = (text_column(None),) * 3
-# In no order: then they are found by their age, and whoever waits for no lock needs none.
+# In order of age, not of keys: whoever waits for no lock needs no order of locks.
 _FORGET: Final = """
-    DELETE FROM payments.idempotency
-    WHERE (owner_id, key) IN (
-        SELECT owner_id, key FROM payments.idempotency
+    DELETE FROM payments.idempotency WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM payments.idempotency
         WHERE created_at <= statement_timestamp() - $1::interval
-        LIMIT $2 FOR UPDATE SKIP LOCKED
-    )
+        ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ))
 """
 
 
