@@ -19,7 +19,7 @@ from guilder.ledger.domain.book import LockedBook
 from guilder.ledger.domain.floors import FloorChange
 from guilder.ledger.domain.seals import account_seal, floor_change_seal
 from guilder.ledger.store import packed
-from guilder.ledger.store.holds import ended, opened
+from guilder.ledger.store.holds import write_of_ended, write_of_opened
 from guilder.platform.db import Row, Tx, rows_done
 from guilder.platform.db_rows import rows
 from guilder.platform.db_writes import Write
@@ -231,9 +231,9 @@ def writes_of(book: LockedBook) -> list[Write]:
     invariant(opened_here.isdisjoint(ended_here), "a hold ends in a later book than it was opened")
     writes = [posted]
     if book.holds:
-        writes.append(opened(book.holds))
+        writes.append(write_of_opened(book.holds))
     if book.ended_holds:
-        writes.append(ended(book.ended_holds))
+        writes.append(write_of_ended(book.ended_holds))
     return writes
 
 

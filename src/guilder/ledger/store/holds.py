@@ -39,7 +39,7 @@ _DUE: Final = """
 """
 
 
-def opened(holds: Sequence[Hold]) -> Write:
+def write_of_opened(holds: Sequence[Hold]) -> Write:
     """Holds that are new."""
     return Write(
         parts=(("held", _OPEN),),
@@ -53,7 +53,7 @@ def opened(holds: Sequence[Hold]) -> Write:
     )
 
 
-def ended(holds: Sequence[Hold]) -> Write:
+def write_of_ended(holds: Sequence[Hold]) -> Write:
     """How holds ended, of which none is new."""
     return Write(
         parts=(("released", _END),),
