@@ -33,20 +33,26 @@ class Clients:
     acknowledged: dict[str, str] = field(default_factory=dict)
     statuses: Counter[int] = field(default_factory=Counter)
     unanswered: int = 0
+    _stopped: bool = False
     _heard: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def send(self, address: str, *, each: int) -> None:
-        """Every payer sends ``each`` transfers, one after the other, until all are acknowledged."""
+    async def send(self, address: str) -> None:
+        """Every payer sends one transfer after the other until `stop`, each until acknowledged."""
         async with httpx2.AsyncClient(base_url=address, trust_env=False, timeout=30) as http:
-            await asyncio.gather(*(self._payer(http, payer, each) for payer in self.payers))
+            await asyncio.gather(*(self._payer(http, payer) for payer in self.payers))
 
-    async def heard(self, count: int) -> None:
-        """Return once so many transfers were acknowledged."""
+    def stop(self) -> None:
+        """What is being sent is sent until it is acknowledged; nothing new is."""
+        self._stopped = True
+
+    async def hear(self, more: int) -> None:
+        """Return once so many more transfers were acknowledged than there are now."""
+        enough = len(self.acknowledged) + more
         async with self._heard:
-            await self._heard.wait_for(lambda: len(self.acknowledged) >= count)
+            await self._heard.wait_for(lambda: len(self.acknowledged) >= enough)
 
-    async def _payer(self, http: httpx2.AsyncClient, payer: Payer, each: int) -> None:
-        for _ in range(each):
+    async def _payer(self, http: httpx2.AsyncClient, payer: Payer) -> None:
+        while not self._stopped:
             key = new_id().hex
             deadline = time.monotonic() + PATIENCE_S
             while (payment_id := await self._transfer(http, payer, key)) is None:
