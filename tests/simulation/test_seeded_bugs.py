@@ -19,8 +19,8 @@ import pytest_asyncio
 from guilder.platform.postgres.access import create_database, drop_database
 from guilder.platform.postgres.folder import SUPERUSER
 from guilder.platform.postgres.server import EmbeddedPostgres
+from tests.support.clock import set_clock
 from tests.support.database import OwnDatabase
-from tests.support.days import set_clock
 from tests.support.payer import ROOT
 from tests.support.random_days import Verdict
 from tests.support.seeded_bugs import BUGS, SOURCE, Bug, copy_with

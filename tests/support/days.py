@@ -33,6 +33,7 @@ from guilder.platform.identifiers import new_id
 from guilder.wallets.api import Act
 from tests.support import waiting
 from tests.support.bank import Bank, person
+from tests.support.clock import put_forward
 from tests.support.paper import (
     DAY_MINOR,
     MONTH_MINOR,
@@ -51,26 +52,6 @@ _LIMITS: Final = ControlLimits(
     per_transaction_minor=SINGLE_MINOR, per_day_minor=DAY_MINOR, per_month_minor=MONTH_MINOR
 )
 _ZONE: Final = ZoneInfo("Asia/Kolkata")
-# Found before PostgreSQL's own by whoever asks for the time, the code's SQL and the checks alike.
-# The days begin at noon in the middle of a month to come, so that no run meets a midnight that it
-# did not wait for.
-_CLOCK: Final = """
-    CREATE SCHEMA simulated;
-    CREATE TABLE simulated.clock (ahead interval NOT NULL);
-    INSERT INTO simulated.clock
-    SELECT date_trunc('month', moment) + interval '2 months 14 days 6.5 hours' - moment
-    FROM (SELECT pg_catalog.now() AT TIME ZONE 'UTC' AS moment) AS today;
-    CREATE FUNCTION simulated.clock_timestamp() RETURNS timestamptz LANGUAGE plpgsql AS
-        'BEGIN RETURN pg_catalog.clock_timestamp() + (SELECT ahead FROM simulated.clock); END';
-    CREATE FUNCTION simulated.now() RETURNS timestamptz LANGUAGE plpgsql STABLE AS
-        'BEGIN RETURN pg_catalog.now() + (SELECT ahead FROM simulated.clock); END';
-    GRANT USAGE ON SCHEMA simulated TO PUBLIC;
-    GRANT SELECT ON simulated.clock TO PUBLIC
-"""
-_SEARCHED: Final = """
-    DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = simulated, pg_catalog, public',
-        current_database()); END $$
-"""
 # Reading and locking rows goes on.
 _LET_NOBODY_WRITE: Final = """
     LOCK TABLE ledger.transactions, payments.transactions, payments.idempotency IN SHARE MODE
@@ -87,12 +68,6 @@ _STANDING: Final = """
 
 class Unanswered(Exception):
     """Something was neither done nor refused: the run says nothing about the code."""
-
-
-async def set_clock(superuser: Connection) -> None:
-    """Give a database a clock that can be put forward. Sessions have it that begin from now on."""
-    await superuser.execute(_CLOCK)
-    await superuser.execute(_SEARCHED)
 
 
 async def answered(asked: Awaitable[Answer]) -> tuple[Answer | None, str | None]:
@@ -308,9 +283,7 @@ class Days:
 
     async def wait(self, hours: int) -> None:
         """Put the clock forward."""
-        await self._superuser.execute(
-            "UPDATE simulated.clock SET ahead = ahead + make_interval(hours => $1)", hours
-        )
+        await put_forward(self._superuser, timedelta(hours=hours))
         self.paper.now += timedelta(hours=hours)
 
     async def compare(self) -> None:

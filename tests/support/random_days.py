@@ -1,7 +1,7 @@
 """Some days of a bank, by chance: every act is held against the paper, and all is verified after.
 
 ``python -m tests.support.random_days URL SUPERUSER_URL SEED`` prints a `Verdict`. The database is
-one of its own, with a clock of its own (`tests.support.days.set_clock`).
+one of its own, with a clock of its own (`tests.support.clock.set_clock`).
 """
 
 from __future__ import annotations

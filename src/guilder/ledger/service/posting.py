@@ -211,8 +211,7 @@ class PostgresLedger:
         if await controls.control_exists(tx, control.id):
             return False
         # What was recorded up to now was not counted: every posting from here on waits for us.
-        moved = [account.moved_at for account in accounts if account.moved_at is not None]
-        now = max([await books.database_time(tx), *(moment + _MOMENT for moment in moved)])
+        now = await _after_all(tx, accounts)
         # Only those who set controls on this subject waited for us: the id may go to another's.
         return await controls.insert_control(tx, _new_control(control, now=now))
 
@@ -225,10 +224,11 @@ class PostgresLedger:
         Raises:
             Conflict: the one with this id is on another subject, currency or direction.
         """
-        is_new = await self.create_control(tx, control)
         # A posting locks the controls that its kinds are limited by, so one that this control is
-        # about to limit may be under way: its account's lock is waited for.
-        await books.lock_accounts_of(tx, control.subject_id)
+        # about to limit may be under way, or its account be opened: their locks are waited for.
+        await books.lock_subjects(tx, [control.subject_id])
+        is_new = await self.create_control(tx, control)
+        accounts = await books.lock_accounts_of(tx, control.subject_id)
         found = await controls.lock_control(tx, control.id)
         if found is None or _target(found) != _target(control):
             raise Conflict("The control limits something else.")
@@ -239,6 +239,10 @@ class PostgresLedger:
             control.time_zone,
             control.limits,
         )
+        if is_recounted:
+            # Up to now, and in the windows of now: what it begins to limit may have moved since
+            # it was last used.
+            found.roll(max(found.used_at, await _after_all(tx, accounts)))
         await controls.change_control(tx, found)
         if is_recounted:
             used = await controls.used(tx, [found])
@@ -266,6 +270,12 @@ async def _touched(
     return touched
 
 
+async def _after_all(tx: Tx, accounts: Collection[Account]) -> datetime:
+    """The time, after all that was recorded in these locked accounts, wherever the clock was."""
+    moved = [account.moved_at for account in accounts if account.moved_at is not None]
+    return max([await books.database_time(tx), *(moment + _MOMENT for moment in moved)])
+
+
 def _require_locked(
     accounts: Collection[Account], *, holds: Collection[Hold], originals: Collection[Original]
 ) -> None:
@@ -287,6 +297,8 @@ async def _lock_or_open(tx: Tx, wanted: Collection[AccountId]) -> list[Account]:
     new = [PLATFORM_ACCOUNTS[key] for key in missing if key in PLATFORM_ACCOUNTS]
     if not new:
         return accounts
+    # Whoever sets a control on one of them does it before it moves, or waits until it has.
+    await books.lock_subjects(tx, [account.id for account in new])
     now = await books.database_time(tx)
     await books.insert_accounts(tx, new, created_at=now)
     return await books.lock_accounts(tx, wanted)
