@@ -134,9 +134,7 @@ class PaymentEngine:
         book = await self._ledger.open_book(tx, accounts, movements=announced)
         await failpoints.reach(LOCKED)
         named = [account for a in accounts if (account := book.account(a)) is not None]
-        claims = await records.find_claims(
-            tx, [(order.caller_id, order.key) for order in orders], now=book.now
-        )
+        claims = await records.find_claims(tx, [(order.caller_id, order.key) for order in orders])
         state = State(
             book=book,
             wallets=await self._wallets.of_accounts(tx, named),
@@ -157,7 +155,7 @@ class PaymentEngine:
     async def _write(
         self, tx: Tx, book: Book, made: Sequence[Payment], *, over: frozenset[Claim]
     ) -> None:
-        await records.free_keys(tx, over=over, payments=made, now=book.now)
+        await records.free_keys(tx, over=over, payments=made)
         payments = records.write_of(made, now=book.now)
         events = outbox.write_of([_event(payment) for payment in made])
         await write_together(tx, [*self._ledger.writes_of(book), events, payments])

@@ -41,7 +41,7 @@ COLUMNS: Final = """
 """
 _FIND_CLAIMS: Final = f"""
     SELECT {COLUMNS}, i.owner_id AS claimed_by, i.key AS claimed_key,
-        i.created_at > $3 AS is_claimed
+        i.created_at > clock_timestamp() - $3::interval AS is_claimed
     FROM unnest($1::uuid[], $2::text[]) AS wanted(owner_id, key)
     CROSS JOIN LATERAL (
         SELECT * FROM payments.idempotency i
@@ -83,7 +83,7 @@ _FREE: Final = """
         SELECT i.owner_id, i.key
         FROM unnest($1::uuid[], $2::text[]) AS over(owner_id, key)
         JOIN payments.idempotency i ON i.owner_id = over.owner_id AND i.key = over.key
-        WHERE i.created_at <= $3
+        WHERE i.created_at <= clock_timestamp() - $3::interval
         ORDER BY i.owner_id, i.key FOR UPDATE OF i
     )
 """
@@ -106,13 +106,17 @@ class Claims(NamedTuple):
     """Their day is over, but their rows are there."""
 
 
-async def find_claims(tx: Tx, claims: Sequence[Claim], *, now: datetime) -> Claims:
-    """The payments that these keys belong to."""
+async def find_claims(tx: Tx, claims: Sequence[Claim]) -> Claims:
+    """The payments that these keys belong to.
+
+    How old a key is, the server's clock says, not the time of a book, which is ahead for as long
+    as one of its accounts is: a key that is taken for over pays again.
+    """
     found = await tx.fetch(
         _FIND_CLAIMS,
         [owner_id for owner_id, _ in claims],
         [key for _, key in claims],
-        now - KEY_LIFETIME,
+        KEY_LIFETIME,
     )
     # Of a key that is over nothing else is read: whatever became of its payment, it is new.
     live = [payment(each) for each in found if each["is_claimed"] and each["id"] is not None]
@@ -123,13 +127,11 @@ async def find_claims(tx: Tx, claims: Sequence[Claim], *, now: datetime) -> Clai
     )
 
 
-async def free_keys(
-    tx: Tx, *, over: frozenset[Claim], payments: Sequence[Payment], now: datetime
-) -> None:
+async def free_keys(tx: Tx, *, over: frozenset[Claim], payments: Sequence[Payment]) -> None:
     """Let go of the keys of these payments that are ``over``, so that they can be claimed anew."""
     if again := over and over.intersection(map(_claim, payments)):
         ids, keys = zip(*again, strict=True)
-        await tx.execute(_FREE, ids, keys, now - KEY_LIFETIME)
+        await tx.execute(_FREE, ids, keys, KEY_LIFETIME)
 
 
 def write_of(payments: Sequence[Payment], *, now: datetime) -> Write:
