@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import asyncpg
 import httpx2
@@ -197,3 +198,23 @@ async def test_readers_never_see_a_500_while_sessions_are_killed_under_them(
 
     assert 200 in statuses
     assert statuses <= {200, 503}
+
+
+async def test_a_server_that_there_is_no_way_to_is_503_whatever_the_system_calls_it(
+    tmp_path: Path,
+):
+    """A host whose name is not known, or that nothing leads to, fails with errors of many kinds."""
+    (tmp_path / "no_folder").touch()
+    lost = await Database.connect(f"postgresql://guilder@/guilder?host={tmp_path}/no_folder")
+
+    async def one(tx: Tx) -> int:
+        return int(await tx.fetchval("SELECT 1"))
+
+    async def read() -> int:
+        async with lost.snapshot() as tx:
+            return await one(tx)
+
+    refused = await asyncio.gather(lost.run(one), read(), return_exceptions=True)
+    await lost.close()
+
+    assert [type(refusal) for refusal in refused] == [Overloaded, Overloaded]

@@ -101,6 +101,14 @@ class CurrencyMismatch(ValidationFailed):
     message = "The currency differs from the wallet's."
 
 
+class CounterpartyLimited(Refusal):
+    """A limit that is not the caller's would be exceeded; how much of it is used is not theirs."""
+
+    code = "COUNTERPARTY_LIMIT_EXCEEDED"
+    family = Family.PRECONDITION
+    message = "The other side cannot take part in this payment now: it would exceed a limit."
+
+
 class FundingUnavailable(Refusal):
     """No source of money from outside is configured."""
 

@@ -31,6 +31,7 @@ from guilder.ledger.api import (
     TransactionDraft,
 )
 from guilder.payments.api import (
+    CounterpartyLimited,
     CurrencyMismatch,
     FundingUnavailable,
     Outcome,
@@ -50,6 +51,7 @@ KEPT_REFUSALS: Final[Mapping[str, type[Refusal]]] = {
         AccountClosed,
         AccountFrozen,
         BalanceTooLarge,
+        CounterpartyLimited,
         InsufficientFunds,
         LimitExceeded,
         WalletNotActive,
@@ -288,8 +290,17 @@ def _explained(failure: Refusal, numbered: Numbered, state: State) -> Refusal:
     """The ledger's refusal in words of payments, with the id of the payment that it is kept as."""
     if isinstance(failure, AccountFrozen):
         failure = _why_frozen(numbered.order, state, failure)
+    if isinstance(failure, LimitExceeded) and not _is_own(failure, numbered.order, state):
+        failure = CounterpartyLimited()
     failure.details = {**failure.details, "transaction_id": str(numbered.id)}
     return failure
+
+
+def _is_own(exceeded: LimitExceeded, order: PaymentOrder, state: State) -> bool:
+    """Whether the limit is on the caller, or on a wallet of theirs."""
+    wallets = (state.wallets.get(id_) for id_ in (order.from_wallet_id, order.to_wallet_id) if id_)
+    own = {wallet.id for wallet in wallets if wallet and wallet.owner_id == order.caller_id}
+    return exceeded.subject_id in {order.caller_id, *own}
 
 
 def _why_frozen(order: PaymentOrder, state: State, frozen: AccountFrozen) -> Refusal:

@@ -31,6 +31,7 @@ from guilder.ledger.api import (
     LimitExceeded,
 )
 from guilder.payments.api import (
+    CounterpartyLimited,
     CurrencyMismatch,
     FundingUnavailable,
     Outcome,
@@ -63,6 +64,7 @@ _REFUSALS: Final[tuple[type[Refusal], ...]] = (
     AccountFrozen,
     AccountClosed,
     LimitExceeded,
+    CounterpartyLimited,
     InsufficientFunds,
     BalanceTooLarge,
 )

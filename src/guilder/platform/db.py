@@ -267,6 +267,7 @@ class Database:
 
         Raises:
             TimeoutError: others have had them all for too long, or there are to be none any more.
+            ConnectionError: the server cannot be reached, for whatever reason there is.
         """
         try:
             if self._pool.get_idle_size():  # a timer costs as much as the rest of this
@@ -279,6 +280,10 @@ class Database:
             if self._is_closing:
                 raise TimeoutError from None
             raise
+        except (TimeoutError, ConnectionError):
+            raise
+        except OSError as error:  # its name is not known now, or there is no way to it
+            raise ConnectionError(str(error)) from error
 
     async def _informed(self, connection: Tx) -> Tx:
         """A connection that knows what the database has been migrated to since the pool opened."""

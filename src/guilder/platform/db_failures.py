@@ -32,7 +32,6 @@ TRANSIENT: Final = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InternalClientError,  # the server died under a statement
     ConnectionError,
-    FileNotFoundError,
 )
 """Failures of the moment, not of the work: `Database.run` repeats the work after them."""
 BUSY: Final = (

@@ -156,6 +156,8 @@ class WalletService:
         wallet_id = WalletId(new_id())
 
         async def work(tx: Tx) -> None:
+            if await store.one(tx, wallet_id) is not None:
+                return  # our own: the commit went through and its answer was lost
             await self._open(
                 tx, wallet_id, owner_id, currency, label=label, status=WalletStatus.PENDING
             )

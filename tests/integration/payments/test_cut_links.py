@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
 
+from guilder.kernel.currencies import INR
 from guilder.kernel.ids import UserId, WalletId
 from guilder.platform.db import Database
 from tests.integration.payments.conftest import NewBank
@@ -135,3 +137,14 @@ async def test_batches_whose_links_are_cut_at_any_moment_pay_each_order_once(
     assert {one.refusal for one in told} == {None}
     assert len({one.payment_id for one in told}) == 60
     assert await bank.balances((scene.ben, scene.bens)) == [sum(range(1, 61))]
+
+
+async def test_a_wallet_whose_opening_was_not_answered_is_opened_once(scene: Scene, bank: Bank):
+    scene.link.cuts_left = 1
+
+    view = await scene.far.wallets.open_wallet(scene.anna, currency=INR)
+
+    assert scene.link.cuts == 1
+    after = WalletId(UUID(int=0))
+    held = await bank.wallets.list_wallets(scene.anna, after=after, limit=10)
+    assert [each.wallet.id for each in held] == [scene.annas, view.wallet.id]

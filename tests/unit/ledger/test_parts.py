@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import AccountId, TransactionId
 from guilder.kernel.invariant import InvariantViolation
+from guilder.kernel.money import MAX_AMOUNT_MINOR
 from guilder.ledger.api import EntryDraft, NotReversible
 from guilder.ledger.domain.holds import scaled
 from guilder.ledger.domain.reversals import Original, reversing_entries
-from tests.support.books import ANNA, BEN, NOON
+from tests.support.books import ANNA, BEN, CARLA, NOON
 
 _accounts = st.sampled_from([AccountId(UUID(int=n)) for n in range(1, 7)])
 _amounts = st.integers(1, 10**9)
@@ -100,3 +101,16 @@ def test_a_reversal_of_something_else_is_a_bug():
 
     with pytest.raises(InvariantViolation):
         _original(lines, reversing=lines).remaining()
+
+
+def test_what_several_lines_moved_is_undone_in_entries_of_a_possible_size():
+    most = MAX_AMOUNT_MINOR
+    lines = tuple(EntryDraft(*line) for line in [(ANNA, most), (ANNA, most), (BEN, -most)] * 2)
+    lines += tuple(EntryDraft(CARLA, amount) for amount in (7 - most, -most, -7))
+
+    undone = reversing_entries(_original(lines), None, currencies=1)
+
+    assert not isinstance(undone, Refusal)
+    assert max(abs(entry.amount_minor) for entry in undone) == most
+    assert sum(entry.amount_minor for entry in undone if entry.account_id == ANNA) == -4 * most
+    assert sum(entry.amount_minor for entry in undone if entry.account_id == CARLA) == 2 * most

@@ -9,7 +9,7 @@ import pytest
 
 from guilder.kernel.currencies import CURRENCIES, INR
 from guilder.kernel.errors import IdempotencyKeyReused, Refusal
-from guilder.kernel.ids import AccountId, ControlId, WalletId
+from guilder.kernel.ids import AccountId, ControlId, UserId, WalletId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.ledger.api import (
     AccountClosed,
@@ -22,6 +22,7 @@ from guilder.ledger.api import (
 )
 from guilder.ledger.domain.controls import Control
 from guilder.payments.api import (
+    CounterpartyLimited,
     CurrencyMismatch,
     FundingUnavailable,
     PaymentOrder,
@@ -32,6 +33,19 @@ from tests.support.counter import ANNA, BEN, NOON, Counter, deposit, transfer, w
 
 USD = CURRENCIES["USD"]
 TOO_MUCH = 10_000
+
+
+def limit_on(subject_id: UserId | WalletId, direction: Direction, most_minor: int) -> Control:
+    return Control(
+        id=ControlId(new_id()),
+        subject_id=UserId(subject_id),
+        currency=INR,
+        direction=direction,
+        limits=ControlLimits(per_transaction_minor=most_minor),
+        time_zone="Asia/Kolkata",
+        created_at=NOON,
+        used_at=NOON,
+    )
 
 
 class Trouble:
@@ -60,18 +74,7 @@ class Trouble:
         )
 
     def limit(self, most_minor: int) -> None:
-        self.counter.controls[:] = [
-            Control(
-                id=ControlId(new_id()),
-                subject_id=ANNA,
-                currency=CURRENCIES["INR"],
-                direction=Direction.OUTFLOW,
-                limits=ControlLimits(per_transaction_minor=most_minor),
-                time_zone="Asia/Kolkata",
-                created_at=NOON,
-                used_at=NOON,
-            )
-        ]
+        self.counter.controls[:] = [limit_on(ANNA, Direction.OUTFLOW, most_minor)]
 
     def refusal(self) -> Refusal | None:
         return self.counter.judge(self.order)[0].refusal
@@ -257,3 +260,29 @@ def test_an_order_that_ends_where_it_begins_is_a_bug_that_moves_nothing():
         counter.judge(transfer(annas, annas))
 
     assert counter.balance(annas) == 500
+
+
+@pytest.mark.parametrize("is_on_wallet", [False, True])
+def test_a_limit_of_somebody_else_is_told_without_its_figures(*, is_on_wallet: bool):
+    counter = Counter()
+    annas, bens = counter.open(ANNA, funds_minor=500), counter.open(BEN)
+    counter.controls.append(limit_on(bens if is_on_wallet else BEN, Direction.INFLOW, 100))
+    order = transfer(annas, bens, amount_minor=101)
+
+    (outcome,) = counter.judge(order)
+
+    assert isinstance(outcome.refusal, CounterpartyLimited)
+    assert outcome.payment is not None
+    assert outcome.refusal.details == {"transaction_id": str(outcome.payment.id)}
+
+
+@pytest.mark.parametrize("is_on_wallet", [False, True])
+def test_a_limit_of_ones_own_is_told_in_figures_wherever_the_money_goes(*, is_on_wallet: bool):
+    counter = Counter()
+    annas, savings = counter.open(ANNA, funds_minor=500), counter.open(ANNA)
+    counter.controls.append(limit_on(savings if is_on_wallet else ANNA, Direction.INFLOW, 100))
+
+    (outcome,) = counter.judge(transfer(annas, savings, amount_minor=101))
+
+    assert isinstance(outcome.refusal, LimitExceeded)
+    assert outcome.refusal.details["limit"] == "1.00"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from guilder.kernel.errors import Conflict, Family, NotFound, Refusal, ValidationFailed
 
 
@@ -75,6 +77,8 @@ class LimitExceeded(Refusal):
     code = "LIMIT_EXCEEDED"
     family = Family.PRECONDITION
     message = "The transaction exceeds a limit."
+    subject_id: UUID | None = None
+    """The account or owner that it is on, for whoever tells somebody else of it."""
 
 
 class BalanceTooLarge(Refusal):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from msgspec import Struct
@@ -9,6 +10,7 @@ from msgspec import Struct
 from guilder.kernel.errors import Refusal
 from guilder.kernel.ids import AccountId, TransactionId
 from guilder.kernel.invariant import invariant
+from guilder.kernel.money import MAX_AMOUNT_MINOR
 from guilder.ledger.api import AmountExceedsOriginal, EntryDraft, NotReversible
 from guilder.ledger.domain.holds import scaled
 
@@ -58,4 +60,18 @@ def reversing_entries(
         return AmountExceedsOriginal()
     else:
         undone = scaled(remaining, amount_minor)
-    return tuple(EntryDraft(e.account_id, -e.amount_minor) for e in undone if e.amount_minor)
+    return tuple(
+        EntryDraft(entry.account_id, amount_minor)
+        for entry in undone
+        for amount_minor in _in_bounds(-entry.amount_minor)
+    )
+
+
+def _in_bounds(amount_minor: int) -> Iterator[int]:
+    """An amount in parts that an entry can have: several lines of one account are undone as one."""
+    sign = 1 if amount_minor > 0 else -1
+    left = abs(amount_minor)
+    while left:
+        part = min(left, MAX_AMOUNT_MINOR)
+        yield sign * part
+        left -= part

@@ -6,19 +6,22 @@ The id makes repeating safe: the same contents under the same id are posted once
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
+from itertools import compress
 from typing import Final, TypeAlias
 
 from msgspec import Struct
 
-from guilder.kernel.errors import Refusal
+from guilder.kernel.errors import Overloaded, Refusal
 from guilder.kernel.ids import AccountId, TransactionId
 from guilder.ledger.api import (
     Book,
+    Direction,
     KeptByItsContext,
     Ledger,
     LinkedRefused,
+    Movement,
     Reserved,
     TransactionDraft,
     TransactionExists,
@@ -29,7 +32,7 @@ from guilder.ledger.service.acts import perform
 from guilder.ledger.store import transactions
 from guilder.platform import failpoints
 from guilder.platform.batching import Batcher
-from guilder.platform.db import Database, Tx
+from guilder.platform.db import Database, RowsBusy, Tx
 from guilder.platform.origin import Origin, current
 from guilder.platform.outbox import Outgoing
 
@@ -74,7 +77,7 @@ class PostTransactions:
         self._kept = (reserved or Reserved()).kinds
         # Bundles that touch the same accounts take turns here, not as a crowd at the rows' locks;
         # those of different callers that arrive meanwhile share a commit.
-        self._queue: Batcher[_Bundle, list[list[Outcome]]] = Batcher(
+        self._queue: Batcher[_Bundle, _Outcomes | Overloaded] = Batcher(
             self._post_bundles, touches=_accounts_of, weight=_size, max_batch=CHUNK
         )
 
@@ -84,9 +87,11 @@ class PostTransactions:
         Raises:
             Refusal: the first one that was refused; ``details["index"]`` says which, where there
                 are several.
+            Overloaded: too much is waiting, somebody keeps one of the accounts locked, or the
+                database does not answer in time.
         """
         bundle = _Bundle(groups=[group], is_bulk=False, origin=current())
-        outcomes = (await self._queue.submit(bundle))[0]
+        outcomes = (await self._submit(bundle))[0]
         posted = [outcome for outcome in outcomes if isinstance(outcome, Posted)]
         for index, outcome in enumerate(outcomes):
             if isinstance(outcome, Refusal) and not isinstance(outcome, LinkedRefused):
@@ -105,20 +110,46 @@ class PostTransactions:
         outcomes: list[list[Outcome]] = []
         for chunk in _chunks(groups):
             bundle = _Bundle(groups=chunk, is_bulk=True, origin=current())
-            outcomes += await self._queue.submit(bundle)
+            outcomes += await self._submit(bundle)
             await failpoints.reach(AFTER_CHUNK)
         return outcomes
 
-    async def _post_bundles(self, bundles: Sequence[_Bundle]) -> list[_Outcomes]:
-        return await perform(self._db, partial(self._post, bundles))
+    async def _submit(self, bundle: _Bundle) -> _Outcomes:
+        outcomes = await self._queue.submit(bundle)
+        if isinstance(outcomes, Overloaded):
+            raise outcomes
+        return outcomes
+
+    async def _post_bundles(self, bundles: Sequence[_Bundle]) -> Sequence[_Outcomes | Overloaded]:
+        try:
+            return await perform(self._db, partial(self._post, bundles, None))
+        except RowsBusy:
+            if len(bundles) == 1:
+                raise
+            return await self._without_busy(bundles)
+
+    async def _without_busy(self, bundles: Sequence[_Bundle]) -> Sequence[_Outcomes | Overloaded]:
+        """Post what needs nothing that somebody keeps locked, and refuse the rest.
+
+        Raises:
+            Overloaded: that does not help either.
+        """
+        wanted = [_movements(bundle) for bundle in bundles]
+        announced = set().union(*wanted)
+        busy = await self._db.run(partial(self._ledger.busy, movements=announced))
+        is_free = [busy.isdisjoint(moved) for moved in wanted]
+        free = list(compress(bundles, is_free))
+        moved = set().union(*compress(wanted, is_free))
+        posted = await perform(self._db, partial(self._post, free, moved)) if free else []
+        done = iter(posted)
+        return [next(done) if goes else Overloaded() for goes in is_free]
 
     async def _post(
-        self, bundles: Sequence[_Bundle], tx: Tx
+        self, bundles: Sequence[_Bundle], movements: Collection[Movement] | None, tx: Tx
     ) -> tuple[list[_Outcomes], Sequence[Outgoing]]:
         drafts = [draft for bundle in bundles for group in bundle.groups for draft in group]
-        book = await self._ledger.open_book(
-            tx, {entry.account_id for draft in drafts for entry in draft.entries}
-        )
+        accounts = {entry.account_id for draft in drafts for entry in draft.entries}
+        book = await self._ledger.open_book(tx, accounts, movements=movements)
         # Read under the locks: whoever posted one of these ids to these accounts has committed.
         ids = [draft.id for draft in drafts]
         taken = await transactions.taken(tx, ids)
@@ -147,6 +178,17 @@ class PostTransactions:
 def _accounts_of(bundle: _Bundle) -> set[AccountId]:
     return {
         entry.account_id for group in bundle.groups for draft in group for entry in draft.entries
+    }
+
+
+def _movements(bundle: _Bundle) -> set[Movement]:
+    """All that may move: which way, the account's type would say, which is not known yet."""
+    return {
+        Movement(entry.account_id, direction, draft.kind)
+        for group in bundle.groups
+        for draft in group
+        for entry in draft.entries
+        for direction in Direction
     }
 
 
