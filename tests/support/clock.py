@@ -20,6 +20,8 @@ _CLOCK: Final = """
         'BEGIN RETURN pg_catalog.clock_timestamp() + (SELECT ahead FROM simulated.clock); END';
     CREATE FUNCTION simulated.now() RETURNS timestamptz LANGUAGE plpgsql STABLE AS
         'BEGIN RETURN pg_catalog.now() + (SELECT ahead FROM simulated.clock); END';
+    CREATE FUNCTION simulated.statement_timestamp() RETURNS timestamptz LANGUAGE plpgsql STABLE AS
+        'BEGIN RETURN pg_catalog.statement_timestamp() + (SELECT ahead FROM simulated.clock); END';
     GRANT USAGE ON SCHEMA simulated TO PUBLIC;
     GRANT SELECT ON simulated.clock TO PUBLIC
 """

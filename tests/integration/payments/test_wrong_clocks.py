@@ -11,7 +11,7 @@ from tests.support.clock import put_forward, set_clock
 from tests.support.database import OwnDatabase
 
 
-async def test_a_key_is_known_though_the_other_wallet_was_used_while_the_clock_was_ahead(
+async def test_a_key_lives_a_day_though_the_other_wallet_was_used_while_the_clock_was_ahead(
     database: OwnDatabase, superuser: asyncpg.Connection[asyncpg.Record]
 ):
     await set_clock(superuser)
@@ -33,4 +33,11 @@ async def test_a_key_is_known_though_the_other_wallet_was_used_while_the_clock_w
         assert again.is_replay
         assert await bank.balances((anna, annas)) == [9_300]
         assert await bank.verify() == []
+
+        await put_forward(superuser, timedelta(hours=24))
+        anew = await bank.engine.pay(order)
+
+        assert anew.refusal is None
+        assert not anew.is_replay
+        assert await bank.balances((anna, annas)) == [8_600]
     await db.close()

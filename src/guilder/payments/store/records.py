@@ -83,7 +83,7 @@ _FREE: Final = """
         SELECT i.owner_id, i.key
         FROM unnest($1::uuid[], $2::text[]) AS over(owner_id, key)
         JOIN payments.idempotency i ON i.owner_id = over.owner_id AND i.key = over.key
-        WHERE i.created_at <= clock_timestamp() - $3::interval
+        WHERE i.created_at <= statement_timestamp() - $3::interval
         ORDER BY i.owner_id, i.key FOR UPDATE OF i
     )
 """
