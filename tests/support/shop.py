@@ -116,6 +116,7 @@ class Shop:
         return Answer(data=found, meta=page_meta(None))
 
     async def named(self, request: Request) -> Answer:
+        self.calls.append("named")
         return Answer(data={"path": request.path, "caller": request.caller is not None})
 
     async def remark(self, request: Request) -> Answer:

@@ -68,6 +68,8 @@ class Endpoint:
         if self.route.form is not None:
             return await incoming.body(limit=self.route.max_body_bytes)
         if struct is None:
+            if self.route.method != "GET":  # nothing is done before the request is there whole
+                await incoming.body(limit=self.route.max_body_bytes)
             return None
         sent = await incoming.body(limit=self.route.max_body_bytes)
         if not sent and self.body_is_optional:

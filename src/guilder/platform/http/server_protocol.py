@@ -3,6 +3,9 @@
 A connection that has not sent a whole request head in time is closed, also when it never sent a
 byte; so is one whose body comes too slowly. It costs a timer for each connection, and none for a
 request.
+
+What was asked for whole is answered, whatever comes after it: an error is told of the request that
+has it, never in the place of another's answer.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ import re
 from functools import partial
 from typing import Any, Final
 
+import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -20,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
-from guilder.kernel.errors import BadRequest, Refusal
+from guilder.kernel.errors import BadRequest, Overloaded, Refusal
 from guilder.platform.http.refusals import HeadTooLarge, RequestTimeout
 from guilder.platform.http.reply import JSON, WHOLE_ANSWER, HeaderPairs
 from guilder.platform.http.status import refusal_reply
@@ -33,6 +38,8 @@ STALL_TIMEOUT_S: Final = 30.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
 MAX_TRAILER_BYTES: Final = 4 * 1024
+MOST_WAITING: Final = 32
+"""So many requests of one connection wait for the answer to the one before them."""
 
 _TWO_SITES: Final = "The request's target and its Host header name different sites."
 
@@ -107,6 +114,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._chunk_bytes = 0
         self._message_bytes = 0
         self._bytes_since_body = 0
+        self._follows_another = False  # in what came last
+        self._reads_on = False
+        self._running: RequestResponseCycle | None = None
+        self._farewell: Refusal | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
 
@@ -118,7 +129,17 @@ class LimitedProtocol(HttpToolsProtocol):
         for timer in (self._watch, self._stall):
             if timer is not None:
                 timer.cancel()
+        queued = [cycle for cycle, _ in self.pipeline]
+        for cycle in (self._running, *queued):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
         super().connection_lost(exc)
+        # What waited refers to what it waited in: nobody else would let go of it for long.
+        self.pipeline.clear()
+        for cycle in queued:
+            cycle.scope.clear()  # type: ignore[attr-defined] # it is a dict
+        self._running = self.cycle = None  # type: ignore[assignment] # as before the first
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -130,21 +151,64 @@ class LimitedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
+        if self._farewell is not None:
+            return
         self._chunk_bytes = len(data)
         self._message_bytes += self._chunk_bytes
         self._bytes_since_body += self._chunk_bytes
-        super().data_received(data)
+        self._follows_another = False
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self._close_with(BadRequest())
+            return
         if self._in_head:
             if self._message_bytes > MAX_HEAD_BYTES:
                 self._close_with(HeadTooLarge())
         elif self._in_message and self._bytes_since_body > MAX_TRAILER_BYTES:
             self._close_with(HeadTooLarge())
 
+    def _parse(self, data: bytes) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                self._read_on()
+            else:
+                return
+
+    def _read_on(self) -> None:
+        """Ignore that the client would upgrade, as any server may.
+
+        The parser takes what follows such a head for another protocol. It is this request's body,
+        as its head says, so it is given to a new parser after a head that says no more than that.
+        """
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        framing = (
+            b"%b: %b\r\n" % (name, value)
+            for name, value in self.headers
+            if name in {b"content-length", b"transfer-encoding"}
+        )
+        self._reads_on = True
+        try:
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n" % b"".join(framing))
+        finally:
+            self._reads_on = False
+
     def on_message_begin(self) -> None:
+        if self._reads_on:
+            return
         self._in_head = self._in_message = True
         self._since = self.loop.time()
-        self._message_bytes = self._chunk_bytes
+        self._message_bytes = 0 if self._follows_another else self._chunk_bytes
         super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._reads_on:
+            super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # What follows a chunked body (trailers) is nobody's header: whoever stands before this
@@ -153,15 +217,12 @@ class LimitedProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        # What came beyond the limit may be body, so only then are the headers themselves measured.
-        if len(self.headers) > MAX_HEADERS or (
-            self._message_bytes > MAX_HEAD_BYTES and self._measured_head() > MAX_HEAD_BYTES
-        ):
-            self._close_with(HeadTooLarge())
-            raise HeadTooLarge
-        if not self.url.startswith(b"/") and not self._is_of_one_site():
-            self._close_with(BadRequest(_TWO_SITES))
-            raise BadRequest
+        if self._reads_on:
+            return
+        refusal = self._refusal_of_head()
+        if refusal is not None:
+            self._close_with(refusal)
+            raise refusal  # which ends the parser's work
         self._in_head = False
         self._bytes_since_body = 0
         super().on_headers_complete()
@@ -175,12 +236,33 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # so the parser believes; see `_read_on`
         self._in_message = False
+        self._follows_another = True
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words are for nobody
-        if not self.transport.is_closing():
-            self._close_with(BadRequest())
+    def on_response_complete(self) -> None:
+        was_last = not self.pipeline
+        super().on_response_complete()
+        if self._farewell is not None and was_last:
+            self._end(self._farewell)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _refusal_of_head(self) -> Refusal | None:
+        # What came beyond the limit may be body, so only then are the headers themselves measured.
+        is_long = self._message_bytes > MAX_HEAD_BYTES or self._follows_another
+        if len(self.headers) > MAX_HEADERS or (is_long and self._measured_head() > MAX_HEAD_BYTES):
+            return HeadTooLarge()
+        if not self.url.startswith(b"/") and not self._is_of_one_site():
+            return BadRequest(_TWO_SITES)
+        return Overloaded() if len(self.pipeline) >= MOST_WAITING else None
 
     def _is_of_one_site(self) -> bool:
         """Whether a target that names its site (as for a proxy) and the Host header agree.
@@ -223,8 +305,26 @@ class LimitedProtocol(HttpToolsProtocol):
         return self.body_timeout_s + earned_s
 
     def _close_with(self, refusal: Refusal) -> None:
-        """Close; say why where no other answer has begun."""
-        cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_complete or not cycle.response_started:
+        """Close, once all that was asked for before is answered, and say why.
+
+        Nothing more is read. Who is refused is the request that is being read: none has been done
+        that was not read to its end.
+        """
+        if self._farewell is not None or self.transport.is_closing():
+            return
+        self._farewell = refusal
+        self.flow.pause_reading()
+        half = self.cycle if self._in_message and not self._in_head else None
+        if half is not None and self.pipeline and self.pipeline[0][0] is half:
+            self.pipeline.popleft()
+        running = self._running
+        if running is None or running is half or running.response_complete:
+            self._end(refusal, half=half)
+
+    def _end(self, refusal: Refusal, *, half: RequestResponseCycle | None = None) -> None:
+        """Close; say why to whoever was not answered. ``half``: what was not read to its end."""
+        if self.transport.is_closing():
+            return
+        if half is None or not half.response_started:
             self.transport.write(_last_words(refusal, self.server_state.default_headers))
         self.transport.close()
