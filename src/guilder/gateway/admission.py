@@ -105,7 +105,7 @@ class RateLimit:
             caller = await self._dispatcher.identify(incoming)
         except Unauthenticated:
             caller = None
-        return await self._limiter.hit(by_address if caller is None else f"user:{caller.actor_id}")
+        return await self._limiter.hit(by_address if caller is None else f"user:{caller.user_id}")
 
     def headers(self, verdict: Verdict) -> HeaderPairs:
         """A verdict as the RateLimit fields of draft-ietf-httpapi-ratelimit-headers."""

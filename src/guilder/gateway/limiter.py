@@ -19,7 +19,10 @@ MOST_KEYS: Final = 200_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether a request may pass, how many may follow, and when there will be more."""
+    """Whether a request may pass, and how many may follow.
+
+    In ``reset_s`` seconds it will be one more at least.
+    """
 
     allowed: bool
     remaining: int
@@ -103,8 +106,12 @@ class MemoryLimiter:
             previous = window.count if window.index == index - 1 else 0
             window = _Window(index, 0, previous)
         share_left = 1 - (passed - index)
-        estimate = int(window.previous * share_left) + window.count
-        return window, estimate, max(1, math.ceil(share_left * self.window_s))
+        weighed = window.previous * share_left
+        estimate = int(weighed) + window.count
+        # The previous window counts for less and less: one less where it falls below a whole
+        # number. Without one, this window does from when the next one begins.
+        share = share_left - (int(weighed) / window.previous if weighed >= 1 else 0)
+        return window, estimate, math.floor(share * self.window_s) + 1
 
     def _sweep(self, index: int) -> None:
         """Forget who was not here in this window or the one before; once per window."""

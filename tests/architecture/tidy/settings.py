@@ -9,6 +9,7 @@ from tests.architecture.tidy.source import Finding, Source, dotted
 
 _READS = frozenset({"os.environ", "os.getenv", "os.environb", "environ"})
 _READERS = (
+    "src/guilder/platform/child_environment.py",
     "src/guilder/platform/settings.py",
     "src/guilder/platform/postgres/",
     "src/guilder/apps/",

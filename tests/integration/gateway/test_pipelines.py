@@ -201,3 +201,5 @@ async def test_nothing_is_left_of_a_connection_that_was_lost(shop: Shop) -> None
             await until(are_forgotten, "they are forgotten")
         finally:
             gc.enable()
+
+    assert len(seen) == 0

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from uuid import uuid4
 
 import httpx2
 
+from guilder.kernel.ids import UserId
 from tests.support.http_server import serving
-from tests.support.shop import Tokens, as_anna, as_ben, shop_app
+from tests.support.shop import ANNA, Tokens, as_anna, as_ben, shop_app
 
 WALLETS = "/api/v1/wallets"
 
@@ -50,6 +53,22 @@ async def test_callers_at_one_address_do_not_share_an_allowance() -> None:
         ]
 
     assert statuses == [200, 200, 401, 429, 429, 429]
+
+
+async def test_the_clients_of_a_user_share_the_allowance_of_their_user() -> None:
+    anna = Tokens().callers[ANNA]
+    clients = {
+        f"token-of-client-{number}": replace(anna, client_id=UserId(uuid4())) for number in range(3)
+    }
+    tokens = Tokens(callers={ANNA: anna, **clients})
+    async with _limited("3/day", tokens) as client:
+        statuses = [
+            (await client.get(WALLETS, headers={"Authorization": f"Bearer {token}"})).status_code
+            for token in (ANNA, *clients)
+        ]
+
+    # No client lists its user's wallets, but asking counts.
+    assert statuses == [200, 403, 403, 429]
 
 
 async def test_strangers_are_counted_by_address() -> None:

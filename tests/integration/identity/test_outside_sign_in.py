@@ -114,6 +114,20 @@ async def test_a_callback_belongs_to_the_browser_that_left(
     assert data(hers)["user"]["id"] == anna.id
 
 
+async def test_what_else_a_browser_keeps_is_not_looked_into(
+    city: Town, google: Stranger, anybody: Person
+) -> None:
+    """However odd it is: quotes that do not end took a parser seconds, and what follows them."""
+    anna = await linked(city)
+    browser = Browser(city)
+    back = await browser.visit(await browser.leave("google"))
+    browser.cookies = {"odd": '"' + "\\" * 1_000, "__proto__": "a, b", **browser.cookies}
+
+    answer = await browser.come_back(back)
+
+    assert data(answer)["user"]["id"] == anna.id
+
+
 async def test_somebody_elses_code_is_of_no_use_in_ones_own_sign_in(
     city: Town, google: Stranger, anybody: Person
 ) -> None:

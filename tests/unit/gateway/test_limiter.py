@@ -6,6 +6,8 @@ import socket
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from guilder.gateway.limiter import MemoryLimiter
 from guilder.gateway.shared_limiter import RedisLimiter, limiter_of
@@ -32,7 +34,7 @@ async def test_requests_beyond_the_limit_are_not_allowed() -> None:
 
     assert [verdict.allowed for verdict in verdicts] == [True, True, True, False, False]
     assert [verdict.remaining for verdict in verdicts] == [2, 1, 0, 0, 0]
-    assert verdicts[-1].reset_s == 60
+    assert verdicts[-1].reset_s == 61
 
 
 async def test_callers_are_counted_apart() -> None:
@@ -61,7 +63,31 @@ async def test_the_previous_window_counts_by_what_is_left_of_it() -> None:
     verdicts = [await limiter.hit("Anna") for _ in range(6)]
 
     assert [verdict.allowed for verdict in verdicts] == [True] * 5 + [False]
-    assert verdicts[-1].reset_s == 30
+    # The five that are left of the minute before are less than five in a moment.
+    assert verdicts[-1].reset_s == 1
+
+
+@given(
+    st.integers(1, 200),
+    st.lists(st.tuples(st.floats(0, 70), st.integers(1, 250)), min_size=1, max_size=5),
+)
+async def test_who_comes_back_when_told_may_pass_and_not_much_earlier(
+    limit: int, visits: list[tuple[float, int]]
+) -> None:
+    watch = Watch()
+    limiter = _limiter(watch, limit=limit)
+    for pause_s, count in visits:
+        watch.now_s += pause_s
+        for _ in range(count):
+            await limiter.hit("Anna")
+    while (refused := await limiter.hit("Anna")).allowed:
+        pass
+    told_at = watch.now_s
+
+    watch.now_s = told_at + refused.reset_s
+    assert (await limiter.peek("Anna")).allowed
+    watch.now_s = told_at + refused.reset_s - 1.001
+    assert watch.now_s <= told_at or not (await limiter.peek("Anna")).allowed
 
 
 async def test_two_windows_later_everything_is_forgotten() -> None:

@@ -279,3 +279,12 @@ def test_any_text_is_read_or_refused(read: Callable[[str], object], text: str) -
         verdict = str(refused)
 
     assert verdict
+
+
+@pytest.mark.parametrize("field", ["email", "full_name"])
+def test_what_was_refused_is_not_looked_for_in_the_password(field: str) -> None:
+    """It may be of any length, and is nobody's."""
+    found = problems(**{field: "not\nwhat you think", "password": "not\nwhat you think 1"})
+
+    assert found[field]
+    assert "the name" not in found.get("password", "")

@@ -38,6 +38,10 @@ def children(pid: int) -> set[int]:
         return set()
 
 
+def environment_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
 def lives(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").exists()
 
@@ -80,6 +84,20 @@ async def test_it_gives_way_and_is_in_nobody_elses_session(process: int) -> None
     ours = os.getpriority(os.PRIO_PROCESS, os.getpid())
     assert os.getpriority(os.PRIO_PROCESS, process) == min(19, ours + 10)
     assert os.getsid(process) == process
+
+
+async def test_it_knows_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUILDER_KEY_PASSPHRASE", "nobody knows")
+    passwords = Passwords(cost=CHEAP, at_once=1, apart=True)
+    before = children(os.getpid())
+    await passwords.hash("SecurePass123")
+    (started,) = children(os.getpid()) - before
+
+    inherited = environment_of(started)
+
+    await passwords.close()
+    assert b"PATH=" in inherited
+    assert b"nobody knows" not in inherited
 
 
 async def test_a_process_that_died_is_started_again(passwords: Passwords, process: int) -> None:

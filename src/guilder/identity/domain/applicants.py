@@ -180,7 +180,12 @@ def read_applicant(applicant: Applicant, *, default_region: str) -> Person:
     email = form.read("email", lambda: read_email(written.email))
     phone = form.read("phone", lambda: _read_optional_phone(written.phone, default_region))
     full_name = form.read("full_name", lambda: read_full_name(written.full_name))
-    own = (written.email, written.email.partition("@")[0], written.full_name, written.phone or "")
+    # What was refused may be of any length, and is nobody's.
+    own = (
+        *(() if email is None else (written.email, written.email.partition("@")[0])),
+        *(() if full_name is None else (written.full_name,)),
+        *(() if phone is None or written.phone is None else (written.phone,)),
+    )
     password = form.read("password", lambda: read_new_password(written.password, not_like=own))
     if form.problems or email is None or full_name is None or password is None:
         raise ValidationFailed(fields=form.problems)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from hashlib import sha256
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 import msgspec
@@ -240,12 +239,13 @@ class OutsideRoutes:
         return f"{self._prefix}{sha256(state.encode()).hexdigest()[:16]}"
 
     def _kept(self, request: Request, state: str) -> str | None:
-        try:
-            cookies = SimpleCookie(request.headers.get("cookie", ""))
-        except CookieError:
-            return None
-        found = cookies.get(self._name(state))
-        return None if found is None else found.value
+        """The secret that the browser was given. What else it keeps is not looked into."""
+        wanted = self._name(state)
+        for pair in request.headers.get("cookie", "").split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == wanted:
+                return value
+        return None
 
 
 def _own(request: Request) -> Asker:

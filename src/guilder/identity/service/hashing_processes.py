@@ -16,6 +16,7 @@ import structlog
 
 from guilder.kernel.errors import Overloaded
 from guilder.kernel.invariant import invariant
+from guilder.platform.child_environment import child_environment
 
 _log = structlog.get_logger("guilder.identity")
 _PROGRAM: Final = "guilder.identity.service.argon2"
@@ -78,6 +79,7 @@ class HashingProcesses:
             stdout=PIPE,
             stderr=DEVNULL,
             start_new_session=True,
+            env=child_environment(),
         )
         self._started.add(process)
         return process
