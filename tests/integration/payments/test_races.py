@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from guilder.kernel.currencies import CURRENCIES, INR
+from guilder.kernel.ids import WalletId
 from guilder.ledger.api import AccountNotEmpty
 from guilder.payments.api import PaymentOrder
 from guilder.platform.identifiers import new_id
@@ -25,6 +26,11 @@ from tests.support.database import OwnDatabase
 from tests.support.payer import in_processes, pay_all
 from tests.support.tampering import Connection
 from tests.support.waiting import are_waiting, until
+
+OF_PLATFORM = """
+    SELECT posted_debits, sequence FROM ledger.accounts
+    WHERE owner_id IS NULL AND currency = $1
+"""
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -299,3 +305,37 @@ async def _is_alone(superuser: Connection) -> bool:
         "AND pid <> pg_backend_pid() AND state = 'active'"
     )
     return others == 0
+
+
+async def test_an_account_of_the_platform_is_opened_once_by_many_at_once(
+    bank: Bank, new_bank: NewBank, superuser: Connection
+):
+    yen = CURRENCIES["JPY"]
+    people = [person() for _ in range(12)]
+    wallets = [await bank.open(owner, currency=yen) for owner in people]
+    banks = [await new_bank(connections=2) for _ in range(4)]
+
+    told = await asyncio.gather(
+        *(
+            banks[number % 4].engine.pay(deposit(owner, wallet, currency=yen))
+            for number, (owner, wallet) in enumerate(zip(people, wallets, strict=True))
+        )
+    )
+
+    assert refusals(told) == []
+    assert await superuser.fetch(OF_PLATFORM, "JPY") == [(1_200, 12)]
+
+
+async def test_what_was_refused_opens_no_account_of_the_platform(bank: Bank, superuser: Connection):
+    baht = CURRENCIES["THB"]
+    anna = person()
+    rupees, bahts = await bank.open(anna), await bank.open(anna, currency=baht)
+
+    told = [
+        await bank.engine.pay(deposit(anna, rupees, currency=baht)),
+        await bank.engine.pay(deposit(anna, WalletId(new_id()), currency=baht)),
+        await bank.engine.pay(withdrawal(anna, bahts, currency=baht)),
+    ]
+
+    assert refusals(told) == ["VALIDATION_ERROR", "NOT_FOUND", "INSUFFICIENT_FUNDS"]
+    assert await superuser.fetch(OF_PLATFORM, "THB") == []

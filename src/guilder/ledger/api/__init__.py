@@ -325,9 +325,9 @@ class Ledger(Protocol):
 
         Each kind is locked in id order. The accounts that ``holds`` (to be ended) and
         ``originals`` (to be reversed) touch are locked too. Platform accounts named by
-        `platform_account_id` come into being on first use. ``movements`` says all that will be
-        posted, so that controls on anything else stay out of it; the book then posts nothing else,
-        and is opened without holds and originals.
+        `platform_account_id` come into being when something is first posted to them. ``movements``
+        says all that will be posted, so that controls on anything else stay out of it; the book
+        then posts nothing else, and is opened without holds and originals.
 
         Raises:
             TryAgain: what is to be ended or reversed was posted while the locks were waited for.

@@ -69,7 +69,8 @@ class PostedEntry(Struct, frozen=True, gc=False):
 class LockedBook:
     """The `guilder.ledger.api.Book` over what is locked in the database.
 
-    Holds and originals are those that it was opened with; others do not exist for it.
+    Holds and originals are those that it was opened with; others do not exist for it. Accounts in
+    ``unopened`` are not stored yet, and will be once something is posted to them.
     """
 
     def __init__(
@@ -81,8 +82,10 @@ class LockedBook:
         holds: Iterable[Hold] = (),
         originals: Iterable[Original] = (),
         movements: Iterable[Movement] | None = None,
+        unopened: frozenset[AccountId] = frozenset(),
     ) -> None:
         self._accounts = {account.id: account for account in accounts}
+        self._unopened = unopened
         self._movements = None if movements is None else frozenset(movements)
         self._loaded_holds = {hold.transaction_id: hold for hold in holds}
         self._originals = {original.id: original for original in originals}
@@ -227,16 +230,26 @@ class LockedBook:
 
     @property
     def changed_accounts(self) -> list[Account]:
-        """Accounts that a posting touched, in no particular order."""
-        touched = {entry.account_id for entry in self.entries}
-        for hold in (*self.holds, *self.ended_holds):
-            touched.update(entry.account_id for entry in hold.lines)
-        return [self._accounts[account_id] for account_id in touched]
+        """Accounts that a posting touched and that were there, in no particular order."""
+        return [self._accounts[account_id] for account_id in self._touched() - self._unopened]
+
+    @property
+    def opened_accounts(self) -> list[Account]:
+        """Accounts that come into being with this book, for a posting touched them."""
+        if not self._unopened:
+            return []
+        return [self._accounts[account_id] for account_id in self._touched() & self._unopened]
 
     @property
     def changed_controls(self) -> list[Control]:
         """Controls whose use or window changed."""
         return self._controls.changed
+
+    def _touched(self) -> set[AccountId]:
+        touched = {entry.account_id for entry in self.entries}
+        for hold in (*self.holds, *self.ended_holds):
+            touched.update(entry.account_id for entry in hold.lines)
+        return touched
 
     def _lines(self, entries: Iterable[EntryDraft]) -> list[Line] | AccountNotFound:
         lines = []

@@ -7,7 +7,7 @@ from typing import Final
 
 from guilder.kernel.currencies import CURRENCIES
 from guilder.kernel.ids import AccountId
-from guilder.ledger.api import NewAccount, PlatformAccount, platform_account_id
+from guilder.ledger.api import Account, NewAccount, PlatformAccount, platform_account_id
 
 PLATFORM_ACCOUNTS: Final[Mapping[AccountId, NewAccount]] = {
     platform_account_id(account, currency): NewAccount(
@@ -21,6 +21,20 @@ PLATFORM_ACCOUNTS: Final[Mapping[AccountId, NewAccount]] = {
     for currency in CURRENCIES.values()
 }
 PLATFORM_CODES: Final = frozenset(account.value for account in PlatformAccount)
+
+
+def unopened_account(account_id: AccountId) -> Account:
+    """One of the platform's accounts as it is before anything was posted to it."""
+    charted = PLATFORM_ACCOUNTS[account_id]
+    return Account(
+        id=charted.id,
+        owner_id=charted.owner_id,
+        code=charted.code,
+        type=charted.type,
+        currency=charted.currency,
+        floor_minor=charted.floor_minor,
+        status=charted.status,
+    )
 
 
 def takes_a_place(account: NewAccount) -> bool:

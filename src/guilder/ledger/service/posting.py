@@ -25,7 +25,7 @@ from guilder.ledger.api import (
     NewControl,
 )
 from guilder.ledger.domain.book import LockedBook
-from guilder.ledger.domain.chart import PLATFORM_ACCOUNTS
+from guilder.ledger.domain.chart import PLATFORM_ACCOUNTS, unopened_account
 from guilder.ledger.domain.controls import Control
 from guilder.ledger.domain.floors import FloorChange
 from guilder.ledger.domain.holds import Hold
@@ -68,8 +68,9 @@ class PostgresLedger:
 
         Each kind is locked in id order. The accounts that ``holds`` (to be ended) and
         ``originals`` (to be reversed) touch are locked too. Platform accounts named by
-        `platform_account_id` come into being on first use. ``movements`` says all that will be
-        posted, so that controls on anything else stay out of it; the book then posts nothing else.
+        `platform_account_id` come into being when they are first posted to. ``movements`` says all
+        that will be posted, so that controls on anything else stay out of it; the book then posts
+        nothing else.
 
         Raises:
             TryAgain: what is to be ended or reversed was posted while the locks were waited for.
@@ -79,7 +80,7 @@ class PostgresLedger:
         wanted = set(account_ids)
         if holds or originals:
             wanted |= await _touched(tx, holds=holds, originals=originals)
-        accounts = await _lock_or_open(tx, wanted)
+        accounts, unopened = await _lock_or_prepare(tx, wanted)
         # Judged after the locks: time spent waiting for them counts.
         locked_controls, now = await _lock_controls(tx, accounts, movements)
         locked_holds = await lock_holds(tx, holds) if holds else []
@@ -93,6 +94,7 @@ class PostgresLedger:
             holds=locked_holds,
             originals=reversible,
             movements=movements,
+            unopened=unopened,
             now=now,
         )
 
@@ -289,19 +291,29 @@ def _require_locked(
         raise TryAgain("what is to be ended or reversed was posted in the meantime")
 
 
-async def _lock_or_open(tx: Tx, wanted: Collection[AccountId]) -> list[Account]:
+async def _lock_or_prepare(
+    tx: Tx, wanted: Collection[AccountId]
+) -> tuple[list[Account], frozenset[AccountId]]:
+    """The accounts, locked, and which of them are not there yet: the platform's, before first use.
+
+    Nobody else opens one of those, or sets a control on it, until this transaction ends.
+    """
     accounts = await books.lock_accounts(tx, wanted)
-    if len(accounts) == len(wanted):
-        return accounts
-    missing = set(wanted).difference(account.id for account in accounts)
-    new = [PLATFORM_ACCOUNTS[key] for key in missing if key in PLATFORM_ACCOUNTS]
-    if not new:
-        return accounts
-    # Whoever sets a control on one of them does it before it moves, or waits until it has.
-    await books.lock_subjects(tx, [account.id for account in new])
-    now = await books.database_time(tx)
-    await books.insert_accounts(tx, new, created_at=now)
-    return await books.lock_accounts(tx, wanted)
+    missing = _platforms_among(wanted, there=accounts)
+    if missing:
+        await books.lock_subjects(tx, missing)
+        accounts = await books.lock_accounts(tx, wanted)
+        missing = _platforms_among(wanted, there=accounts)
+    return [*accounts, *map(unopened_account, missing)], missing
+
+
+def _platforms_among(
+    wanted: Collection[AccountId], *, there: Collection[Account]
+) -> frozenset[AccountId]:
+    if len(there) == len(wanted):
+        return frozenset()
+    missing = set(wanted).difference(account.id for account in there)
+    return frozenset(missing & PLATFORM_ACCOUNTS.keys())
 
 
 def _new_control(control: NewControl, *, now: datetime) -> Control:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -51,6 +51,23 @@ _INSERT_ACCOUNTS: Final = """
         $6::bigint[], $7::text[], $8::timestamptz[], $9::bytea[])
     ON CONFLICT DO NOTHING
 """
+_OPENED: Final = (
+    (
+        "opened",
+        """
+        INSERT INTO ledger.accounts
+            (id, code, type, currency, floor_minor, status, created_at, seal, posted_debits,
+            posted_credits, pending_debits, pending_credits, sequence, last_hash, moved_at)
+        SELECT id, code, type, currency, floor_minor, status, $1, seal, posted_debits,
+            posted_credits, pending_debits, pending_credits, sequence, last_hash, $1
+        FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[],
+            $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[],
+            $14::bytea[])
+            AS new(id, code, type, currency, floor_minor, status, seal, posted_debits,
+                posted_credits, pending_debits, pending_credits, sequence, last_hash)
+        """,
+    ),
+)
 # Each row is one value: see the migration of these types.
 _BOOK: Final = (
     (
@@ -230,11 +247,36 @@ def writes_of(book: LockedBook) -> list[Write]:
     ended_here = {hold.transaction_id for hold in book.ended_holds}
     invariant(opened_here.isdisjoint(ended_here), "a hold ends in a later book than it was opened")
     writes = [posted]
+    if book.opened_accounts:
+        writes.append(_write_of_opened(book.opened_accounts, now=book.now))
     if book.holds:
         writes.append(write_of_opened(book.holds))
     if book.ended_holds:
         writes.append(write_of_ended(book.ended_holds))
     return writes
+
+
+def _write_of_opened(accounts: Sequence[Account], *, now: datetime) -> Write:
+    """The platform's accounts that are used for the first time, as they are after it."""
+    return Write(
+        parts=_OPENED,
+        args=(
+            now,
+            [account.id for account in accounts],
+            [account.code for account in accounts],
+            [account.type.value for account in accounts],
+            [account.currency.code for account in accounts],
+            [account.floor_minor for account in accounts],
+            [account.status.value for account in accounts],
+            [account_seal(account, created_at=now) for account in accounts],
+            [account.posted_debits for account in accounts],
+            [account.posted_credits for account in accounts],
+            [account.pending_debits for account in accounts],
+            [account.pending_credits for account in accounts],
+            [account.sequence for account in accounts],
+            [account.last_hash for account in accounts],
+        ),
+    )
 
 
 def account_from(row: Row) -> Account:
