@@ -47,7 +47,7 @@ class InkPot:
     async def execute(self, *_: object) -> str:
         return ""
 
-    async def open_book(self, *_: object) -> InkPot:
+    async def open_book(self, *_: object, movements: object) -> InkPot:
         self.posted = 0
         return self
 
