@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from guilder import __version__
 from guilder.platform.postgres.postmaster import postmaster_of, processes_on, wait_for_end
 from tests.support.guilder import (
     PATIENCE_S,
@@ -328,6 +329,12 @@ def test_settings_and_failpoints_can_be_read_by_programs(tmp_path: Path):
 
     assert settings["GUILDER_PORT"]["value"] == "0"
     assert "migrate.before_commit" in failpoints
+
+
+def test_the_version_is_shown_where_nothing_else_is_asked_for(tmp_path: Path):
+    shown = guilder("--version", env=environment(tmp_path), folder=tmp_path)
+
+    assert (shown.returncode, shown.stdout) == (0, f"Guilder {__version__}\n")
 
 
 def test_help_lists_every_command(tmp_path: Path):

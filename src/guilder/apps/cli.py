@@ -61,13 +61,22 @@ def _end(status: int | None, **_: object) -> None:
         raise typer.Exit(status)
 
 
-def _guilder(
-    *,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
-) -> None:
-    if version:
+def _show_version(is_asked: bool) -> None:  # noqa: FBT001 - as Typer calls it
+    if is_asked:
         print(f"Guilder {__version__}")
         raise typer.Exit
+
+
+def _guilder(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    del version  # it was shown, and nothing else is done, before this is asked for
 
 
 if __name__ == "__main__":

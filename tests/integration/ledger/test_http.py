@@ -329,7 +329,8 @@ async def test_a_control_limits_what_leaves_an_account(house: CountingHouse):
         "per_day": "10",
     }
 
-    path = f"/controls/{uuid4()}"
+    id_ = str(uuid4())
+    path = f"/controls/{id_}"
     created = await house.put(path, **control)
     within = await house.post("/transactions", entries=moved(anna, ben, "10"))
     beyond = await house.post("/transactions", entries=moved(anna, ben, "0.01"))
@@ -338,6 +339,14 @@ async def test_a_control_limits_what_leaves_an_account(house: CountingHouse):
 
     assert [a.status_code for a in (created, within, beyond)] == [200, 201, 412]
     assert {a.status_code for a in nowhere} == {400}
+    assert created.json()["data"] == {
+        **control,
+        "id": id_,
+        "per_transaction": None,
+        "per_day": "10.00",
+        "per_month": None,
+        "kinds": None,
+    }
     assert beyond.json()["error"]["code"] == "LIMIT_EXCEEDED"
 
 

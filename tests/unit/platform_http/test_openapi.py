@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import jsonschema_rs
+import msgspec
 import pytest
 
 from guilder.kernel.errors import Conflict
+from guilder.platform.http.fields import Amount, SignedAmount
 from guilder.platform.http.openapi import openapi_document
 from guilder.platform.http.route import Access, Route
 from tests.support.shop import Shop, Wallet
@@ -31,6 +34,20 @@ def _codes(operation: dict[str, Any]) -> dict[str, list[str]]:
         for status, response in operation["responses"].items()
         if status >= "400"
     }
+
+
+def said(name: str, node: Any) -> set[str]:
+    """All that is said under this name, wherever."""
+    found = set()
+    if isinstance(node, dict):
+        if isinstance(node.get(name), str):
+            found.add(node[name])
+        for child in node.values():
+            found |= said(name, child)
+    elif isinstance(node, list):
+        for child in node:
+            found |= said(name, child)
+    return found
 
 
 def test_every_listed_route_is_there_under_its_own_path(document: dict[str, Any]) -> None:
@@ -175,19 +192,51 @@ def test_an_alias_is_left_out_and_own_refusals_are_told() -> None:
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
-    references = set()
+    components = document["components"]
 
-    def collect(node: Any) -> None:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                references.add(node["$ref"])
-            for child in node.values():
-                collect(child)
-        elif isinstance(node, list):
-            for child in node:
-                collect(child)
+    known = {
+        f"#/components/{kind}/{name}"
+        for kind in ("headers", "schemas")
+        for name in components[kind]
+    }
+    assert said("$ref", document) <= known
 
-    collect(document)
 
-    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
-    assert references <= known
+def test_what_is_read_from_the_query_and_from_a_body_is_described_for_both() -> None:
+    remark = next(route for route in Shop().routes() if route.path.endswith("/remark"))
+
+    document = openapi_document([replace(remark, query=remark.body)], version="1")
+
+    operation = _operation(document, "post", "/api/v1/wallets/{wallet_id}/remark")
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["wallet_id", "text"]
+    assert said("$ref", operation["requestBody"]) == {"#/components/schemas/Remark"}
+    assert "Remark" in document["components"]["schemas"]
+
+
+def test_texts_are_described_in_the_regular_expressions_of_json_schema(
+    document: dict[str, Any],
+) -> None:
+    """Python ends a text with what is an error there, or the letter Z."""
+    described = said("pattern", document)
+
+    assert r"^[A-Z]{3}$" in described
+    for pattern in described:
+        schema = jsonschema_rs.validator_for({"pattern": pattern})  # refuses what is none
+        assert not schema.is_valid("no line of text\x07Z")
+
+
+class Overdraft(msgspec.Struct, forbid_unknown_fields=True):
+    floor: SignedAmount | None
+    fee: Amount
+
+
+def test_an_amount_that_may_be_negative_is_described_as_one() -> None:
+    remark = next(route for route in Shop().routes() if route.path.endswith("/remark"))
+
+    document = openapi_document([replace(remark, body=Overdraft)], version="1")
+
+    fields = document["components"]["schemas"]["Overdraft"]["properties"]
+    floor, fee = (jsonschema_rs.validator_for(fields[name]) for name in ("floor", "fee"))
+    assert all(floor.is_valid(fit) for fit in ("-5.00", "0", -2.5, None))
+    assert not any(floor.is_valid(unfit) for unfit in ("--5", "", "5-"))
+    assert not any(fee.is_valid(unfit) for unfit in ("-5.00", -5))

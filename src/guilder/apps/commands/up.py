@@ -42,8 +42,9 @@ def up() -> None:
 def _first_steps(address: str) -> str:
     return (
         f"  curl {address}/api/v1/auth/register -H 'Content-Type: application/json' \\\n"
-        '    -d \'{"email": "anna@example.com", "password": "a long passphrase",\n'
-        '         "full_name": "Anna Rao", "phone": "+919876543210"}\'\n'
+        # Nobody of the journeys that are told elsewhere: each can be gone on one installation.
+        '    -d \'{"email": "ben@example.com", "password": "a long passphrase",\n'
+        '         "full_name": "Ben Okafor", "phone": "+919812345670"}\'\n'
         f"  {_command()} --help\n"
     )
 

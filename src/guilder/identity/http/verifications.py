@@ -21,9 +21,7 @@ from guilder.platform.http.route import Access, Answer, Request, Route
 
 _TAG: Final = "verifications"
 
-SixDigits = Annotated[
-    str, Meta(pattern=r"^[0-9]{6}\Z", extra_json_schema={"pattern": "^[0-9]{6}$"})
-]
+SixDigits = Annotated[str, Meta(pattern=r"^[0-9]{6}\Z")]
 """A code as people enter it."""
 
 Token = Annotated[str, Meta(min_length=1, max_length=200)]

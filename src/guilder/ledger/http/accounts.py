@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from guilder.kernel.currencies import Currency, UnknownCurrency, currency
 from guilder.kernel.errors import Conflict, IdempotencyKeyReused, ValidationFailed
 from guilder.kernel.ids import AccountId, ControlId, UserId
-from guilder.kernel.money import BadAmount, parse_amount
+from guilder.kernel.money import BadAmount, format_minor, parse_amount
 from guilder.ledger.api import (
     AccountClosed,
     AccountExists,
@@ -39,7 +39,7 @@ from guilder.ledger.http.bodies import (
 )
 from guilder.ledger.service.manage_accounts import ManageAccounts
 from guilder.ledger.service.read_ledger import ReadLedger
-from guilder.platform.http.fields import Amount, CurrencyCode
+from guilder.platform.http.fields import Amount, CurrencyCode, SignedAmount
 from guilder.platform.http.route import Answer, Request, Route
 
 _TAG: Final = "Ledger accounts"
@@ -53,7 +53,7 @@ class OpenAccount(Struct, forbid_unknown_fields=True, kw_only=True):
     currency: CurrencyCode
     id: UUID | None = None
     owner_id: UserId | None = None
-    floor: Amount | None = None
+    floor: SignedAmount | None = None
 
 
 class FreezeAccount(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -65,7 +65,7 @@ class FreezeAccount(Struct, forbid_unknown_fields=True, kw_only=True):
 class SetFloor(Struct, forbid_unknown_fields=True, kw_only=True):
     """The lowest balance the account may have, which may be negative; null: no limit."""
 
-    floor: Amount | None
+    floor: SignedAmount | None
 
 
 class SetControl(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -79,6 +79,20 @@ class SetControl(Struct, forbid_unknown_fields=True, kw_only=True):
     per_day: Amount | None = None
     per_month: Amount | None = None
     kinds: Annotated[list[Kind], Meta(min_length=1, max_length=32)] | None = None
+
+
+class ControlBody(Struct, kw_only=True):
+    """A control as it is now; a limit or a list of kinds that is null is none."""
+
+    id: ControlId
+    subject_id: UUID
+    currency: str
+    direction: Direction
+    time_zone: str
+    per_transaction: str | None
+    per_day: str | None
+    per_month: str | None
+    kinds: list[str] | None
 
 
 class AccountRoutes:
@@ -131,7 +145,7 @@ class AccountRoutes:
                 summary="Limit what may leave or enter",
                 tag=_TAG,
                 body=SetControl,
-                answers=SetControl,
+                answers=ControlBody,
                 raises=(UnknownCurrency, BadAmount, Conflict),
             ),
         )
@@ -230,13 +244,30 @@ class AccountRoutes:
             kinds=None if body.kinds is None else frozenset(body.kinds),
         )
         await self._accounts.set_control(control)
-        return Answer(data=body)
+        return Answer(data=_control_body(control))
 
 
 @cache
 def _time_zones() -> frozenset[str]:
     """Every zone that is the same wherever this runs: not the machine's own, by any name."""
     return frozenset(available_timezones() - {"localtime", "posixrules", "Factory"})
+
+
+def _control_body(control: NewControl) -> ControlBody:
+    def told(limit_minor: int | None) -> str | None:
+        return None if limit_minor is None else format_minor(limit_minor, control.currency)
+
+    return ControlBody(
+        id=control.id,
+        subject_id=control.subject_id,
+        currency=control.currency.code,
+        direction=control.direction,
+        time_zone=control.time_zone,
+        per_transaction=told(control.limits.per_transaction_minor),
+        per_day=told(control.limits.per_day_minor),
+        per_month=told(control.limits.per_month_minor),
+        kinds=None if control.kinds is None else sorted(control.kinds),
+    )
 
 
 def _limits(body: SetControl, unit: Currency) -> ControlLimits:

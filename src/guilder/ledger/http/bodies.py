@@ -33,7 +33,6 @@ Kind = Annotated[
     Meta(
         max_length=64,
         pattern=r"^[a-z][a-z0-9_.-]*\Z",
-        extra_json_schema={"pattern": "^[a-z][a-z0-9_.-]*$"},
     ),
 ]
 """What kind of transaction it is: a word of whoever posts it."""

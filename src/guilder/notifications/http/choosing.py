@@ -28,13 +28,12 @@ TimeOfDay = Annotated[
     str,
     Meta(
         pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z",
-        extra_json_schema={"pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"},
     ),
 ]
 ZoneName = Annotated[str, Meta(min_length=1, max_length=64)]
 PushToken = Annotated[
     str,
-    Meta(pattern=r"^[!-~]{1,4096}\Z", extra_json_schema={"pattern": "^[!-~]{1,4096}$"}),
+    Meta(pattern=r"^[!-~]{1,4096}\Z"),
 ]
 
 

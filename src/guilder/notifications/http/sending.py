@@ -36,7 +36,6 @@ Paragraphs = Annotated[
         min_length=1,
         max_length=5000,
         pattern=rf"^[^{_UNSEEN}]*\Z",
-        extra_json_schema={"pattern": rf"^[^{_UNSEEN}]*$"},
     ),
 ]
 """Text of several lines."""

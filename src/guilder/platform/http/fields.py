@@ -21,28 +21,18 @@ T = TypeVar("T")
 # name with one of them looks like something that it is not.
 _UNSEEN: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff"
 _LINE: Final = rf"^[^\s{_UNSEEN}](?:[^{_UNSEEN}]*[^\s{_UNSEEN}])?\Z"
-# The same for JSON Schema, whose regular expressions know no \Z and mean the end by $.
-_LINE_SCHEMA: Final = {"pattern": _LINE.removesuffix(r"\Z") + "$"}
-
 _TEXT: Final = rf"^[^{_UNSEEN}]*\Z"
-_TEXT_SCHEMA: Final = {"pattern": _TEXT.removesuffix(r"\Z") + "$"}
 
-Name = Annotated[
-    str, Meta(min_length=1, max_length=120, pattern=_LINE, extra_json_schema=_LINE_SCHEMA)
-]
+Name = Annotated[str, Meta(min_length=1, max_length=120, pattern=_LINE)]
 """One line that names somebody or something."""
 
-Label = Annotated[
-    str, Meta(min_length=1, max_length=64, pattern=_LINE, extra_json_schema=_LINE_SCHEMA)
-]
+Label = Annotated[str, Meta(min_length=1, max_length=64, pattern=_LINE)]
 """One short line."""
 
-Description = Annotated[str, Meta(max_length=500, pattern=_TEXT, extra_json_schema=_TEXT_SCHEMA)]
+Description = Annotated[str, Meta(max_length=500, pattern=_TEXT)]
 """One line that somebody wrote for somebody else to read, or nothing."""
 
-CurrencyCode = Annotated[
-    str, Meta(pattern=r"^[A-Z]{3}\Z", extra_json_schema={"pattern": "^[A-Z]{3}$"})
-]
+CurrencyCode = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
 """An ISO 4217 code as it is written; whether Guilder knows it is for the kernel to say."""
 
 
@@ -51,6 +41,12 @@ class Amount(str):
 
     Whether it is an amount of some currency is for `guilder.kernel.money.parse_amount` to say.
     """
+
+    __slots__ = ()
+
+
+class SignedAmount(Amount):
+    """The same where an amount may be negative, as a balance may."""
 
     __slots__ = ()
 
@@ -72,22 +68,22 @@ class _Unfit(ValueError):
 
 def field_hook(type_: type[Any], value: Any) -> Any:
     """Make `Amount` and `Moment` from what JSON has; for msgspec's ``dec_hook``."""
-    if type_ is Amount:
-        return _amount(value)
+    if issubclass(type_, Amount):
+        return type_(_digits(value))
     if type_ is Moment:
         return _moment(value)
     raise NotImplementedError(f"no request has a field of type {type_!r}")
 
 
-def _amount(value: Any) -> Amount:
+def _digits(value: Any) -> str:
     if type(value) is str:
         if len(value) > _MAX_AMOUNT_TEXT or not value.isascii():
             raise _Unfit("must be a positive decimal number such as 10.50")
-        return Amount(value)
+        return value
     if type(value) is int:
-        return Amount(value)
+        return str(value)
     if type(value) is Decimal:
-        return Amount(format(value, "f"))
+        return format(value, "f")
     raise _Unfit("must be a string or a number")
 
 

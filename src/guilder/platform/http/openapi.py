@@ -25,7 +25,7 @@ from guilder.kernel.errors import (
     ValidationFailed,
 )
 from guilder.platform.http.endpoint import permissions_for, template_of
-from guilder.platform.http.fields import Amount, Moment
+from guilder.platform.http.fields import Amount, Moment, SignedAmount
 from guilder.platform.http.form import FORM_TYPE
 from guilder.platform.http.refusals import (
     PayloadTooLarge,
@@ -42,13 +42,17 @@ _PARAMETER: Final = re.compile(r"\{([a-z_]+)\}")
 _BEARER: Final = "access_token"
 _JSON: Final = "application/json"
 
+_READ_AS: Final = "in major units: text, or a number that is read digit by digit."
+_DIGITS: Final = r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,4})?$"
 _AMOUNT: Final[Schema] = {
-    "description": "An amount in major units: text, or a number that is read digit by digit.",
-    "anyOf": [
-        {"type": "string", "pattern": r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,4})?$"},
-        {"type": "number", "minimum": 0},
-    ],
+    "description": f"An amount {_READ_AS}",
+    "anyOf": [{"type": "string", "pattern": f"^{_DIGITS}"}, {"type": "number", "minimum": 0}],
     "examples": ["5000.00"],
+}
+_SIGNED_AMOUNT: Final[Schema] = {
+    "description": f"An amount, which may be negative, {_READ_AS}",
+    "anyOf": [{"type": "string", "pattern": f"^-?{_DIGITS}"}, {"type": "number"}],
+    "examples": ["-500.00"],
 }
 _MOMENT: Final[Schema] = {
     "description": "A time with its offset, between the years 1900 and 9000.",
@@ -94,15 +98,29 @@ _PAGE_META: Final[Schema] = {
         "has_more": {"type": "boolean"},
     },
 }
-_REQUEST_ID: Final[Schema] = {
+_HEADERS: Final[Schema] = {
     "X-Request-ID": {
         "description": "The request's id: the one it was sent with, or a new one.",
         "schema": {"type": "string"},
-    }
+    },
+    "RateLimit": {
+        "description": "How many requests are left, and when there is one more, unless it is off.",
+        "schema": {"type": "string"},
+        "example": '"default";r=99;t=12',
+    },
+    "RateLimit-Policy": {
+        "description": "How many requests there are in how many seconds, unless it is off.",
+        "schema": {"type": "string"},
+        "example": '"default";q=100;w=60',
+    },
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
+    "Idempotency-Key": {"description": "The key of this operation.", "schema": {"type": "string"}},
+    "Idempotency-Replayed": {
+        "description": "That this is the answer to a request before this one.",
+        "schema": {"const": "true"},
+    },
 }
-_RETRY_AFTER: Final[Schema] = {
-    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}}
-}
+_ALWAYS: Final = ("X-Request-ID", "RateLimit", "RateLimit-Policy")
 
 
 def openapi_document(routes: Iterable[Route], *, version: str) -> Schema:
@@ -122,6 +140,7 @@ def openapi_document(routes: Iterable[Route], *, version: str) -> Schema:
         "paths": dict(paths),
         "components": {
             "schemas": {**schemas.components, "Error": _ERROR, "PageMeta": _PAGE_META},
+            "headers": _HEADERS,
             "securitySchemes": {
                 _BEARER: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
             },
@@ -160,7 +179,9 @@ class _Schemas:
         self._schemas = dict(zip(self._types, made, strict=True))
         for component in self.components.values():
             _leave_out_null_defaults(component)
-        for query in {route.query for route in routes if route.query is not None}:
+            _translate_patterns(component)
+        queries = {route.query for route in routes if route.query is not None}
+        for query in queries.difference(route.body for route in routes):
             self.components.pop(query.__name__, None)
 
     def of(self, type_: Any) -> Schema:
@@ -174,7 +195,22 @@ def _leave_out_null_defaults(schema: Schema) -> None:
             del field["default"]
 
 
+def _translate_patterns(schema: Any) -> None:
+    """Say the end of a text as JSON Schema does, by ``$``; Python's ``\\Z`` is an error there."""
+    if isinstance(schema, list):
+        for item in schema:
+            _translate_patterns(item)
+    elif isinstance(schema, dict):
+        pattern = schema.get("pattern")
+        if isinstance(pattern, str):
+            schema["pattern"] = re.sub(r"\\Z$", "$", pattern)
+        for item in schema.values():
+            _translate_patterns(item)
+
+
 def _schema_hook(type_: type[Any]) -> Schema:
+    if issubclass(type_, SignedAmount):
+        return _SIGNED_AMOUNT
     if issubclass(type_, Amount):
         return _AMOUNT
     if issubclass(type_, Moment):
@@ -238,6 +274,7 @@ def _query_parameters(route: Route) -> list[Schema]:
         [route.query], schema_hook=_schema_hook, ref_template=_REF
     )
     struct = components[route.query.__name__]
+    _translate_patterns(struct)
     required = set(struct.get("required", ()))
     return [
         {"name": name, "in": "query", "required": name in required, "schema": _unnulled(schema)}
@@ -302,12 +339,8 @@ def _idempotency_key(route: Route) -> Schema:
 
 
 def _success(route: Route, schemas: _Schemas) -> Schema:
-    response: Schema = {"description": route.summary, "headers": dict(_REQUEST_ID)}
-    if route.moves_money:
-        response["headers"]["Idempotency-Key"] = {
-            "description": "The key of this operation.",
-            "schema": {"type": "string"},
-        }
+    told = ("Idempotency-Key", "Idempotency-Replayed") if route.moves_money else ()
+    response: Schema = {"description": route.summary, "headers": _headers(*_ALWAYS, *told)}
     if route.answers is None or route.status == 204:
         return response
     data = schemas.of(route.answers)
@@ -344,6 +377,10 @@ def _failure(status: int, messages: Mapping[str, str], *, is_plain: bool) -> Sch
         schema = {"anyOf": [schema, _PLAIN_ERROR]}
     return {
         "description": " ".join(f"`{code}`: {said}" for code, said in sorted(messages.items())),
-        "headers": {**_REQUEST_ID, **(_RETRY_AFTER if status in {429, 503} else {})},
+        "headers": _headers(*_ALWAYS, *(("Retry-After",) if status in {429, 503} else ())),
         "content": {_JSON: {"schema": schema}},
     }
+
+
+def _headers(*names: str) -> Schema:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
