@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 
 from guilder.platform.db import Database
+from guilder.platform.db_durability import check_durability
 from guilder.platform.postgres.account import Account, account_for
 from guilder.platform.postgres.binaries import bundled_programs
 from guilder.platform.postgres.errors import DataFolderInUse, PostgresUnavailable
@@ -49,7 +50,7 @@ async def run(server: EmbeddedPostgres, query: str) -> object:
 async def test_it_keeps_what_it_acknowledges(server: EmbeddedPostgres):
     database = await Database.connect(server.url(database="postgres"))
 
-    await database.check_durability()
+    await check_durability(database)
 
     assert await database.fetchval("SHOW data_checksums") == "on"
     assert await database.fetchval("SHOW listen_addresses") == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from guilder.platform import ephemeral
+from guilder.platform import ephemeral, once
 from guilder.platform.bus.checks import CHECKS as BUS_CHECKS
 from guilder.platform.bus.retention import forget_old_events
 from guilder.platform.db import Database
@@ -30,6 +30,9 @@ def build(settings: Settings, *, db: Database) -> Module:
     async def clear_keys() -> None:
         await db.run(ephemeral.clear)
 
+    async def clear_marks() -> None:
+        await db.run(once.clear_marks)
+
     return Module(
         name="platform",
         service_names=(),
@@ -38,6 +41,7 @@ def build(settings: Settings, *, db: Database) -> Module:
             Job(name="platform.forget_old_events", every_s=_EVERY_S, run=forget_events),
             Job(name="platform.forget_done_jobs", every_s=_EVERY_S, run=forget_jobs),
             Job(name="platform.clear_ephemeral_keys", every_s=_EVERY_S, run=clear_keys),
+            Job(name="platform.clear_attempts", every_s=_EVERY_S, run=clear_marks),
         ),
         checks=(*BUS_CHECKS, *JOB_CHECKS),
     )

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import structlog
 
 from guilder.platform.db import Database
+from guilder.platform.db_durability import check_durability
 from guilder.platform.postgres.migrator import pending
 from guilder.platform.uncut import uncut
 
@@ -86,7 +87,7 @@ class Readiness:
         await self._db.fetchval("SELECT 1")
 
     async def _is_durable(self) -> None:
-        await self._db.check_durability(accept_no_checksums=self._accept_no_checksums)
+        await check_durability(self._db, accept_no_checksums=self._accept_no_checksums)
 
     async def _is_migrated(self) -> None:
         missing = [history.context for history in await pending(self._db)]

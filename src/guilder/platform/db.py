@@ -28,7 +28,6 @@ from guilder.platform.db_failures import (
     UNREADABLE,
     AlreadyThere,
     LostRead,
-    NotDurable,
     RowsBusy,
     TryAgain,
 )
@@ -48,7 +47,6 @@ __all__ = [
     "First",
     "Limits",
     "LostRead",
-    "NotDurable",
     "Row",
     "RowsBusy",
     "TryAgain",
@@ -77,12 +75,6 @@ _END_WHEN_FROZEN: Final = """
 _LIMIT_MS: Final = "SELECT setting::integer FROM pg_settings WHERE name = 'idle_session_timeout'"
 _UNLOCK: Final = "SELECT pg_advisory_unlock(hashtextextended($1, 0))"
 _LOCK_EVERY_S: Final = 0.5
-_CHECKSUMS: Final = "data_checksums"
-_DURABLE: Final = ("synchronous_commit", "fsync", "full_page_writes", _CHECKSUMS)
-_WITHOUT_CHECKSUMS: Final = (
-    "; stop it and run `pg_checksums --enable`, or, where you cannot, set "
-    "GUILDER_ACCEPT_NO_CHECKSUMS=true"
-)
 _ATTEMPTS: Final = 6
 _FIRST_PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 1.0
@@ -239,6 +231,12 @@ class Database:
             TimeoutError: no connection came free in time.
         """
         channels: set[str] = set()
+        async with self._begun(channels) as tx:
+            yield tx
+        await self._tell(channels)
+
+    @asynccontextmanager
+    async def _begun(self, channels: set[str]) -> AsyncIterator[Tx]:
         before = _notified.get()
         _notified.set(channels)
         try:
@@ -256,6 +254,8 @@ class Database:
                 await self._pool.release(connection)
         finally:
             _notified.set(before)
+
+    async def _tell(self, channels: set[str]) -> None:
         if channels:
             self._notifier.notify(channels)
             for channel in channels & self._hearing.keys():
@@ -359,9 +359,11 @@ class Database:
 
     async def _run(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
         pause_s = _FIRST_PAUSE_S
+        # Of all attempts: one that is taken for lost may have committed.
+        channels: set[str] = set()
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                async with self.transaction() as tx:
+                async with self._begun(channels) as tx:
                     result = await work(tx)
             except asyncpg.LockNotAvailableError as error:
                 raise RowsBusy from error
@@ -371,6 +373,7 @@ class Database:
                 if attempt == _ATTEMPTS:
                     raise Overloaded from error
             else:
+                await self._tell(channels)
                 return result
             await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 - jitter, not a secret
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
@@ -454,23 +457,6 @@ class Database:
             finally:
                 connection.remove_termination_listener(lose)
                 connection.terminate()  # the lock goes with it, however the block ended
-
-    async def check_durability(self, *, accept_no_checksums: bool = False) -> None:
-        """Prove that this server keeps what it acknowledges, as our own sessions see it.
-
-        Raises:
-            NotDurable: names the settings that are off.
-        """
-        needed = set(_DURABLE)
-        if accept_no_checksums:
-            needed.remove(_CHECKSUMS)
-        rows = await self.fetch(
-            "SELECT name, setting FROM pg_settings WHERE name = ANY($1::text[])", sorted(needed)
-        )
-        off = sorted(row["name"] for row in rows if row["setting"] in {"off", "local"})
-        if off:
-            hint = _WITHOUT_CHECKSUMS if _CHECKSUMS in off else ""
-            raise NotDurable(f"the database runs with {', '.join(off)} off{hint}")
 
 
 async def _show_life(connection: Tx) -> None:

@@ -26,6 +26,7 @@ from guilder.platform import outbox
 from guilder.platform.batching import Batcher
 from guilder.platform.db import Database, Tx, savepoint
 from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 from guilder.wallets import store
 from guilder.wallets.api import (
     WALLET_ACCOUNT_CODE,
@@ -156,8 +157,6 @@ class WalletService:
         wallet_id = WalletId(new_id())
 
         async def work(tx: Tx) -> None:
-            if await store.one(tx, wallet_id) is not None:
-                return  # our own: the commit went through and its answer was lost
             await self._open(
                 tx, wallet_id, owner_id, currency, label=label, status=WalletStatus.PENDING
             )
@@ -166,7 +165,7 @@ class WalletService:
             if await store.count_of_owner(tx, owner_id) > self._most_wallets:
                 raise TooManyWallets(limit=self._most_wallets)
 
-        await self._db.run(work)
+        await run_once(self._db, work)
         return await self.view(owner_id, wallet_id=wallet_id)
 
     async def open_default_wallet(self, tx: Tx, owner_id: UserId, currency: Currency) -> None:

@@ -139,7 +139,7 @@ async def test_a_first_proof_whose_answer_is_lost_opens_one_session_all_the_same
     town: Town, db: Database, forgetful: ForgetfulDatabase, superuser: Superuser
 ) -> None:
     squatter = await settled(town, superuser)
-    async with founded(forgetful, town.keys, codes=DatabaseCodes(db)) as twice:
+    async with founded(forgetful, town.keys, codes=DatabaseCodes(forgetful)) as twice:
         owner: Any = data(await letterbox(squatter, db, town=twice).sign_in(email=squatter.email))
 
     assert UUID(owner["user"]["id"]) == squatter.user_id

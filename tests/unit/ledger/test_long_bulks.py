@@ -44,6 +44,9 @@ class InkPot:
     async def fetch(self, *_: object) -> list[object]:
         return []
 
+    async def fetchval(self, *_: object) -> bool:
+        return True
+
     async def execute(self, *_: object) -> str:
         return ""
 

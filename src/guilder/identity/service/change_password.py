@@ -33,6 +33,7 @@ from guilder.kernel.ids import SessionId, UserId
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class PasswordChange:
             TooManyVerifications: too many were begun and not completed.
             Overloaded: too many passwords are waiting to be checked.
         """
-        known = await self._db.run(lambda tx: self._begin(tx, wish))
+        known = await run_once(self._db, lambda tx: self._begin(tx, wish))
         new = _chosen(wish, known.account)
         if not await self._matches(wish.current, known):
             if wish.token is not None and await self._is_done(wish, new, known):

@@ -25,6 +25,7 @@ from guilder.platform.envelopes import OuterKeys
 from guilder.platform.identifiers import new_id
 from guilder.platform.jobs import queue
 from guilder.platform.jobs.held import Held
+from guilder.platform.once import run_once
 from guilder.platform.permissions import CUSTOMER
 
 _WAITED_FOR: Final = timedelta(minutes=30)
@@ -94,10 +95,11 @@ class CodeSending:
         named = read_name(email=email, phone=phone, default_region=self._default_region)
         named = named or Named(email_key=(email or phone or "").strip().casefold())
         arguments = {"purpose": purpose.value, "attempt": str(new_id())}
-        await self._db.run(
+        await run_once(
+            self._db,
             lambda tx: self._jobs.leave(
                 tx, SEND_CODE, named, purpose=purpose, arguments=arguments, life=_WAITED_FOR
-            )
+            ),
         )
 
     async def _account(self, tx: Tx, named: Named, purpose: Purpose) -> AccountView | None:

@@ -25,6 +25,7 @@ from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import Overloaded
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 
 TOLD_AT: Final = 10
 """After so many wrong codes in a row for a name, whoever has it is told: two codes' worth."""
@@ -89,8 +90,8 @@ class CodeSignIn:
         named = read_name(email=email, phone=phone, default_region=self._default_region)
         if named is None:
             raise InvalidOtp
-        account, attempt = await self._db.run(
-            lambda tx: self._begin(tx, named, device_token, client_address=client_address)
+        account, attempt = await run_once(
+            self._db, lambda tx: self._begin(tx, named, device_token, client_address=client_address)
         )
         try:
             is_right = await self._codes.take(

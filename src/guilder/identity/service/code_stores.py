@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from guilder.identity.store import codes
 from guilder.platform.db import Database
+from guilder.platform.once import run_once
 
 DECOY_BYTES: Final = 16
 
@@ -73,11 +74,11 @@ class DatabaseCodes:
     async def guess(self, name: str, *, life_s: int) -> tuple[bytes, int]:
         """Count a try; the secret or decoy to compare with, and how many tries there were."""
         decoy, life = os.urandom(DECOY_BYTES), timedelta(seconds=life_s)
-        return await self._db.run(lambda tx: codes.guess(tx, name, decoy=decoy, life=life))
+        return await run_once(self._db, lambda tx: codes.guess(tx, name, decoy=decoy, life=life))
 
     async def take(self, name: str, *, secret: bytes) -> bool:
         """Remove this very secret; true for the one who did."""
-        return await self._db.run(lambda tx: codes.take(tx, name, secret=secret))
+        return await run_once(self._db, lambda tx: codes.take(tx, name, secret=secret))
 
     async def drop(self, names: Sequence[str]) -> None:
         """Remove secrets, if they are there."""

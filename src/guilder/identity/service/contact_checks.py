@@ -27,6 +27,7 @@ from guilder.kernel.ids import UserId
 from guilder.platform.db import Database
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 
 _LIFE = timedelta(seconds=CODE_LIFE_S)
 
@@ -75,10 +76,11 @@ class ContactChecks:
             raise TooManyCodesSent(retry_after_s=math.ceil(wait.total_seconds()))
         code = await self._codes.make(purpose, subject=subject)
         channel = "email" if contact is Contact.EMAIL else "sms"
-        await self._db.run(
+        await run_once(
+            self._db,
             lambda tx: self._post.publish(
                 tx, account.user_id, purpose, code=code, channel=channel, life=_LIFE
-            )
+            ),
         )
         return CodeSent(message=f"A code is on its way to your {contact}.", expires_in=CODE_LIFE_S)
 
@@ -97,13 +99,14 @@ class ContactChecks:
         account = await self._account(account_id)
         purpose = Purpose(contact.value)
         subject = _subject(account, contact)
-        attempt = await self._db.run(
+        attempt = await run_once(
+            self._db,
             lambda tx: self._lockout.admit(
                 tx,
                 guessing=Guessing.CONTACT_CODE,
                 name=str(account.user_id),
                 client_address=client_address,
-            )
+            ),
         )
         try:
             is_right = await self._codes.take(purpose, subject=subject, code=code)

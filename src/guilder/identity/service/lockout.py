@@ -27,6 +27,7 @@ from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.households import household_of
+from guilder.platform.once import run_once
 
 _PURGED_AT_ONCE: Final = 1000
 _CODES: Final = frozenset({Guessing.CODE, Guessing.CONTACT_CODE})
@@ -103,7 +104,7 @@ class Lockout:
                 more = allowance.one_more(known.get(address), at=at)
                 await store.put(tx, {address: more})
 
-        await self._db.run(work)
+        await run_once(self._db, work)
 
     async def succeeded(self, attempt: Attempt) -> None:
         """The name was proved by whoever has it: what failed before is forgotten."""
@@ -114,7 +115,7 @@ class Lockout:
             put = dict.fromkeys(known.keys() & attempt.counted.keys(), cleared)
             await store.put(tx, {**put, **self._given_back(attempt, known)})
 
-        await self._db.run(work)
+        await run_once(self._db, work)
 
     async def withdrawn(self, attempt: Attempt) -> None:
         """The attempt was never judged, so it does not count."""
@@ -129,7 +130,7 @@ class Lockout:
             }
             await store.put(tx, {**fewer, **self._given_back(attempt, known)})
 
-        await self._db.run(work)
+        await run_once(self._db, work)
 
     async def purge(self) -> None:
         """Forget failures that count no more."""

@@ -40,6 +40,7 @@ from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import NotFound, Unauthenticated, ValidationFailed
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 from guilder.platform.outbox import append, outgoing
 
 MOST_PASSKEYS: Final = 20
@@ -189,7 +190,7 @@ class Passkeys:
                 await second_factors.mark_done(tx, attempt)
             return account
 
-        account = await self._db.run(work)
+        account = await run_once(self._db, work)
         if account is None:
             raise InvalidPasskey
         return await self._sessions.open(

@@ -19,6 +19,7 @@ from guilder.identity.store.users import UserStore, database_time
 from guilder.kernel.errors import ValidationFailed
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
+from guilder.platform.once import run_once
 from guilder.platform.outbox import append, outgoing
 
 
@@ -77,7 +78,7 @@ class People:
                 await _publish(tx, user_id, named_by="id", looking=looking)
             return UserFile(account=account, freezes=await freezes.of_user(tx, user_id))
 
-        return await self._db.run(read)
+        return await run_once(self._db, read)
 
     def _read(self, *, email: str | None, phone: str | None) -> tuple[str | None, str | None]:
         field = "phone" if email is None else "email"
@@ -98,7 +99,7 @@ class People:
             await _publish(tx, found_id, named_by=named_by, looking=looking)
             return users
 
-        return await self._db.run(read)
+        return await run_once(self._db, read)
 
 
 async def _publish(tx: Tx, user_id: UserId | None, *, named_by: str, looking: Looking) -> None:

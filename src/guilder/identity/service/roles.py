@@ -32,6 +32,7 @@ from guilder.identity.store.roles import StoredRole
 from guilder.kernel.errors import ValidationFailed
 from guilder.platform.auth import Caller
 from guilder.platform.db import Database, Tx
+from guilder.platform.once import run_once
 from guilder.platform.outbox import Fact, append, outgoing
 from guilder.platform.permissions import (
     ADMIN,
@@ -197,7 +198,7 @@ class Roles:
             await store.lock(tx)
             return await work(tx)
 
-        return await self._db.run(locked)
+        return await run_once(self._db, locked)
 
 
 async def _judge_grants(

@@ -36,6 +36,7 @@ from guilder.kernel.ids import UserId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 
 CHALLENGE_LIFE: Final = timedelta(minutes=5)
 MOST_TRIES: Final = 5
@@ -125,7 +126,7 @@ class SecondFactorSignIn:
                 await second_factors.mark_done(tx, attempt)
             return Passed(methods=_both(methods, BY_CODE))
 
-        outcome = await self._db.run(work)
+        outcome = await run_once(self._db, work)
         if isinstance(outcome, Verdict):
             outcome.or_refuse()
             raise InvariantViolation("a right code passes")

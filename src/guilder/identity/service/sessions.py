@@ -33,6 +33,7 @@ from guilder.kernel.errors import NotFound, Unauthenticated
 from guilder.kernel.ids import SessionId, UserId
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 from guilder.platform.outbox import append, outgoing
 
 _ERASED: Final = "erased"
@@ -176,13 +177,13 @@ class Sessions:
             await _end(tx, [session_id], user_id=user_id, reason=reason)
             return True
 
-        if not await self._db.run(work):
+        if not await run_once(self._db, work):
             raise NotFound
 
     async def end_all(self, *, user_id: UserId) -> int:
         """Sign a user out everywhere, and forget their remembered devices; how many sessions."""
-        return await self._db.run(
-            lambda tx: self.end(tx, user_id=user_id, reason=EndReason.LOGOUT_EVERYWHERE)
+        return await run_once(
+            self._db, lambda tx: self.end(tx, user_id=user_id, reason=EndReason.LOGOUT_EVERYWHERE)
         )
 
     async def end(

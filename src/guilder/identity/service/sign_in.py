@@ -13,6 +13,7 @@ from guilder.identity.service.sessions import Sessions
 from guilder.identity.store.users import SignInRow, UserStore
 from guilder.kernel.errors import Overloaded, ValidationFailed
 from guilder.platform.db import Database, Tx
+from guilder.platform.once import run_once
 
 
 class SignIn:
@@ -69,8 +70,8 @@ class SignIn:
     async def _proved(self, credentials: Credentials, *, client_address: str) -> AccountView:
         """The account whose password was given."""
         password = _readable(credentials)
-        row, attempt = await self._db.run(
-            lambda tx: self._begin(tx, credentials, client_address=client_address)
+        row, attempt = await run_once(
+            self._db, lambda tx: self._begin(tx, credentials, client_address=client_address)
         )
         stored = None if row is None else row.password_hash
         try:

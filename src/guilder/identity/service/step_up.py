@@ -30,6 +30,7 @@ from guilder.identity.store.factor_moments import Purpose
 from guilder.kernel.invariant import InvariantViolation
 from guilder.platform.db import Database, Tx
 from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 
 PROOF_LIFE: Final = timedelta(minutes=5)
 SIGN_IN_COUNTS_FOR: Final = timedelta(minutes=10)
@@ -59,7 +60,7 @@ class StepUp:
             TooManyCodes: too many were wrong before.
             Overloaded: too many passwords are waiting to be checked.
         """
-        stored = await self._db.run(lambda tx: _begin_password(tx, asker))
+        stored = await run_once(self._db, lambda tx: _begin_password(tx, asker))
         if not await self._passwords.match(_typed(password), stored=stored):
             raise StepUpRequired("The password is wrong.")
         return await self._db.run(lambda tx: _prove(tx, asker, by_factor=False))
@@ -81,7 +82,7 @@ class StepUp:
                 await second_factors.mark_done(tx, attempt)
             return await _prove(tx, asker, by_factor=True)
 
-        outcome = await self._db.run(work)
+        outcome = await run_once(self._db, work)
         if isinstance(outcome, Verdict):
             outcome.or_refuse()
             raise InvariantViolation("a right code steps up")
@@ -115,7 +116,7 @@ class StepUp:
                 await second_factors.mark_done(tx, attempt)
             return await _prove(tx, asker, by_factor=True)
 
-        return await self._db.run(work)
+        return await run_once(self._db, work)
 
     async def require_recent(self, tx: Tx, asker: Asker) -> None:
         """Go on if the session has just begun by a password or a factor, or has proved itself.

@@ -51,6 +51,7 @@ from guilder.platform import ephemeral
 from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys, Unreadable, place
 from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 from guilder.platform.outbox import append, outgoing
 
 _IN_PORTAL: Final = "Please complete OTP verification via User-Admin portal"
@@ -140,8 +141,11 @@ class Verifying:
         right = self._open(verification_id, sealed)
         is_right = None if right is None else hmac.compare_digest(right, code)
         token = self._token(verification_id, code)
-        verdict, expires_at = await self._db.run(
-            lambda tx: _attempt(tx, account_id, id_=verification_id, token=token, is_right=is_right)
+        verdict, expires_at = await run_once(
+            self._db,
+            lambda tx: _attempt(
+                tx, account_id, id_=verification_id, token=token, is_right=is_right
+            ),
         )
         if verdict.status is not Status.PENDING and sealed:
             await self._wipe([verification_id])

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from guilder.platform import failpoints, outbox
 from guilder.platform.db import Database, Tx
+from guilder.platform.once import run_once
 
 CHANGED: Final = failpoints.declare(
     "ledger.changed", "an act of the ledger is written, what is told of it is not"
@@ -38,7 +39,7 @@ async def perform(db: Database, act: Act[Result]) -> Result:
             await failpoints.reach(BEFORE_COMMIT)
         return result, bool(events)
 
-    result, is_changed = await db.run(work)
+    result, is_changed = await run_once(db, work)
     if is_changed:
         await failpoints.reach(AFTER_COMMIT)
     return result

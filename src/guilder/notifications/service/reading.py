@@ -33,6 +33,7 @@ from guilder.platform.db import Database, Tx
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.ephemeral import Openable
 from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 
 MOST_DEVICES = 20
 _OVER = "\N{HORIZONTAL ELLIPSIS}"
@@ -244,7 +245,7 @@ class Choosing:
                 raise DeviceNotFound
             await _tell(tx, DeviceRemoved(device_id=device_id, user_id=user_id))
 
-        await self._db.run(forget)
+        await run_once(self._db, forget)
 
 
 async def _tell(tx: Tx, fact: PreferencesChanged | DeviceAdded | DeviceRemoved) -> None:

@@ -16,6 +16,7 @@ from guilder.platform.db import Database, Tx
 from guilder.platform.egress import Egress
 from guilder.platform.envelopes import OuterKeys
 from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 from guilder.webhooks.api import (
     DeliveryId,
     DeliveryState,
@@ -124,7 +125,7 @@ class Registration:
             await outbox.append(tx, [outbox.outgoing(fact, key=str(made.id))])
             return made
 
-        return await self._db.run(work), signatures.shown(secret)
+        return await run_once(self._db, work), signatures.shown(secret)
 
     async def list_endpoints(self, owner_id: UserId, *, after: UUID, limit: int) -> list[Endpoint]:
         """An owner's endpoints in order of registration, from after an id."""
@@ -179,7 +180,7 @@ class Registration:
             await outbox.append(tx, [outbox.outgoing(fact, key=str(after.id))])
             return after
 
-        return await self._db.run(work)
+        return await run_once(self._db, work)
 
     async def delete(self, owner_id: UserId, *, endpoint_id: EndpointId) -> None:
         """Forget an endpoint, its secrets, and what was still to be sent to it.
@@ -194,7 +195,7 @@ class Registration:
             fact = EndpointDeleted(endpoint_id=endpoint_id, owner_id=owner_id)
             await outbox.append(tx, [outbox.outgoing(fact, key=str(endpoint_id))])
 
-        await self._db.run(work)
+        await run_once(self._db, work)
 
     async def forget_owner(self, tx: Tx, owner_id: UserId) -> None:
         """Forget every endpoint of somebody who is gone, in the transaction that tells it."""
@@ -236,7 +237,7 @@ class Registration:
             await outbox.append(tx, [outbox.outgoing(fact, key=str(after.id))])
             return after
 
-        return await self._db.run(work), signatures.shown(secret)
+        return await run_once(self._db, work), signatures.shown(secret)
 
     async def send_test(self, owner_id: UserId, *, endpoint_id: EndpointId) -> DeliveryId:
         """Send a ``webhook.test`` event to an endpoint, whatever its filters are.
@@ -269,7 +270,7 @@ class Registration:
             await routing.deliver(tx, [delivery], at_once=self._at_once)
             return delivery.id
 
-        return await self._db.run(work)
+        return await run_once(self._db, work)
 
 
 def _normalised(events: Sequence[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Final
 from guilder.kernel.ids import UserId
 from guilder.platform import outbox
 from guilder.platform.db import Database, Tx
+from guilder.platform.once import run_once
 from guilder.webhooks.api import (
     DeliveryId,
     DeliveryNotFound,
@@ -98,7 +99,7 @@ class DeliveryLog:
                 raise StillPending
             await self._begin_again(tx, endpoint, count=1)
 
-        await self._db.run(work)
+        await run_once(self._db, work)
 
     async def replay_range(
         self, owner_id: UserId, *, endpoint_id: EndpointId, since: datetime, until: datetime
@@ -126,7 +127,7 @@ class DeliveryLog:
                 await self._begin_again(tx, endpoint, count=count)
             return count
 
-        return await self._db.run(work)
+        return await run_once(self._db, work)
 
     async def _lock_enabled(self, tx: Tx, owner_id: UserId, endpoint_id: EndpointId) -> Endpoint:
         endpoint = await endpoints.lock(tx, endpoint_id)
