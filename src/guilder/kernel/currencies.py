@@ -1,7 +1,7 @@
 """The active currencies of ISO 4217 and their exponents (how many decimals their minor unit has).
 
-Source: ISO 4217 list one, 2026. Fund codes (CLF, USN, ...), metals and test codes are left out:
-nobody holds a wallet in them.
+Source: ISO 4217 list one, 2026. What it marks as funds (CLF, USN, ...), metals and test codes are
+left out: nobody holds a wallet in them.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Currency:
 
 
 class UnknownCurrency(ValidationFailed):
-    """Not the code of an active ISO 4217 currency."""
+    """Not the code of an active ISO 4217 currency, funds and metals left out."""
 
-    message = "The currency is not an active ISO 4217 code."
+    message = "The currency is not the code of an active ISO 4217 currency."
 
 
 _CODES_BY_EXPONENT: Final = {
@@ -45,6 +45,7 @@ _CODES_BY_EXPONENT: Final = {
         "SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG"
     ),
     3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "UYW",
 }
 
 CURRENCIES: Final[dict[str, Currency]] = {
