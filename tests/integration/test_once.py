@@ -9,11 +9,13 @@ from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
+import pytest
 import pytest_asyncio
 
+from guilder.kernel.errors import Conflict
 from guilder.ledger.service.post_transactions import PostTransactions
 from guilder.platform.db import Database, Tx, notify_after_commit
-from guilder.platform.identifiers import first_id_at, new_id
+from guilder.platform.identifiers import new_id
 from guilder.platform.once import clear_marks, run_once
 from tests.support.database import OwnDatabase
 from tests.support.ledger import Teller, transfer
@@ -29,6 +31,8 @@ NOTES = f"""
     CREATE CONSTRAINT TRIGGER at_the_commit AFTER INSERT ON notes
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pass_the_gate();
 """
+
+MADE = "INSERT INTO platform.attempts VALUES ($1, now() - $2::interval)"
 
 Superuser = asyncpg.Connection
 
@@ -127,15 +131,33 @@ async def test_whoever_waits_hears_of_what_was_committed_unanswered(scene: Scene
     assert heard == [1]
 
 
+async def test_whoever_waits_hears_of_it_though_the_repeat_is_refused(scene: Scene):
+    heard: list[int] = []
+
+    async def hear() -> None:
+        heard.append(len(scene.begun))
+
+    async def note_or_refuse(tx: Tx) -> None:
+        if scene.begun:
+            raise Conflict
+        await scene.note(tx)
+
+    scene.link.cuts_left = 1
+    with scene.far.hearing("notes", hear), pytest.raises(Conflict):
+        await scene.far.run(note_or_refuse)
+
+    assert heard == [1]
+
+
 async def test_marks_are_kept_for_an_hour(scene: Scene, db: Database, superuser: Superuser):
-    now = await superuser.fetchval("SELECT now()")
-    old, recent = (first_id_at(now - timedelta(minutes=age)) for age in (70, 50))
     await superuser.execute("TRUNCATE platform.attempts")
-    await superuser.executemany("INSERT INTO platform.attempts VALUES ($1)", [(old,), (recent,)])
+    made = [(new_id(), timedelta(minutes=age)) for age in (70, 50)]
+    await superuser.executemany(MADE, made)
 
-    await db.run(clear_marks)
+    await clear_marks(db)
 
-    assert [row[0] for row in await db.fetch("SELECT id FROM platform.attempts")] == [recent]
+    kept = [row[0] for row in await db.fetch("SELECT id FROM platform.attempts")]
+    assert kept == [made[1][0]]
 
 
 async def test_a_posting_that_was_not_answered_is_no_replay(scene: Scene, db: Database):

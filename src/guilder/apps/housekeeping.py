@@ -31,7 +31,7 @@ def build(settings: Settings, *, db: Database) -> Module:
         await db.run(ephemeral.clear)
 
     async def clear_marks() -> None:
-        await db.run(once.clear_marks)
+        await once.clear_marks(db)
 
     return Module(
         name="platform",

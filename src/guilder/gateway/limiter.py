@@ -17,6 +17,10 @@ MOST_KEYS: Final = 200_000
 """Callers counted at once: about 40 MB, whoever floods us with addresses."""
 
 
+_ROUNDING_S: Final = 1e-3
+"""What is a whole number of seconds may be taken for a little less."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """Whether a request may pass, and how many may follow.
@@ -111,7 +115,7 @@ class MemoryLimiter:
         # The previous window counts for less and less: one less where it falls below a whole
         # number. Without one, this window does from when the next one begins.
         share = share_left - (int(weighed) / window.previous if weighed >= 1 else 0)
-        return window, estimate, math.floor(share * self.window_s) + 1
+        return window, estimate, math.floor(share * self.window_s + _ROUNDING_S) + 1
 
     def _sweep(self, index: int) -> None:
         """Forget who was not here in this window or the one before; once per window."""

@@ -358,9 +358,15 @@ class Database:
         return await uncut(running, told_as="database.failed_alone")
 
     async def _run(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
-        pause_s = _FIRST_PAUSE_S
-        # Of all attempts: one that is taken for lost may have committed.
+        # Of all attempts, however the last one ends: one that is taken for lost may have committed.
         channels: set[str] = set()
+        try:
+            return await self._try(work, channels)
+        finally:
+            await self._tell(channels)
+
+    async def _try(self, work: Callable[[Tx], Awaitable[Result]], channels: set[str]) -> Result:
+        pause_s = _FIRST_PAUSE_S
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 async with self._begun(channels) as tx:
@@ -373,7 +379,6 @@ class Database:
                 if attempt == _ATTEMPTS:
                     raise Overloaded from error
             else:
-                await self._tell(channels)
                 return result
             await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 - jitter, not a secret
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

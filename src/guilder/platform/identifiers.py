@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
 from uuid_utils import UUID as RustUUID  # noqa: N811 - beside the other two
@@ -18,11 +17,6 @@ def new_id() -> UUID:
     on its way, it is had for a tenth of the time.
     """
     return DriverUUID(uuid7().bytes)
-
-
-def first_id_at(moment: datetime) -> UUID:
-    """The least UUID version 7 that could have been made at a moment."""
-    return DriverUUID(int.to_bytes(int(moment.timestamp() * 1_000) << 80, 16))
 
 
 def named_id(namespace: UUID, name: str) -> UUID:

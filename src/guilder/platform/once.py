@@ -9,20 +9,26 @@ endpoint that is new is one too many.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final, TypeVar
 
-from guilder.platform.db import Database, Tx
-from guilder.platform.identifiers import first_id_at, new_id
+from guilder.platform.db import Database, Tx, rows_done
+from guilder.platform.identifiers import new_id
 
 Result = TypeVar("Result")
 
 _MARK: Final = """
     INSERT INTO platform.attempts (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING true
 """
-_CLEAR: Final = "DELETE FROM platform.attempts WHERE id < $1"
+_CLEAR: Final = """
+    DELETE FROM platform.attempts WHERE id = ANY (ARRAY(
+        SELECT id FROM platform.attempts WHERE made_at <= statement_timestamp() - $1::interval
+        ORDER BY made_at LIMIT $2
+    ))
+"""
 _KEPT_FOR: Final = timedelta(hours=1)
 """Nobody tries for a minute."""
+_AT_ONCE: Final = 10_000
 
 
 async def run_once(db: Database, work: Callable[[Tx], Awaitable[Result]]) -> Result:
@@ -45,6 +51,11 @@ async def run_once(db: Database, work: Callable[[Tx], Awaitable[Result]]) -> Res
     return await db.run(once)
 
 
-async def clear_marks(tx: Tx) -> None:
-    """Forget attempts that nobody makes any more: their ids say when they were made."""
-    await tx.execute(_CLEAR, first_id_at(datetime.now(UTC) - _KEPT_FOR))
+async def clear_marks(db: Database) -> None:
+    """Forget attempts that nobody makes any more, a slice in each transaction."""
+
+    async def clear(tx: Tx) -> int:
+        return rows_done(await tx.execute(_CLEAR, _KEPT_FOR, _AT_ONCE))
+
+    while await db.run(clear) == _AT_ONCE:
+        pass

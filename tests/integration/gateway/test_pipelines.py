@@ -15,7 +15,7 @@ import pytest_asyncio
 from guilder.platform.http.server_protocol import MAX_HEAD_BYTES, MOST_WAITING, LimitedProtocol
 from tests.support.http_server import Address, serving
 from tests.support.shop import ANNA, WALLET, Shop, shop_app, transfer_body
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
 LAST = LIVE + b"Connection: close\r\n\r\n"
@@ -139,6 +139,9 @@ async def test_a_body_whose_framing_is_unclear_is_refused_though_its_client_woul
         (b"GET / HTTP/1.1\r\nX: " + b"y" * 2 * MAX_HEAD_BYTES + b"\r\n\r\n", 431),
         (b"GET http://elsewhere.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n", 400),
+        (b"GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
+        (b"GET http://localhost:99999/ HTTP/1.1\r\nHost: localhost:99999\r\n\r\n", 400),
     ],
 )
 async def test_what_was_asked_for_is_answered_before_what_follows_it_is_refused(
@@ -203,3 +206,53 @@ async def test_nothing_is_left_of_a_connection_that_was_lost(shop: Shop) -> None
             gc.enable()
 
     assert len(seen) == 0
+
+
+async def test_a_target_that_is_none_is_refused_however_many_were_answered_before(
+    address: Address,
+) -> None:
+    reader, writer = await address.connect()
+    writer.write(LIVE + b"\r\n")
+    await reader.readuntil(b'"live"}}')
+
+    writer.write(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")
+
+    assert [status for status, _ in answers(await reader.read())] == [400]
+    writer.close()
+
+
+async def test_a_head_that_comes_in_pieces_behind_a_request_is_measured(address: Address) -> None:
+    reader, writer = await address.connect()
+    writer.write(LIVE + b"\r\n" + LIVE + b"X: " + b"y" * 2 * MAX_HEAD_BYTES)
+    await reader.readuntil(b'"live"}}')
+
+    writer.write(b"\r\n\r\n")
+
+    assert [status for status, _ in answers(await reader.read())] == [431]
+    writer.close()
+
+
+async def test_who_leaves_a_stream_is_missed_though_nonsense_followed_it(
+    address: Address, shop: Shop
+) -> None:
+    reader, writer = await address.connect()
+    writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"hello")
+
+    writer.write(b"}}}" * 1_000)
+    writer.close()
+
+    await asyncio.wait_for(shop.left.wait(), PATIENCE_S)
+    assert shop.left.is_set()
+
+
+async def test_answers_arrive_though_much_nonsense_follows_their_requests(
+    address: Address,
+) -> None:
+    get = b"GET /docs/swagger-ui.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    received = await address.exchange(get + b"}" * 5_000_000)
+
+    assert len(received) > 1_000_000
+    assert received.count(b"HTTP/1.1 200 OK") == 1
+    assert received.count(b"HTTP/1.1 400 Bad Request") == 1

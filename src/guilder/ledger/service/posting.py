@@ -130,9 +130,12 @@ class PostgresLedger:
         Somebody else has locked their account, or a control on it or its owner. What nobody else
         has locked is locked.
         """
-        there = await books.read_accounts(tx, {movement.account_id for movement in movements})
+        wanted = {movement.account_id for movement in movements}
+        there = await books.read_accounts(tx, wanted)
         owner_of = {account.id: account.owner_id for account in there}
         locked = owner_of.keys() - await books.lock_free(tx, owner_of.keys())
+        if unopened := _platforms_among(wanted, there=there):
+            locked |= await books.busy_subjects(tx, unopened)
         held = await controls.lock_free_on(tx, _limited_by(movements, accounts=there))
         return {
             movement

@@ -68,6 +68,8 @@ _OPENED: Final = (
         """,
     ),
 )
+# Whoever opens one waits for the others, but for programs of a version that did not.
+_PLATFORMS: Final = frozenset({"ledger.accounts_pkey", "ledger.platform_accounts"})
 # Each row is one value: see the migration of these types.
 _BOOK: Final = (
     (
@@ -134,6 +136,10 @@ _LOCK_SUBJECTS: Final = """
     SELECT pg_advisory_xact_lock(hashtextextended('ledger.subject:' || id, 0))
     FROM unnest($1::uuid[]) AS subjects(id)
 """
+_BUSY_SUBJECTS: Final = """
+    SELECT id FROM unnest($1::uuid[]) AS subjects(id)
+    WHERE NOT pg_try_advisory_xact_lock(hashtextextended('ledger.subject:' || id, 0))
+"""
 _TYPES: Final = {item.value: item for item in AccountType}
 _STATUSES: Final = {item.value: item for item in AccountStatus}
 
@@ -176,6 +182,11 @@ async def lock_subjects(tx: Tx, ids: Collection[UserId | AccountId]) -> None:
     Neither sees what the other has not committed, so they take turns. In id order, like all locks.
     """
     await tx.execute(_LOCK_SUBJECTS, sorted(ids))
+
+
+async def busy_subjects(tx: Tx, ids: Collection[AccountId]) -> set[AccountId]:
+    """For which of these `lock_subjects` would wait. The others are locked."""
+    return {AccountId(row[0]) for row in await tx.fetch(_BUSY_SUBJECTS, sorted(ids))}
 
 
 async def lock_accounts_of(tx: Tx, subject_id: UserId | AccountId) -> list[Account]:
@@ -276,6 +287,7 @@ def _write_of_opened(accounts: Sequence[Account], *, now: datetime) -> Write:
             [account.sequence for account in accounts],
             [account.last_hash for account in accounts],
         ),
+        races=_PLATFORMS,
     )
 
 

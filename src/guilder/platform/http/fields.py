@@ -69,16 +69,22 @@ class _Unfit(ValueError):
 def field_hook(type_: type[Any], value: Any) -> Any:
     """Make `Amount` and `Moment` from what JSON has; for msgspec's ``dec_hook``."""
     if issubclass(type_, Amount):
-        return type_(_digits(value))
+        return type_(_digits(value, _AMOUNT_REASONS[type_]))
     if type_ is Moment:
         return _moment(value)
     raise NotImplementedError(f"no request has a field of type {type_!r}")
 
 
-def _digits(value: Any) -> str:
+_AMOUNT_REASONS: Final = {
+    Amount: "must be a positive decimal number such as 10.50",
+    SignedAmount: "must be a decimal number such as 10.50 or -10.50",
+}
+
+
+def _digits(value: Any, reason: str) -> str:
     if type(value) is str:
         if len(value) > _MAX_AMOUNT_TEXT or not value.isascii():
-            raise _Unfit("must be a positive decimal number such as 10.50")
+            raise _Unfit(reason)
         return value
     if type(value) is int:
         return str(value)

@@ -35,6 +35,8 @@ HEAD_TIMEOUT_S: Final = 10.0
 BODY_TIMEOUT_S: Final = 30.0
 SLOWEST_BODY_BYTES_PER_S: Final = 16 * 1024
 STALL_TIMEOUT_S: Final = 30.0
+LINGER_S: Final = 2.0
+"""So long a client has to read why its connection is closed, and to close it."""
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
 MAX_TRAILER_BYTES: Final = 4 * 1024
@@ -115,18 +117,20 @@ class LimitedProtocol(HttpToolsProtocol):
         self._message_bytes = 0
         self._bytes_since_body = 0
         self._follows_another = False  # in what came last
+        self._began_behind_another = False
         self._reads_on = False
         self._running: RequestResponseCycle | None = None
         self._farewell: Refusal | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._linger: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         super().connection_made(transport)
         self._watch = self.loop.call_later(self.head_timeout_s, self._check_pace)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._watch, self._stall):
+        for timer in (self._watch, self._stall, self._linger):
             if timer is not None:
                 timer.cancel()
         queued = [cycle for cycle, _ in self.pipeline]
@@ -203,6 +207,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._in_head = self._in_message = True
         self._since = self.loop.time()
+        self._began_behind_another = self._follows_another
         self._message_bytes = 0 if self._follows_another else self._chunk_bytes
         super().on_message_begin()
 
@@ -223,9 +228,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if refusal is not None:
             self._close_with(refusal)
             raise refusal  # which ends the parser's work
+        super().on_headers_complete()  # which may find that the target is none
         self._in_head = False
         self._bytes_since_body = 0
-        super().on_headers_complete()
         cycle = self.cycle
         if not cycle.access_log:
             # ASGI's extensions are dicts by type; this one is a function, for our application only.
@@ -257,7 +262,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refusal_of_head(self) -> Refusal | None:
         # What came beyond the limit may be body, so only then are the headers themselves measured.
-        is_long = self._message_bytes > MAX_HEAD_BYTES or self._follows_another
+        is_long = self._message_bytes > MAX_HEAD_BYTES or self._began_behind_another
         if len(self.headers) > MAX_HEADERS or (is_long and self._measured_head() > MAX_HEAD_BYTES):
             return HeadTooLarge()
         if not self.url.startswith(b"/") and not self._is_of_one_site():
@@ -307,13 +312,14 @@ class LimitedProtocol(HttpToolsProtocol):
     def _close_with(self, refusal: Refusal) -> None:
         """Close, once all that was asked for before is answered, and say why.
 
-        Nothing more is read. Who is refused is the request that is being read: none has been done
-        that was not read to its end.
+        Who is refused is the request that is being read: none is done that was not read to its
+        end. What still comes is dropped, not left unread: so it is seen when the client leaves, and
+        what is on its way to it is not lost to a reset.
         """
         if self._farewell is not None or self.transport.is_closing():
             return
         self._farewell = refusal
-        self.flow.pause_reading()
+        self.flow.resume_reading()
         half = self.cycle if self._in_message and not self._in_head else None
         if half is not None and self.pipeline and self.pipeline[0][0] is half:
             self.pipeline.popleft()
@@ -325,6 +331,11 @@ class LimitedProtocol(HttpToolsProtocol):
         """Close; say why to whoever was not answered. ``half``: what was not read to its end."""
         if self.transport.is_closing():
             return
+        self._unset_keepalive_if_required()
         if half is None or not half.response_started:
             self.transport.write(_last_words(refusal, self.server_state.default_headers))
-        self.transport.close()
+        if half is not None:
+            half.disconnected = True
+            half.message_event.set()
+        self.transport.write_eof()
+        self._linger = self.loop.call_later(LINGER_S, self.transport.close)

@@ -11,7 +11,11 @@ depends_on = None
 def upgrade() -> None:
     """Create the table. A mark is written with the work, and gone an hour later."""
     op.execute("""
-        CREATE TABLE platform.attempts (id uuid PRIMARY KEY);
+        CREATE TABLE platform.attempts (
+            id uuid PRIMARY KEY,
+            made_at timestamptz NOT NULL DEFAULT clock_timestamp()
+        );
+        CREATE INDEX attempts_by_age ON platform.attempts (made_at);
         GRANT SELECT, INSERT, DELETE ON platform.attempts TO guilder_platform;
     """)
 
