@@ -79,6 +79,7 @@ def test_a_transfer_moves_money_and_chains_its_entries():
         (BEN, 1, 300),
     ]
     assert {each.id for each in here.changed_accounts} == {ANNA, BEN}
+    assert here.opened_accounts == []
 
 
 def test_an_account_of_the_platform_is_opened_by_what_is_posted_to_it():
