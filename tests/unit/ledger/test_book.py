@@ -28,14 +28,11 @@ from guilder.ledger.api import (
     InsufficientFunds,
     LimitExceeded,
     Movement,
-    PlatformAccount,
     ReversalDraft,
     TransactionNotFound,
     Unbalanced,
-    platform_account_id,
 )
 from guilder.ledger.domain.book import LockedBook
-from guilder.ledger.domain.chart import unopened_account
 from guilder.ledger.domain.holds import HoldState
 from guilder.ledger.domain.reversals import Original
 from tests.support.books import (
@@ -80,22 +77,6 @@ def test_a_transfer_moves_money_and_chains_its_entries():
     ]
     assert {each.id for each in here.changed_accounts} == {ANNA, BEN}
     assert here.opened_accounts == []
-
-
-def test_an_account_of_the_platform_is_opened_by_what_is_posted_to_it():
-    id_ = platform_account_id(PlatformAccount.SETTLEMENT_SIMULATED, CURRENCIES["INR"])
-    unopened = unopened_account(id_)
-    here = LockedBook(accounts=[*people(), unopened], now=NOON, unopened=frozenset({unopened.id}))
-    assert here.opened_accounts == []
-
-    assert isinstance(here.post(transfer(5_000)), InsufficientFunds)
-    assert here.post(transfer(1)) is None
-    assert here.opened_accounts == []
-    assert here.post(draft((unopened.id, 5), (BEN, -5))) is None
-
-    assert here.opened_accounts == [unopened]
-    assert unopened.posted_debits == 5
-    assert {each.id for each in here.changed_accounts} == {ANNA, BEN}
 
 
 @pytest.mark.parametrize(
