@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,24 +12,29 @@ from guilder.apps.bench.run import FIGURES
 from tests.support.guilder import environment, guilder
 
 
+def results_in(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in (folder / "bench-results").glob("*.json")]
+
+
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
-    """The folder, the status and the errors of one very short run."""
-    folder = tmp_path_factory.mktemp("bench")
-    done = guilder(
-        *("bench", "--own-client", "--seconds=0.3", "--scale=1", "--people=10", "--growth=500"),
-        *("--workers=1", "--profile", f"--folder={folder}"),
-        env=environment(folder / "data"),
-        folder=folder,
-    )
+    """The folder, the status and the errors of a run as short as this machine can do."""
+    for seconds in (0.3, 3, 30):
+        folder = tmp_path_factory.mktemp("bench")
+        done = guilder(
+            *("bench", "--own-client", f"--seconds={seconds}", "--scale=1", "--people=10"),
+            *("--growth=500", "--workers=1", "--profile", f"--folder={folder}"),
+            env=environment(folder / "data"),
+            folder=folder,
+        )
+        if not any(told["skipped"] for told in results_in(folder)):
+            break
     return folder, done.returncode, done.stderr
 
 
 def test_each_figure_is_measured_in_a_moment(ended: tuple[Path, int, str]):
     folder, status, errors = ended
-    (result,) = (folder / "bench-results").glob("*.json")
-
-    told = json.loads(result.read_text())
+    (told,) = results_in(folder)
 
     assert status == 0, errors
     assert told["skipped"] == []

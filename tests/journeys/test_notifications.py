@@ -79,6 +79,10 @@ def test_ben_sees_annas_payment_live_in_his_feed_and_by_mail(customer: NewCustom
 def test_who_comes_back_with_the_last_id_gets_what_was_missed(customer: NewCustomer) -> None:
     ben = customer("Ben")
     wallet = ben.open_wallet()
+    eventually(
+        lambda: data(ben.get("/notifications")),
+        lambda items: len([i for i in items if i["type"] == "account_details"]) == 2,
+    )
     data(ben.deposit(wallet, "1.00"), 201)
     seen, *_ = eventually(
         lambda: data(ben.get("/notifications")),

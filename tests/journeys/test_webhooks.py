@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
@@ -28,7 +28,7 @@ def env(tmp_path: Path) -> dict[str, str]:
         tmp_path,
         RATE_LIMIT="off",
         EGRESS_ALLOW="127.0.0.1:*",
-        WEBHOOK_TIMEOUT_S="1",
+        WEBHOOK_TIMEOUT_S="5",
         WEBHOOK_RETRY_S="0.1,0.1,0.1",
     )
 
@@ -39,42 +39,53 @@ async def inbox() -> AsyncIterator[Receiver]:
         yield receiver
 
 
-@contextmanager
-def up(
+@asynccontextmanager
+async def up(
     env: Mapping[str, str], folder: Path, **more: str
-) -> Iterator[tuple[Running, httpx2.Client]]:
+) -> AsyncIterator[tuple[Running, httpx2.Client]]:
+    """Guilder, while the loop goes on in which the inbox hears."""
     with Running("up", env={**env, **more}, folder=folder) as running:
-        address = running.address()
-        with httpx2.Client(base_url=address, trust_env=False, timeout=30) as http:
+        address = await asyncio.to_thread(running.address)
+        with httpx2.Client(base_url=address, trust_env=False, timeout=60) as http:
             yield running, http
+
+
+async def pay(anna: Customer, source: str, to: str) -> str:
+    answer = await asyncio.to_thread(anna.transfer, source, to, "10.00")
+    id_: str = data(answer, 201)["id"]
+    return id_
 
 
 async def test_each_payment_is_told_once_in_effect_though_guilder_dies_before_and_after_sending(
     env: dict[str, str], tmp_path: Path, inbox: Receiver
 ):
-    with up(env, tmp_path) as (running, http):
+    async with up(env, tmp_path) as (running, http):
         anna, ben = await asyncio.to_thread(lambda: (Customer(http, "Anna"), Customer(http, "Ben")))
         annas = await asyncio.to_thread(anna.open_wallet, funds="1000.00")
         bens = await asyncio.to_thread(ben.open_wallet)
-        made = data(ben.post("/webhooks/", url=inbox.url, events=["transaction.completed"]), 201)
-        told = [data(anna.transfer(annas, bens, "10.00"), 201)["id"]]
+        wish = {"url": inbox.url, "events": ["transaction.completed"]}
+        made = data(await asyncio.to_thread(lambda: ben.post("/webhooks/", **wish)), 201)
+        told = [await pay(anna, annas, bens)]
         await inbox.received(1)
         assert await asyncio.to_thread(running.interrupt) == 0
 
     for point in POINTS:
         killed = {"GUILDER_FAILPOINTS": f"{point}=hit:1:kill"}
-        with up(env, tmp_path, **killed) as (running, http):
+        async with up(env, tmp_path, **killed) as (running, http):
             anna.http = http
-            told.append(data(anna.transfer(annas, bens, "10.00"), 201)["id"])
+            told.append(await pay(anna, annas, bens))
             await asyncio.to_thread(running.die_at, point)
-        with up(env, tmp_path) as (running, http):
+        async with up(env, tmp_path) as (running, http):
             ben.http = http
             await inbox.received(len(told))
             await until(lambda: is_told(ben, made["id"]), "it is written down")
             assert await asyncio.to_thread(running.interrupt) == 0
 
-    with up(env, tmp_path):
-        verified = guilder("verify", "--json", env=env, folder=tmp_path)
+    async with up(env, tmp_path) as (running, _):
+        verified = await asyncio.to_thread(
+            lambda: guilder("verify", "--json", env=env, folder=tmp_path)
+        )
+        assert await asyncio.to_thread(running.interrupt) == 0
     for request in inbox.requests:
         Webhook(made["secret"]).verify(request.body, dict(request.headers))
     by_event = {request.event["data"]["transaction_id"]: request.id for request in inbox.requests}
@@ -85,5 +96,6 @@ async def test_each_payment_is_told_once_in_effect_though_guilder_dies_before_an
 
 
 async def is_told(ben: Customer, endpoint_id: str) -> bool:
-    found = data(ben.get(f"/webhooks/{endpoint_id}/deliveries"))
+    path = f"/webhooks/{endpoint_id}/deliveries"
+    found = data(await asyncio.to_thread(lambda: ben.get(path)))
     return {delivery["state"] for delivery in found} == {"delivered"}

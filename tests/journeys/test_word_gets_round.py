@@ -217,7 +217,7 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
         folder,
         RATE_LIMIT="off",
         EGRESS_ALLOW="127.0.0.1:*",
-        WEBHOOK_TIMEOUT_S="1",
+        WEBHOOK_TIMEOUT_S="5",
         WEBHOOK_RETRY_S="0.1,0.1,0.1",
     )
     try:

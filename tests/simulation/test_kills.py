@@ -100,14 +100,17 @@ def kill_the_postmaster(victim: Victim) -> None:
     victim.running.wait_for("database.started_again")
 
 
+def command_of(pid: int) -> bytes:
+    """Nothing, if it has just ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 def kill_a_session(victim: Victim) -> None:
     server = postmaster_of(victim.cluster)
     assert server is not None
-    sessions = [
-        pid
-        for pid in processes_on(victim.cluster)
-        if b"guilder_app" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    sessions = [pid for pid in processes_on(victim.cluster) if b"guilder_app" in command_of(pid)]
     os.kill(sessions[0], signal.SIGKILL)
 
 

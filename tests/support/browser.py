@@ -49,7 +49,7 @@ class Browser:
 
     async def visit(self, url: str) -> str:
         """Sign in there, which sends back to where this says."""
-        async with httpx2.AsyncClient(trust_env=False) as http:
+        async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
             answer = await http.get(url)
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]

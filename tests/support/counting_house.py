@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +21,7 @@ from guilder.platform.http.dispatcher import Dispatcher
 from guilder.platform.http.forwarded import TrustedProxies
 from guilder.platform.http.metrics import RequestMetrics
 from guilder.platform.permissions import permissions_of
+from tests.support.ledger import Teller
 
 
 class Callers:
@@ -91,6 +93,22 @@ async def funded(house: CountingHouse, amount: str = "100.00", **changes: str) -
     paid = await house.post("/transactions", entries=moved(bank, account, amount))
     assert paid.status_code == 201, paid.text
     return account
+
+
+async def held_shortly(
+    house: CountingHouse, teller: Teller, entries: list[dict[str, str]]
+) -> tuple[str, datetime]:
+    """The id of a hold that ends as soon as this machine can have it, and when."""
+    life = timedelta(milliseconds=200)
+    while True:
+        soon = await teller.now() + life
+        held = await house.post(
+            "/transactions", pending=True, expires_at=soon.isoformat(), entries=entries
+        )
+        if held.status_code == 201:
+            return held.json()["data"]["id"], soon
+        assert held.json()["error"]["code"] == "HOLD_EXPIRED", held.text
+        life *= 2
 
 
 @asynccontextmanager

@@ -145,8 +145,9 @@ async def _main(url: str) -> None:
     async with opened(db) as bank:
         await db.fetchval("SELECT 1")
         print("ready", flush=True)
-        async with db.transaction() as tx:
-            await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", GATE)
+        async with db.transaction() as tx:  # for as long as the slowest takes to be ready
+            await tx.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
+            await tx.execute("SELECT pg_advisory_xact_lock_shared($1)", GATE, timeout=600)
         print(msgspec.json.encode(await pay_all(bank, orders)).decode(), flush=True)
     await db.close()
 

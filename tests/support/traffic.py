@@ -22,24 +22,28 @@ class Traffic:
     ring: Sequence[tuple[UserId, WalletId]]
     acknowledged: dict[str, UUID] = field(default_factory=dict)
     refused: int = 0
+    _stopped: bool = False
     _heard: asyncio.Condition = field(default_factory=asyncio.Condition)
 
-    async def flow(self, bank: Bank, *, each: int) -> None:
-        """Every customer sends ``each`` transfers, one after the other, until all are answered."""
-        await asyncio.gather(
-            *(self._customer(bank, number, each) for number in range(len(self.ring)))
-        )
+    async def flow(self, bank: Bank) -> None:
+        """Every customer sends one transfer after the other until `stop`, each until answered."""
+        await asyncio.gather(*(self._customer(bank, number) for number in range(len(self.ring))))
 
-    async def has_answered(self, count: int) -> None:
-        """Return once so many transfers were acknowledged."""
+    def stop(self) -> None:
+        """What is being sent is sent until it is answered; nothing new is."""
+        self._stopped = True
+
+    async def hear(self, more: int) -> None:
+        """Return once so many more transfers were acknowledged than there are now."""
+        enough = len(self.acknowledged) + more
         async with self._heard:
-            await self._heard.wait_for(lambda: len(self.acknowledged) >= count)
+            await self._heard.wait_for(lambda: len(self.acknowledged) >= enough)
 
-    async def _customer(self, bank: Bank, number: int, each: int) -> None:
+    async def _customer(self, bank: Bank, number: int) -> None:
         owner_id, source = self.ring[number]
         _, to = self.ring[(number + 1) % len(self.ring)]
-        for amount_minor in range(1, each + 1):
-            order = transfer(owner_id, source, to, amount_minor=amount_minor)
+        while not self._stopped:
+            order = transfer(owner_id, source, to, amount_minor=1)
             while not await self._is_answered(bank, order):
                 self.refused += 1
 

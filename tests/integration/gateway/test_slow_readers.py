@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import ClassVar
 
 from guilder.platform.http.asgi import HttpApp
 from guilder.platform.http.forwarded import TrustedProxies
@@ -11,6 +12,7 @@ from guilder.platform.http.incoming import Incoming
 from guilder.platform.http.reply import Reply
 from guilder.platform.http.server_protocol import LimitedProtocol
 from tests.support.http_server import serving
+from tests.support.waiting import until
 
 PATIENCE_S = 60
 PIECE = b"x" * 65_536
@@ -19,6 +21,22 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 class Impatient(LimitedProtocol):
     stall_timeout_s = 0.1
+
+
+class Watchful(LimitedProtocol):
+    """Has a look at the time that it would wait, and reads on as long as it is not over."""
+
+    stall_timeout_s = 30.0
+    stalls: ClassVar[list[asyncio.TimerHandle]] = []
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        assert self._stall is not None
+        self.stalls.append(self._stall)
+
+    @classmethod
+    async def waited(cls, times: int) -> bool:
+        return len(cls.stalls) >= times
 
 
 class Flood:
@@ -57,13 +75,18 @@ async def test_who_reads_nothing_is_cut_off_and_the_stream_is_closed() -> None:
 async def test_who_goes_on_reading_goes_on_getting() -> None:
     flood = Flood()
     app = HttpApp(flood.respond, proxies=TrustedProxies())
-    async with serving(app, protocol=Impatient) as address:
+    async with serving(app, protocol=Watchful) as address:
         reader, writer = await address.connect()
         writer.write(REQUEST)
 
-        async with asyncio.timeout(PATIENCE_S):
-            got = await reader.readexactly(200 * len(PIECE))
+        for waits in range(1, 4):
+            writer.transport.pause_reading()
+            await until(lambda waits=waits: Watchful.waited(waits), "the server waits")
+            writer.transport.resume_reading()
+            async with asyncio.timeout(PATIENCE_S):
+                await reader.readexactly(20 * len(PIECE))
 
-        assert got.startswith(b"HTTP/1.1 200")
+        # Each wait was over, and the next one began anew.
         assert not flood.closed.is_set()
+        assert all(stall.cancelled() for stall in Watchful.stalls[:2])
         writer.transport.abort()

@@ -70,7 +70,7 @@ def provider(stranger: Stranger) -> OidcProvider:
 
 
 async def code_from(url: str) -> str:
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, timeout=60) as http:
         answer = await http.get(url)
     return parse_qs(urlsplit(answer.headers["location"]).query)["code"][0]
 

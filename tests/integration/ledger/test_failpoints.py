@@ -17,7 +17,7 @@ from guilder.platform import failpoints
 from guilder.platform.checks import run_checks
 from guilder.platform.db import Database
 from guilder.platform.failpoints import FailpointReached
-from tests.support.counting_house import CountingHouse, funded, moved
+from tests.support.counting_house import CountingHouse, funded, held_shortly, moved
 from tests.support.ledger import Teller
 
 POINTS = (CHANGED, BEFORE_COMMIT, AFTER_COMMIT)
@@ -88,10 +88,7 @@ async def test_an_error_while_holds_expire_lets_them_expire_the_next_time(
     teller: Teller, house: CountingHouse, db: Database, point: str
 ):
     anna, ben = await funded(house), await house.open()
-    soon = await teller.now() + timedelta(milliseconds=200)
-    held = await house.post(
-        "/transactions", pending=True, expires_at=soon.isoformat(), entries=moved(anna, ben, "2")
-    )
+    held_id, soon = await held_shortly(house, teller, moved(anna, ben, "2"))
     before = await _told(db)
     await db.fetchval("SELECT pg_sleep_until($1)", soon)
     holds = EndHolds(db, ledger=teller.ledger)
@@ -102,7 +99,7 @@ async def test_an_error_while_holds_expire_lets_them_expire_the_next_time(
     failpoints.arm("")
     await holds.expire_due()
 
-    answer = await house.get(f"/transactions/{held.json()['data']['id']}")
+    answer = await house.get(f"/transactions/{held_id}")
     assert answer.json()["data"]["state"] == "expired"
     assert await _told(db) == before + 1
     assert await _findings(db) == []
