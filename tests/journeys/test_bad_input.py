@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -22,6 +23,7 @@ from tests.support.corpora import (
     BAD_NAMES,
 )
 from tests.support.customer import Customer, data
+from tests.support.waiting import wait_until
 
 _TABLES: Final = """
     SELECT format('%I.%I', n.nspname, c.relname)
@@ -75,9 +77,15 @@ class Desk:
         return asyncio.run(count())
 
 
+def has_default_wallet(customer: Customer) -> bool:
+    return customer.get("/wallet").is_success
+
+
 @pytest.fixture(scope="module")
 def desk(house: Guilder, anna: Customer, ben: Customer) -> Desk:
     annas, bens = anna.open_wallet(funds="100.00"), ben.open_wallet()
+    for customer in (anna, ben):  # what signing up brings comes a moment later, by an event
+        wait_until(partial(has_default_wallet, customer), "the default wallet is there")
     into = {"wallet_id": annas, "amount": "1.00", "currency": "INR", "description": "tea"}
     return Desk(
         house=house,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import pytest
 
 from tests.support.customer import PASSWORD, Customer, data, error
 from tests.support.guilder import Running, environment, guilder
+from tests.support.waiting import wait_until
 
-PATIENCE_S = 60
 CONNECTIONS = 12
 """So many that each of two processes gets some of them, as good as surely."""
 
@@ -56,12 +55,6 @@ def appoint(clara: Customer, *, folder: Path, env: dict[str, str]) -> None:
     assert made.returncode == 0, made.stderr
     clara.sign_in()
     wait_until(lambda: clara.get("/rbac/roles").status_code == 200, "the appointment has acted")
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"it never came true: {what}"
 
 
 def status_of(wallet_id: str, owner: Customer) -> str:

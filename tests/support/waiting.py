@@ -20,6 +20,13 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
         await asyncio.sleep(_PAUSE_S)
 
 
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """The same for who asks by blocking, as over HTTP."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"it never came true: {what}"
+
+
 async def are_waiting(db: Database, count: int) -> bool:
     """Whether so many sessions of this server wait for a lock that another has."""
     waiting = await db.fetchval(
