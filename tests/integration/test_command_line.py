@@ -204,7 +204,9 @@ def test_any_process_tells_the_metrics_of_all(tmp_path: Path):
         headers = {"Authorization": "Bearer seen-by-prometheus"}
 
         async def is_whole() -> bool:
-            told = httpx2.get(f"{address}/metrics", headers=headers, trust_env=False).text
+            told = httpx2.get(
+                f"{address}/metrics", headers=headers, trust_env=False, timeout=60
+            ).text
             found = re.findall(r'process_start_time_seconds{worker="([^"]+)"}', told)
             return sorted(found) == ["background", "http-1", "http-2"]
 

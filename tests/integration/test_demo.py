@@ -52,11 +52,15 @@ def test_somebody_of_the_demo_signs_in_and_sees_months_of_payments(filled: tuple
     with Running("up", env=environment(folder), folder=folder) as up:
         api = f"{up.address()}/api/v1"
         signed_in = httpx2.post(
-            f"{api}/auth/login", json={"email": LOST.email, "password": PASSWORD}
+            f"{api}/auth/login",
+            json={"email": LOST.email, "password": PASSWORD},
+            timeout=60,
         )
         headers = {"Authorization": f"Bearer {signed_in.json()['data']['token']}"}
-        wallets = httpx2.get(f"{api}/wallets", headers=headers).json()["data"]
-        payments = httpx2.get(f"{api}/transactions?limit=200", headers=headers).json()["data"]
+        wallets = httpx2.get(f"{api}/wallets", headers=headers, timeout=60).json()["data"]
+        payments = httpx2.get(f"{api}/transactions?limit=200", headers=headers, timeout=60).json()[
+            "data"
+        ]
         assert up.interrupt() == 0
 
     everyday = next(wallet for wallet in wallets if wallet["currency"] == LOST.place)

@@ -112,7 +112,7 @@ async def hears_of(inbox: Receiver, payer: str) -> bool:
 
 def a_morning_without_a_password(http: httpx2.Client) -> None:
     def there_and_back(url: str) -> httpx2.Response:
-        back = httpx2.get(url, trust_env=False).headers["location"]
+        back = httpx2.get(url, trust_env=False, timeout=60).headers["location"]
         parts = urlsplit(back)
         return http.get(f"{parts.path}?{parts.query}")
 

@@ -38,13 +38,15 @@ class Bucket:
         }
 
     def make(self) -> None:
-        httpx2.put(f"{self.endpoint}/{_NAME}", trust_env=False).raise_for_status()
+        httpx2.put(f"{self.endpoint}/{_NAME}", trust_env=False, timeout=60).raise_for_status()
 
     def read(self, name: str) -> bytes:
         return bytes(obstore.get(from_url(self.url), name).bytes())
 
     def names(self) -> list[str]:
-        listed = httpx2.get(f"{self.endpoint}/{_NAME}?list-type=2", trust_env=False).text
+        listed = httpx2.get(
+            f"{self.endpoint}/{_NAME}?list-type=2", trust_env=False, timeout=60
+        ).text
         return sorted(re.findall(r"<Key>guilder/([^<]+)</Key>", listed))
 
 
