@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
+import structlog
 from asyncpg.pgproto.pgproto import UUID as DriverUUID  # noqa: N811 - for identifiers
 from asyncpg.pool import PoolConnectionProxy
 
@@ -53,6 +54,8 @@ __all__ = [
     "Tx",
     "rows_done",
 ]
+
+_log = structlog.get_logger("guilder.database")
 
 Result = TypeVar("Result")
 Row: TypeAlias = asyncpg.Record
@@ -260,7 +263,10 @@ class Database:
             self._notifier.notify(channels)
             for channel in channels & self._hearing.keys():
                 for hear in tuple(self._hearing[channel]):
-                    await hear()
+                    try:
+                        await hear()
+                    except Exception:  # noqa: BLE001 - what it hears of is done, and told as done
+                        _log.exception("database.not_heard", channel=channel)
 
     async def _connection(self) -> Tx:
         """A connection of the pool, to be given back.
@@ -358,7 +364,7 @@ class Database:
         return await uncut(running, told_as="database.failed_alone")
 
     async def _run(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
-        # Of all attempts, however the last one ends: one that is taken for lost may have committed.
+        # Of all attempts that may have committed, however the last one ends.
         channels: set[str] = set()
         try:
             return await self._try(work, channels)
@@ -368,17 +374,22 @@ class Database:
     async def _try(self, work: Callable[[Tx], Awaitable[Result]], channels: set[str]) -> Result:
         pause_s = _FIRST_PAUSE_S
         for attempt in range(1, _ATTEMPTS + 1):
+            told: set[str] = set()
             try:
-                async with self._begun(channels) as tx:
+                async with self._begun(told) as tx:
                     result = await work(tx)
             except asyncpg.LockNotAvailableError as error:
                 raise RowsBusy from error
             except BUSY as error:
+                if isinstance(error, TimeoutError):
+                    channels |= told
                 raise Overloaded from error
             except TRANSIENT as error:
+                channels |= told
                 if attempt == _ATTEMPTS:
                     raise Overloaded from error
             else:
+                channels |= told
                 return result
             await asyncio.sleep(random.uniform(0, pause_s))  # noqa: S311 - jitter, not a secret
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)

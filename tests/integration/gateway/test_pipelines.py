@@ -12,7 +12,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from guilder.platform.http.server_protocol import MAX_HEAD_BYTES, MOST_WAITING, LimitedProtocol
+from guilder.platform.http.server_protocol import (
+    MAX_HEAD_BYTES,
+    MAX_HEADERS,
+    MOST_WAITING,
+    LimitedProtocol,
+)
 from tests.support.http_server import Address, serving
 from tests.support.shop import ANNA, WALLET, Shop, shop_app, transfer_body
 from tests.support.waiting import PATIENCE_S, until
@@ -196,6 +201,7 @@ async def test_nothing_is_left_of_a_connection_that_was_lost(shop: Shop) -> None
         gc.disable()
         try:
             for _ in range(5):
+                await address.exchange(LIVE + b"X: y\r\n" * (MAX_HEADERS + 1) + b"\r\n")
                 reader, writer = await address.connect()
                 writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 writer.write((LIVE + b"\r\n") * 20)
@@ -256,3 +262,49 @@ async def test_answers_arrive_though_much_nonsense_follows_their_requests(
     assert len(received) > 1_000_000
     assert received.count(b"HTTP/1.1 200 OK") == 1
     assert received.count(b"HTTP/1.1 400 Bad Request") == 1
+
+
+async def test_an_answer_that_closes_arrives_though_much_nonsense_follows_its_request(
+    address: Address,
+) -> None:
+    get = b"GET /docs/swagger-ui.js HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+    received = await address.exchange(get + b"}" * 5_000_000)
+
+    assert len(received) > 1_000_000
+    assert received.count(b"HTTP/1.1 200 OK") == 1
+
+
+@pytest.mark.parametrize("field", ["Connection: close", "Connection: keep-alive"])
+async def test_a_refusal_arrives_though_the_body_is_still_coming(
+    address: Address, shop: Shop, field: str
+) -> None:
+    sent = post(PATHS["transfer"], b" " * 3_000_000, field) + LAST
+
+    told = answers(await address.exchange(sent))
+
+    assert [status for status, _ in told] == [413, 200][: 1 if "close" in field else 2]
+    assert shop.calls == []
+
+
+async def test_who_leaves_a_stream_is_missed_though_they_asked_for_more(
+    address: Address, shop: Shop
+) -> None:
+    reader, writer = await address.connect()
+    writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await reader.readuntil(b"hello")
+
+    writer.write(LIVE + b"\r\n")
+    writer.close()
+
+    await asyncio.wait_for(shop.left.wait(), PATIENCE_S)
+    assert shop.left.is_set()
+
+
+async def test_a_body_that_breaks_before_it_was_asked_for_is_told_once(address: Address) -> None:
+    whole = json.dumps(transfer_body()).encode()
+    sent = post(PATHS["transfer"], whole, "Expect: 100-continue", chunked=True)
+
+    told = await address.exchange(sent.removesuffix(b"0\r\n\r\n") + b"zz\r\n")
+
+    assert told.count(b"HTTP/1.1 400") == told.count(b"HTTP/1.1") == 1

@@ -4,14 +4,16 @@ A connection that has not sent a whole request head in time is closed, also when
 byte; so is one whose body comes too slowly. It costs a timer for each connection, and none for a
 request.
 
-What was asked for whole is answered, whatever comes after it: an error is told of the request that
-has it, never in the place of another's answer.
+What was asked for whole is answered, whatever comes after it, as long as the client holds its side
+of the connection open: an error is told of the request that has it, never in the place of another's
+answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -90,6 +92,20 @@ def _last_words(refusal: Refusal, default_headers: HeaderPairs) -> bytes:
     return b"".join((*lines, b"\r\n", reply.body))
 
 
+class _NoRequest(Exception):
+    """Ends the parser's work. The refusal itself would remember this connection, and this it."""
+
+
+class _Line:
+    """What an answer knows of its connection."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    write: Callable[[bytes], None]
+    is_closing: Callable[[], bool]
+    close: Callable[[], None]
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """Use it as ``uvicorn.Config(http=LimitedProtocol)``; subclasses may set other limits.
 
@@ -124,9 +140,13 @@ class LimitedProtocol(HttpToolsProtocol):
         self._watch: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
+        self._line = _Line()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         super().connection_made(transport)
+        self._line.write = transport.write
+        self._line.is_closing = transport.is_closing
+        self._line.close = self._hang_up
         self._watch = self.loop.call_later(self.head_timeout_s, self._check_pace)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -144,6 +164,8 @@ class LimitedProtocol(HttpToolsProtocol):
         for cycle in queued:
             cycle.scope.clear()  # type: ignore[attr-defined] # it is a dict
         self._running = self.cycle = None  # type: ignore[assignment] # as before the first
+        self._farewell = None  # it remembers where it was raised
+        self._line = _Line()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -155,7 +177,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        if self._farewell is not None:
+        if self._farewell is not None or self._linger is not None:
             return
         self._chunk_bytes = len(data)
         self._message_bytes += self._chunk_bytes
@@ -227,11 +249,15 @@ class LimitedProtocol(HttpToolsProtocol):
         refusal = self._refusal_of_head()
         if refusal is not None:
             self._close_with(refusal)
-            raise refusal  # which ends the parser's work
+            raise _NoRequest
         super().on_headers_complete()  # which may find that the target is none
         self._in_head = False
         self._bytes_since_body = 0
         cycle = self.cycle
+        cycle.transport = self._line  # type: ignore[assignment] # all of a transport that it uses
+        if cycle is not self._running:
+            # It waits for others, whose client may leave meanwhile: that is seen only by reading.
+            self.flow.resume_reading()
         if not cycle.access_log:
             # ASGI's extensions are dicts by type; this one is a function, for our application only.
             self.scope["extensions"] = {WHOLE_ANSWER: partial(_write_whole, cycle)}  # type: ignore[dict-item] # see above
@@ -248,6 +274,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        if self._linger is not None:
+            return  # it was the last one, whatever waits behind it
         was_last = not self.pipeline
         super().on_response_complete()
         if self._farewell is not None and was_last:
@@ -316,7 +344,7 @@ class LimitedProtocol(HttpToolsProtocol):
         end. What still comes is dropped, not left unread: so it is seen when the client leaves, and
         what is on its way to it is not lost to a reset.
         """
-        if self._farewell is not None or self.transport.is_closing():
+        if self._farewell is not None or self._linger is not None or self.transport.is_closing():
             return
         self._farewell = refusal
         self.flow.resume_reading()
@@ -329,13 +357,34 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _end(self, refusal: Refusal, *, half: RequestResponseCycle | None = None) -> None:
         """Close; say why to whoever was not answered. ``half``: what was not read to its end."""
-        if self.transport.is_closing():
+        if self._linger is not None or self.transport.is_closing():
             return
-        self._unset_keepalive_if_required()
         if half is None or not half.response_started:
             self.transport.write(_last_words(refusal, self.server_state.default_headers))
         if half is not None:
             half.disconnected = True
+            half.waiting_for_100_continue = False
             half.message_event.set()
-        self.transport.write_eof()
-        self._linger = self.loop.call_later(LINGER_S, self.transport.close)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Say no more, and close when the client has had time to read what was said.
+
+        To close at once, with something unread, would reset the connection and take from the
+        client what is on its way to it.
+        """
+        if self._linger is not None or self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        self.flow.resume_reading()
+        self._linger = self.loop.call_later(LINGER_S, self._part)
+        try:
+            self.transport.write_eof()
+        except OSError:  # the client has gone meanwhile
+            self.transport.abort()
+
+    def _part(self) -> None:
+        """Close; who does not take what is still to be sent is cut off."""
+        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self._linger = self.loop.call_later(self.stall_timeout_s, self.transport.abort)
