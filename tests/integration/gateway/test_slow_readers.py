@@ -6,6 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import ClassVar
 
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
 from guilder.platform.http.asgi import HttpApp
 from guilder.platform.http.forwarded import TrustedProxies
 from guilder.platform.http.incoming import Incoming
@@ -70,6 +74,43 @@ async def test_who_reads_nothing_is_cut_off_and_the_stream_is_closed() -> None:
 
         writer.transport.abort()
         assert not reader.at_eof()
+
+
+class Stuck(asyncio.Transport):
+    """A connection whose client takes nothing of the little that waits to be sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing = False
+        self.aborted = asyncio.Event()
+
+    def get_write_buffer_size(self) -> int:
+        return 8_000
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+@pytest.mark.parametrize("ended", ["eof_received", "timeout_keep_alive_handler"])
+async def test_who_takes_nothing_of_the_last_bytes_is_cut_off(ended: str) -> None:
+    app = HttpApp(Flood().respond, proxies=TrustedProxies())
+    config = uvicorn.Config(app, http=Impatient, log_config=None)
+    config.load()
+    stuck, protocol = Stuck(), Impatient(config, ServerState(), {})
+    protocol.connection_made(stuck)
+
+    getattr(protocol, ended)()
+
+    async with asyncio.timeout(PATIENCE_S):
+        await stuck.aborted.wait()
+    assert stuck.closing is (ended != "eof_received")
+    protocol.connection_lost(None)
 
 
 async def test_who_goes_on_reading_goes_on_getting() -> None:

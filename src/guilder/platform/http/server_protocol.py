@@ -176,6 +176,13 @@ class LimitedProtocol(HttpToolsProtocol):
             self._stall.cancel()
         super().resume_writing()
 
+    def eof_received(self) -> None:
+        self._cut_off_late()
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self.transport.is_closing():
+            self._part()
+
     def data_received(self, data: bytes) -> None:
         if self._farewell is not None or self._linger is not None:
             return
@@ -386,5 +393,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def _part(self) -> None:
         """Close; who does not take what is still to be sent is cut off."""
         self.transport.close()
+        self._cut_off_late()
+
+    def _cut_off_late(self) -> None:
         if self.transport.get_write_buffer_size():
             self._linger = self.loop.call_later(self.stall_timeout_s, self.transport.abort)
