@@ -24,7 +24,6 @@ from guilder.identity.store import second_factors
 from guilder.identity.store.users import UserStore
 from guilder.kernel.errors import Overloaded
 from guilder.platform.db import Database, Tx
-from guilder.platform.identifiers import new_id
 from guilder.platform.once import run_once
 
 TOLD_AT: Final = 10
@@ -120,27 +119,25 @@ class CodeSignIn:
 
     async def _proved(self, account: AccountView, named: Named, *, is_alone: bool) -> AccountView:
         """The account, now that the address is proved; ``is_alone``: by the code and no more."""
-        user_id, epoch, attempt = account.user_id, account.sign_in_epoch, new_id()
+        user_id, epoch = account.user_id, account.sign_in_epoch
         unknown = self._passwords.nobodys()
         ended: list[VerificationId] = []
 
         async def work(tx: Tx) -> AccountView:
             # Factors before the user's row, and that before anything of theirs, as everybody does.
             await second_factors.lock(tx, user_id)
-            if not await second_factors.was_done(tx, attempt):
-                if not is_alone:
-                    await prove(tx, user_id, contact=named.contact, epoch=epoch)
-                    return account
-                if not await claim(tx, account, contact=named.contact, epoch=epoch):
-                    return account
-                await self._sessions.end(tx, user_id=user_id, reason=EndReason.RECLAIMED)
-                ended[:] = await put_password(tx, user_id, password_hash=unknown, by="reclaim")
-                await second_factors.mark_done(tx, attempt)
+            if not is_alone:
+                await prove(tx, user_id, contact=named.contact, epoch=epoch)
+                return account
+            if not await claim(tx, account, contact=named.contact, epoch=epoch):
+                return account
+            await self._sessions.end(tx, user_id=user_id, reason=EndReason.RECLAIMED)
+            ended[:] = await put_password(tx, user_id, password_hash=unknown, by="reclaim")
             claimed = await self._users.account(tx, account.id) or account
             # The one end that does not void the code: this very proof has caused it.
             return replace(claimed, sign_in_epoch=epoch + 1)
 
-        proved = await self._db.run(work)
+        proved = await run_once(self._db, work)
         await self._verifying.wipe(ended)
         return proved
 

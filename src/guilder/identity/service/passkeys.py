@@ -25,7 +25,6 @@ from guilder.identity.events import SecondFactorAdded
 from guilder.identity.service.passkey_proofs import Ceremony, PasskeyProofs, Presentation
 from guilder.identity.service.relying_party import Credential, RelyingParty
 from guilder.identity.service.second_factor_codes import (
-    RecoveryCodes,
     give_first_codes,
     new_recovery_codes,
     take_last_codes,
@@ -116,8 +115,6 @@ class Passkeys:
 
         async def work(tx: Tx) -> AddedPasskey:
             await second_factors.lock(tx, asker.user_id)
-            if await second_factors.was_done(tx, passkey.id):
-                return await _as_added(tx, asker, passkey.id, fresh=fresh)
             await self._proofs.close(tx, _registering(asker), challenge=shown.challenge)
             await _room_beside(tx, asker)
             view = await passkeys.add(tx, passkey)
@@ -129,10 +126,9 @@ class Passkeys:
             )
             await append(tx, [outgoing(event, key=str(asker.user_id))])
             await self._end_others(tx, asker)
-            await second_factors.mark_done(tx, passkey.id)
             return AddedPasskey(passkey=view, recovery_codes=fresh.texts if given else None)
 
-        return await self._db.run(work)
+        return await run_once(self._db, work)
 
     async def list(self, asker: Asker) -> Sequence[PasskeyView]:
         """The user's passkeys, oldest first."""
@@ -145,21 +141,17 @@ class Passkeys:
             NotFound: the user has no such passkey.
             StepUpRequired: no factor was proved just now.
         """
-        attempt = new_id()
 
         async def work(tx: Tx) -> None:
             await second_factors.lock(tx, asker.user_id)
-            if await second_factors.was_done(tx, attempt):
-                return
             if not await passkeys.remove(tx, passkey_id, user_id=asker.user_id):
                 raise NotFound
             await self._step_up.require_factor(tx, asker, otp=None)
             await take_last_codes(tx, asker.user_id)
             await publish_removal(tx, asker.user_id, factor=Factor.PASSKEY)
             await self._end_others(tx, asker)
-            await second_factors.mark_done(tx, attempt)
 
-        await self._db.run(work)
+        await run_once(self._db, work)
 
     async def sign_in_options(self) -> Mapping[str, Any]:
         """What the browser asks any passkey of this site for. It tells nothing about anybody."""
@@ -177,17 +169,15 @@ class Passkeys:
         Raises:
             InvalidPasskey: nobody's did, or not what was asked for, or they may not sign in.
         """
-        shown, attempt = self._proofs.read(credential), new_id()
+        shown = self._proofs.read(credential)
         if shown.user_handle is None:
             raise InvalidPasskey
 
         async def work(tx: Tx) -> AccountView | None:
             # read before the proof is checked: what ends sessions meanwhile voids the proof
             account = await self._account_behind(tx, shown, account_type=account_type)
-            if not await second_factors.was_done(tx, attempt):
-                await self._proofs.close(tx, _SIGN_IN, challenge=shown.challenge)
-                await self._proofs.holder(tx, shown, challenge=shown.challenge)
-                await second_factors.mark_done(tx, attempt)
+            await self._proofs.close(tx, _SIGN_IN, challenge=shown.challenge)
+            await self._proofs.holder(tx, shown, challenge=shown.challenge)
             return account
 
         account = await run_once(self._db, work)
@@ -226,17 +216,6 @@ async def _room_beside(tx: Tx, asker: Asker) -> Sequence[passkeys.KnownPasskey]:
     if len(known) >= MOST_PASSKEYS:
         raise TooManyPasskeys
     return known
-
-
-async def _as_added(
-    tx: Tx, asker: Asker, passkey_id: UUID, *, fresh: RecoveryCodes
-) -> AddedPasskey:
-    """What was answered before, and lost."""
-    view = await passkeys.one(tx, passkey_id)
-    if view is None:
-        raise NotFound
-    given = await second_factors.has_recovery_code(tx, asker.user_id, digest=fresh.digests[0])
-    return AddedPasskey(passkey=view, recovery_codes=fresh.texts if given else None)
 
 
 def _readable(name: str) -> str:

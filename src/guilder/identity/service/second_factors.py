@@ -35,7 +35,6 @@ from guilder.identity.store.users import UserStore
 from guilder.kernel.ids import UserId
 from guilder.kernel.invariant import InvariantViolation
 from guilder.platform.db import Database, Tx
-from guilder.platform.identifiers import new_id
 from guilder.platform.once import run_once
 
 CHALLENGE_LIFE: Final = timedelta(minutes=5)
@@ -98,7 +97,7 @@ class SecondFactorSignIn:
             InvalidOtp: the code is wrong, or was used.
             TooManyCodes: too many were wrong before.
         """
-        attempt, token = new_id(), secrets.token_urlsafe(_TOKEN_BYTES)
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
 
         async def work(tx: Tx) -> Demand | Verdict:
             factors = await second_factors.factors(tx, account.user_id)
@@ -119,11 +118,9 @@ class SecondFactorSignIn:
                     factors=_kinds(factors),
                     passkey_options=await self._options(tx, account.user_id, token=token),
                 )
-            if not await second_factors.was_done(tx, attempt):
-                verdict = await self._codes.judge(tx, user_id=account.user_id, text=otp)
-                if not verdict.is_right:
-                    return verdict
-                await second_factors.mark_done(tx, attempt)
+            verdict = await self._codes.judge(tx, user_id=account.user_id, text=otp)
+            if not verdict.is_right:
+                return verdict
             return Passed(methods=_both(methods, BY_CODE))
 
         outcome = await run_once(self._db, work)
@@ -143,28 +140,24 @@ class SecondFactorSignIn:
         """
         if len(token) > _LONGEST_TOKEN:
             raise ChallengeUnusable
-        attempt = new_id()
         passkey = None if shown.credential is None else self._proofs.read(shown.credential)
 
         async def work(tx: Tx) -> _Done | Verdict | InvalidPasskey | None:
             row = await factor_moments.lock_challenge(tx, _digest(token))
-            done = await second_factors.was_done(tx, attempt)
-            if row is None or not (done or _is_usable(row, shown.device.client_address)):
+            if row is None or not _is_usable(row, shown.device.client_address):
                 return None
             account = await self._users.account(tx, row.account_id)
             if account is None or account.sign_in_epoch != row.sign_in_epoch:
                 # the password counted when it was given, and does no more
                 return None
-            if not done:
-                problem = await self._judge(tx, account, token=token, otp=shown.otp, by=passkey)
-                if problem is not None:
-                    return problem
-                await factor_moments.complete_challenge(tx, _digest(token))
-                await second_factors.mark_done(tx, attempt)
+            problem = await self._judge(tx, account, token=token, otp=shown.otp, by=passkey)
+            if problem is not None:
+                return problem
+            await factor_moments.complete_challenge(tx, _digest(token))
             added = BY_CODE if passkey is None else BY_PASSKEY
             return _Done(account=account, methods=_both(row.methods, added))
 
-        outcome = await self._db.run(work)
+        outcome = await run_once(self._db, work)
         return await self._open(_or_refuse(outcome), shown)
 
     async def _judge(

@@ -29,7 +29,6 @@ from guilder.identity.store import factor_moments, second_factors
 from guilder.identity.store.factor_moments import Purpose
 from guilder.kernel.invariant import InvariantViolation
 from guilder.platform.db import Database, Tx
-from guilder.platform.identifiers import new_id
 from guilder.platform.once import run_once
 
 PROOF_LIFE: Final = timedelta(minutes=5)
@@ -72,14 +71,11 @@ class StepUp:
             InvalidOtp: the code is wrong, or was used.
             TooManyCodes: too many were wrong before.
         """
-        attempt = new_id()
 
         async def work(tx: Tx) -> SteppedUp | Verdict:
-            if not await second_factors.was_done(tx, attempt):
-                verdict = await self._codes.judge(tx, user_id=asker.user_id, text=otp)
-                if not verdict.is_right:
-                    return verdict
-                await second_factors.mark_done(tx, attempt)
+            verdict = await self._codes.judge(tx, user_id=asker.user_id, text=otp)
+            if not verdict.is_right:
+                return verdict
             return await _prove(tx, asker, by_factor=True)
 
         outcome = await run_once(self._db, work)
@@ -105,15 +101,11 @@ class StepUp:
         Raises:
             InvalidPasskey: it is not, or was not asked for by this session.
         """
-        shown, attempt = self._proofs.read(credential), new_id()
+        shown = self._proofs.read(credential)
 
         async def work(tx: Tx) -> SteppedUp:
-            if not await second_factors.was_done(tx, attempt):
-                await self._proofs.close(tx, _ceremony(asker), challenge=shown.challenge)
-                await self._proofs.holder(
-                    tx, shown, challenge=shown.challenge, user_id=asker.user_id
-                )
-                await second_factors.mark_done(tx, attempt)
+            await self._proofs.close(tx, _ceremony(asker), challenge=shown.challenge)
+            await self._proofs.holder(tx, shown, challenge=shown.challenge, user_id=asker.user_id)
             return await _prove(tx, asker, by_factor=True)
 
         return await run_once(self._db, work)

@@ -42,7 +42,7 @@ from guilder.identity.store.users import UserStore, database_time
 from guilder.kernel.errors import Unauthenticated
 from guilder.kernel.ids import UserId
 from guilder.platform.db import Database, Tx
-from guilder.platform.identifiers import new_id
+from guilder.platform.once import run_once
 from guilder.platform.outbox import append, outgoing
 
 CONFIRM_WITHIN: Final = timedelta(minutes=15)
@@ -108,15 +108,10 @@ class TotpEnrollment:
             AlreadyEnrolled: it was confirmed before.
             InvalidOtp: this is not the app's code.
         """
-        attempt, fresh = new_id(), new_recovery_codes(asker.user_id)
+        fresh = new_recovery_codes(asker.user_id)
 
         async def work(tx: Tx) -> tuple[str, ...] | None:
             await second_factors.lock(tx, asker.user_id)
-            if await second_factors.was_done(tx, attempt):
-                given = await second_factors.has_recovery_code(
-                    tx, asker.user_id, digest=fresh.digests[0]
-                )
-                return fresh.texts if given else None
             step = await self._confirmed_step(tx, asker.user_id, otp=otp)
             added_at = await second_factors.confirm_totp(tx, asker.user_id, step=step)
             given = await give_first_codes(tx, asker.user_id, fresh)
@@ -125,10 +120,9 @@ class TotpEnrollment:
             )
             await append(tx, [outgoing(event, key=str(asker.user_id))])
             await self._end_others(tx, asker)
-            await second_factors.mark_done(tx, attempt)
             return fresh.texts if given else None
 
-        return await self._db.run(work)
+        return await run_once(self._db, work)
 
     async def disable(self, asker: Asker, *, otp: str | None) -> None:
         """Signing in asks for the app no more. It takes a code, or a step-up by a factor.
@@ -139,12 +133,9 @@ class TotpEnrollment:
             TooManyCodes: too many were wrong before.
             StepUpRequired: there is no code, and no factor was proved just now.
         """
-        attempt = new_id()
 
         async def work(tx: Tx) -> Verdict | None:
             await second_factors.lock(tx, asker.user_id)
-            if await second_factors.was_done(tx, attempt):
-                return None
             if (await second_factors.factors(tx, asker.user_id)).totp_since is None:
                 raise NoSecondFactor
             refused = await self._step_up.require_factor(tx, asker, otp=otp)
@@ -154,10 +145,9 @@ class TotpEnrollment:
             await take_last_codes(tx, asker.user_id)
             await publish_removal(tx, asker.user_id, factor=Factor.TOTP)
             await self._end_others(tx, asker)
-            await second_factors.mark_done(tx, attempt)
             return None
 
-        refused = await self._db.run(work)
+        refused = await run_once(self._db, work)
         if refused is not None:
             refused.or_refuse()
 
@@ -170,12 +160,10 @@ class TotpEnrollment:
             TooManyCodes: too many were wrong before.
             StepUpRequired: there is no code, and no factor was proved just now.
         """
-        attempt, fresh = new_id(), new_recovery_codes(asker.user_id)
+        fresh = new_recovery_codes(asker.user_id)
 
         async def work(tx: Tx) -> Verdict | None:
             await second_factors.lock(tx, asker.user_id)
-            if await second_factors.was_done(tx, attempt):
-                return None
             if not (await second_factors.factors(tx, asker.user_id)).is_enrolled:
                 raise NoSecondFactor
             refused = await self._step_up.require_factor(tx, asker, otp=otp)
@@ -186,10 +174,9 @@ class TotpEnrollment:
                 user_id=asker.user_id, replaced_at=await database_time(tx)
             )
             await append(tx, [outgoing(event, key=str(asker.user_id))])
-            await second_factors.mark_done(tx, attempt)
             return None
 
-        refused = await self._db.run(work)
+        refused = await run_once(self._db, work)
         if refused is not None:
             refused.or_refuse()
         return fresh.texts

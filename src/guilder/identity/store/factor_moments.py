@@ -83,7 +83,7 @@ _CLEAR: Final = tuple(
         ("sign_in_challenges", "expires_at"),
         ("passkey_ceremonies", "expires_at"),
         ("step_ups", "touched_at"),
-        ("factor_attempts", "done_at"),
+        ("factor_attempts", "done_at"),  # of earlier versions: `guilder.platform.once` keeps marks
     )
 )
 _CLEAR_UNCONFIRMED: Final = """

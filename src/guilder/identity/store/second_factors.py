@@ -10,7 +10,7 @@ from uuid import UUID
 
 from guilder.identity.api.second_factors import FactorsView
 from guilder.kernel.ids import UserId
-from guilder.platform.db import TryAgain, Tx, rows_done
+from guilder.platform.db import Tx, rows_done
 
 # Whoever judges or changes a user's factors comes one after the other.
 _LOCK: Final = """
@@ -60,9 +60,6 @@ _USE_CODE: Final = """
     UPDATE identity.recovery_codes SET used_at = clock_timestamp()
     WHERE user_id = $1 AND digest = $2 AND used_at IS NULL
 """
-_HAS_CODE: Final = """
-    SELECT true FROM identity.recovery_codes WHERE user_id = $1 AND digest = $2
-"""
 # What is sealed names its key: the sixteen bytes after the version.
 _SEALED_OTHERWISE: Final = """
     SELECT user_id, sealed_secret FROM identity.totp
@@ -71,10 +68,6 @@ _SEALED_OTHERWISE: Final = """
 """
 _RESEAL: Final = """
     UPDATE identity.totp SET sealed_secret = $3 WHERE user_id = $1 AND sealed_secret = $2
-"""
-_WAS_DONE: Final = "SELECT true FROM identity.factor_attempts WHERE id = $1"
-_MARK_DONE: Final = """
-    INSERT INTO identity.factor_attempts (id) VALUES ($1) ON CONFLICT DO NOTHING RETURNING true
 """
 
 
@@ -161,11 +154,6 @@ async def use_recovery_code(tx: Tx, user_id: UserId, *, digest: bytes) -> bool:
     return rows_done(await tx.execute(_USE_CODE, user_id, digest)) > 0
 
 
-async def has_recovery_code(tx: Tx, user_id: UserId, *, digest: bytes) -> bool:
-    """Whether this is one of the user's, used or not."""
-    return bool(await tx.fetchval(_HAS_CODE, user_id, digest))
-
-
 async def sealed_otherwise(
     tx: Tx, *, key_id: UUID, after: UserId, most: int
 ) -> Sequence[tuple[UserId, bytes]]:
@@ -177,18 +165,3 @@ async def sealed_otherwise(
 async def reseal(tx: Tx, user_id: UserId, *, before: bytes, sealed: bytes) -> None:
     """The same secret under another key, unless it has become another one."""
     await tx.execute(_RESEAL, user_id, before, sealed)
-
-
-async def was_done(tx: Tx, attempt: UUID) -> bool:
-    """Whether an earlier run of this attempt was committed although its answer was lost."""
-    return bool(await tx.fetchval(_WAS_DONE, attempt))
-
-
-async def mark_done(tx: Tx, attempt: UUID) -> None:
-    """Let a repetition of this attempt know that it was done.
-
-    Raises:
-        TryAgain: an earlier run of it has just been committed.
-    """
-    if not await tx.fetchval(_MARK_DONE, attempt):
-        raise TryAgain
