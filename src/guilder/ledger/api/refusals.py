@@ -77,8 +77,13 @@ class LimitExceeded(Refusal):
     code = "LIMIT_EXCEEDED"
     family = Family.PRECONDITION
     message = "The transaction exceeds a limit."
-    subject_id: UUID | None = None
-    """The account or owner that it is on, for whoever tells somebody else of it."""
+
+    def __init__(
+        self, message: str | None = None, /, *, subject_id: UUID | None = None, **details: object
+    ) -> None:
+        """``subject_id``: whom it limits, for whoever tells others of it; it is not shown."""
+        super().__init__(message, **details)
+        self.subject_id = subject_id
 
 
 class BalanceTooLarge(Refusal):

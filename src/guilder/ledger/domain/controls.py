@@ -65,14 +65,13 @@ class Control(Struct, kw_only=True):
             ("month", limits.per_month_minor, self.month_used_minor),
         ):
             if limit is not None and used + amount_minor > limit:
-                exceeded = LimitExceeded(
+                return LimitExceeded(
                     f"The limit per {window} would be exceeded.",
+                    subject_id=self.subject_id,
                     window=window,
                     limit=format_minor(limit, self.currency),
                     available=format_minor(max(0, limit - used), self.currency),
                 )
-                exceeded.subject_id = self.subject_id
-                return exceeded
         return None
 
     def use(self, amount_minor: int) -> None:
