@@ -32,6 +32,7 @@ TRANSIENT: Final = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InternalClientError,  # the server died under a statement
     ConnectionError,
+    FileNotFoundError,  # its socket, for who asks the pool itself
 )
 """Failures of the moment, not of the work: `Database.run` repeats the work after them."""
 BUSY: Final = (
