@@ -42,7 +42,7 @@ def _command_line(arguments: list[str]) -> typer.Typer:
         rich_markup_mode=None,
         result_callback=_end,
     )
-    cli.callback()(_guilder)
+    cli.callback(invoke_without_command=True)(_guilder)
     named = [name for name in _names() if arguments[:1] == [name]]
     for name in named or _names():
         import_module(f"{commands.__name__}.{name}").register(cli)
@@ -61,22 +61,13 @@ def _end(status: int | None, **_: object) -> None:
         raise typer.Exit(status)
 
 
-def _show_version(is_asked: bool) -> None:  # noqa: FBT001 - as Typer calls it
-    if is_asked:
-        print(f"Guilder {__version__}")
-        raise typer.Exit
-
-
 def _guilder(
     *,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
-        ),
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    del version  # it was shown, and nothing else is done, before this is asked for
+    if version:
+        print(f"Guilder {__version__}")
+        raise typer.Exit
 
 
 if __name__ == "__main__":
